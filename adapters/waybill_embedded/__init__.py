@@ -1,0 +1,100 @@
+"""The embedded broker: an SQLite file (or memory) with the same semantics as the servers, for one machine.
+
+`sqlite:///bus.db` keeps messages in a file that any number of processes of one machine share; `memory://` keeps them
+for as long as the application runs. See docs/adr/0005 for how, and why SQLite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink, Source
+from waybill.loading import AdapterContext
+from waybill.outcomes import Ack, DeadLetter, Defer, Release, SettlementKind
+from waybill.topology import Destination, Subscription
+from waybill_embedded.admin import FileAdmin
+from waybill_embedded.engine import Engine
+from waybill_embedded.file import locate
+from waybill_embedded.members import Members
+from waybill_embedded.sink import FileSink
+from waybill_embedded.source import DeadSource, FileSource
+
+__all__ = ["EmbeddedAdapter", "adapter"]
+
+LIMITS = Limits(body_bytes=16 << 20, header_bytes=256 << 10)
+"""SQLite itself carries a gigabyte a row; a message that no other broker could carry should not pass unnoticed."""
+
+
+def adapter(url: str, context: AdapterContext) -> EmbeddedAdapter:
+    """The entry point for `sqlite://` and `memory://`."""
+    return EmbeddedAdapter(url, context)
+
+
+class EmbeddedAdapter:
+    """One open file, and this process as one of its members."""
+
+    native_settlements: frozenset[SettlementKind] = frozenset({Ack, Defer, Release, DeadLetter})
+
+    def __init__(self, url: str, context: AdapterContext) -> None:
+        self._location = locate(url, context.options.get("embedded", {}))
+        self._clock = context.clock
+        self._engine = Engine(self._location)
+        self._members = Members(self._location)
+        self.admin: Admin = FileAdmin(self._engine, self._clock)
+        self.claims = Capabilities(
+            broker="the embedded broker",
+            ordered=True,
+            durable=self._location.path is not None,
+            holds_key_from=0.0,
+            acks_surely=True,
+            sends_in_order=True,
+        )
+        self.capabilities = self.claims
+
+    async def __aenter__(self) -> Self:
+        await self._engine.open()
+        try:
+            self._members.open()
+        except BaseException:
+            await self._engine.close()
+            raise
+        self._clock.on_jump(self._members.wake)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._members.id:
+            await self._engine.write(lambda connection: self._members.bury(connection, self._members.id, dead=False))
+        self._members.close()
+        await self._engine.close()
+
+    def limits(self, destination: Destination) -> Limits:
+        del destination  # the same everywhere
+        return LIMITS
+
+    @asynccontextmanager
+    async def sink(self, destination: Destination) -> AsyncIterator[Sink]:
+        yield FileSink(self._engine, self._members, destination)
+
+    @asynccontextmanager
+    async def source(self, subscription: Subscription, *, window: int, notify: Notify) -> AsyncIterator[Source]:
+        del window  # nothing is fetched ahead: what is asked for is the window
+        source = FileSource(self._engine, self._members, subscription, self._clock, notify)
+        await source.open()
+        try:
+            yield source
+        finally:
+            await source.close()
+
+    @asynccontextmanager
+    async def dead_letters(self, subscription: Subscription) -> AsyncIterator[Source]:
+        source = DeadSource(self._engine, self._members, subscription, self._clock)
+        await source.open()
+        try:
+            yield source
+        finally:
+            await source.close()

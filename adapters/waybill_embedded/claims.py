@@ -1,0 +1,272 @@
+"""What a group takes from the log, and what becomes of it: the statements, as functions over one connection.
+
+States of an entry:
+
+    READY      may be handed out when it is due          LEASED    handed out to `owner`
+    PARKED     behind another of its key                 LATER     a keyed message with a due time of its own
+
+Rules (for ordered groups; unordered ones know READY and LEASED only):
+- A key has at most one member at a time: a message of a key is leased only if every other entry of that key is leased
+  to the same member. Otherwise it is parked.
+- A parked entry becomes ready when it is the first of its key and nothing of that key is leased, ready or waiting.
+  So a retry keeps its key's later messages back, whoever holds them.
+- LATER joins the line of its key when it is due; until then it holds nobody up.
+
+An entry that was leased when its holder died is a suspect (`crashes`): suspects are handed out one at a time, so that a
+message that kills processes is told from those that were merely near it. The first death is not held against any.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+__all__ = ["Claimed", "Group", "acknowledge", "claim", "defer", "promote", "release", "release_owner", "waiting"]
+
+READY, LEASED, PARKED, LATER = range(4)
+
+
+class Claimed(NamedTuple):
+    """One entry, leased, with its message."""
+
+    seq: int
+    attempts: int
+    first_failure: float | None
+    handed: int
+    crashes: int
+    envelope: str
+    headers: str | None
+    body: bytes | None
+
+
+class Group(NamedTuple):
+    """The numbers of a subscription."""
+
+    topic: int
+    id: int
+    ordered: bool
+
+
+def waiting(connection: sqlite3.Connection, group: Group, now: float) -> tuple[bool, float | None]:
+    """Whether there is something to claim, and otherwise when the next is due. Reads only; may be out of date."""
+    new = connection.execute(
+        "SELECT 1 FROM messages WHERE topic = ? AND seq > (SELECT cursor FROM groups WHERE id = ?) LIMIT 1",
+        (group.topic, group.id),
+    ).fetchone()
+    if new is not None:
+        return True, None
+    due = [
+        row[0]
+        for state in (READY, LATER)
+        for row in connection.execute(
+            "SELECT due FROM entries WHERE grp = ? AND state = ? ORDER BY due LIMIT 1", (group.id, state)
+        )
+    ]
+    first = min(due, default=None)
+    return first is not None and first <= now, first
+
+
+def claim(
+    connection: sqlite3.Connection, group: Group, *, owner: int, now: float, limit: int, suspects: bool
+) -> list[Claimed]:
+    """Lease at most `limit` entries to `owner`, in order. `suspects`: whether one suspect may be among them."""
+    if group.ordered:
+        _join_lines(connection, group, now)
+    claimed = _claim_waiting(connection, group, owner, now, limit, suspects=suspects)
+    if len(claimed) < limit:
+        claimed += _claim_new(connection, group, owner, now, limit - len(claimed))
+    return claimed
+
+
+def _claim_waiting(
+    connection: sqlite3.Connection, group: Group, owner: int, now: float, limit: int, *, suspects: bool
+) -> list[Claimed]:
+    heads = connection.execute(
+        "SELECT seq, key, crashes FROM entries WHERE grp = ? AND state = ? AND due <= ? ORDER BY due, seq LIMIT ?",
+        (group.id, READY, now, limit),
+    ).fetchall()
+    if not heads:
+        return []
+    blamed = [seq for seq, _, crashes in heads if crashes][: 1 if suspects else 0]
+    if blamed:
+        heads = [head for head in heads if head[0] == blamed[0]]  # a suspect is handed out alone
+    elif any(crashes for _, _, crashes in heads):
+        heads = connection.execute(
+            "SELECT seq, key, crashes FROM entries WHERE grp = ? AND state = ? AND due <= ? AND crashes = 0 ORDER BY due, seq LIMIT ?",
+            (group.id, READY, now, limit),
+        ).fetchall()
+    seqs = [seq for seq, _, _ in heads]
+    if group.ordered and not blamed and len(seqs) < limit:
+        keys = [key for _, key, _ in heads if key is not None]
+        seqs += _followers(connection, group, keys, limit - len(seqs))
+    if not seqs:
+        return []
+    listed = json.dumps(seqs)
+    connection.execute(
+        "UPDATE entries SET state = ?, owner = ?, handed = handed + 1 WHERE grp = ? AND seq IN (SELECT value FROM json_each(?))",
+        (LEASED, owner, group.id, listed),
+    )
+    rows = connection.execute(
+        """SELECT e.seq, e.attempts, e.first_failure, e.handed, e.crashes, m.envelope, m.headers, m.body
+           FROM entries e JOIN messages m ON m.seq = e.seq
+           WHERE e.grp = ? AND e.seq IN (SELECT value FROM json_each(?)) ORDER BY e.seq""",
+        (group.id, listed),
+    )
+    return [Claimed(*row) for row in rows]
+
+
+def _followers(connection: sqlite3.Connection, group: Group, keys: Sequence[str], room: int) -> list[int]:
+    """Those parked behind these keys' heads, in order, up to the first suspect of each key."""
+    if not keys:
+        return []
+    taken: list[int] = []
+    stopped: set[str] = set()
+    rows = connection.execute(
+        """SELECT seq, key, crashes FROM entries
+           WHERE grp = ? AND state = ? AND key IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT ?""",
+        (group.id, PARKED, json.dumps(keys), room),
+    )
+    for seq, key, crashes in rows:
+        if crashes:
+            stopped.add(key)
+        if key not in stopped:
+            taken.append(seq)
+    return taken
+
+
+def _claim_new(connection: sqlite3.Connection, group: Group, owner: int, now: float, limit: int) -> list[Claimed]:
+    (cursor,) = connection.execute("SELECT cursor FROM groups WHERE id = ?", (group.id,)).fetchone()
+    rows = connection.execute(
+        """SELECT seq, target, due, envelope, headers, body FROM messages
+           WHERE topic = ? AND seq > ? ORDER BY seq LIMIT ?""",
+        (group.topic, cursor, limit),
+    ).fetchall()
+    if not rows:
+        return []
+    last = rows[-1][0]
+    span = {
+        "owner": owner, "grp": group.id, "topic": group.topic, "cursor": cursor, "last": last, "now": now,
+        "READY": READY, "LEASED": LEASED, "PARKED": PARKED, "LATER": LATER,
+    }  # fmt: skip
+    connection.execute(_TAKE_ORDERED if group.ordered else _TAKE, span)
+    connection.execute("UPDATE groups SET cursor = ? WHERE id = ?", (last, group.id))
+    mine: set[int] | None = None
+    if group.ordered:
+        mine = {
+            seq
+            for (seq,) in connection.execute(
+                "SELECT seq FROM entries WHERE grp = ? AND seq > ? AND seq <= ? AND state = ?",
+                (group.id, cursor, last, LEASED),
+            )
+        }
+    return [
+        Claimed(seq, 0, None, 1, 0, envelope, headers, body)
+        for seq, target, due, envelope, headers, body in rows
+        if (target is None or target == group.id) and (seq in mine if mine is not None else (due is None or due <= now))
+    ]
+
+
+_TAKE = """
+    INSERT INTO entries (grp, seq, key, state, owner, due, attempts, first_failure, handed, crashes)
+    SELECT :grp, seq, NULL, iif(due > :now, :READY, :LEASED), iif(due > :now, NULL, :owner), coalesce(due, 0), 0, NULL,
+           iif(due > :now, 0, 1), 0
+    FROM messages WHERE topic = :topic AND seq > :cursor AND seq <= :last AND (target IS NULL OR target = :grp)"""
+
+_TAKE_ORDERED = """
+    INSERT INTO entries (grp, seq, key, state, owner, due, attempts, first_failure, handed, crashes)
+    SELECT :grp, seq, key, state, iif(state = :LEASED, :owner, NULL), due, 0, NULL, iif(state = :LEASED, 1, 0), 0
+    FROM (SELECT seq, key, coalesce(due, 0) AS due,
+              CASE WHEN due > :now THEN iif(key IS NULL, :READY, :LATER)
+                   WHEN key IS NULL THEN :LEASED
+                   WHEN EXISTS (SELECT 1 FROM entries e WHERE e.grp = :grp AND e.key = messages.key AND e.state <> :LATER
+                                AND NOT (e.state = :LEASED AND e.owner = :owner)) THEN :PARKED
+                   ELSE :LEASED END AS state
+          FROM messages WHERE topic = :topic AND seq > :cursor AND seq <= :last AND (target IS NULL OR target = :grp))"""
+
+
+def acknowledge(connection: sqlite3.Connection, group: Group, seqs: Sequence[int]) -> None:
+    """Forget entries, and the messages that no group needs any more."""
+    listed = json.dumps(seqs)
+    connection.execute(
+        "DELETE FROM entries WHERE grp = ? AND seq IN (SELECT value FROM json_each(?))", (group.id, listed)
+    )
+    alone = connection.execute("SELECT count(*) FROM groups WHERE topic = ?", (group.topic,)).fetchone()[0] == 1
+    if alone:
+        connection.execute("DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(?))", (listed,))
+        return
+    connection.execute(
+        """DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(:seqs))
+           AND (target IS NOT NULL OR NOT EXISTS (
+               SELECT 1 FROM groups g WHERE g.topic = :topic AND g.id <> :grp AND (g.cursor < messages.seq
+               OR EXISTS (SELECT 1 FROM entries e WHERE e.grp = g.id AND e.seq = messages.seq))))""",
+        {"seqs": listed, "topic": group.topic, "grp": group.id},
+    )
+
+
+def defer(connection: sqlite3.Connection, group: Group, deferred: Iterable[tuple[int, float, int, float]]) -> None:
+    """Let entries wait: (seq, due, attempts, first failure)."""
+    connection.executemany(
+        """UPDATE entries SET state = ?, owner = NULL, due = ?, attempts = ?, first_failure = ?, crashes = 0
+           WHERE grp = ? AND seq = ?""",
+        [(READY, due, attempts, first, group.id, seq) for seq, due, attempts, first in deferred],
+    )
+
+
+def release(
+    connection: sqlite3.Connection, group: Group, seqs: Sequence[int], attempts: Iterable[tuple[int, int]] = ()
+) -> None:
+    """Give entries back. `attempts`: (attempts, seq) of those that were tried again where they were held."""
+    connection.executemany(f"UPDATE entries SET attempts = ? WHERE grp = {group.id:d} AND seq = ?", attempts)
+    connection.execute(
+        """UPDATE entries SET state = iif(key IS NULL, ?, ?), owner = NULL, due = 0
+           WHERE grp = ? AND seq IN (SELECT value FROM json_each(?))""",
+        (READY, PARKED, group.id, json.dumps(seqs)),
+    )
+
+
+def release_owner(
+    connection: sqlite3.Connection, owner: int, *, group: int | None = None, crashed: bool = False
+) -> bool:
+    """Give back all that a member holds (in one group, or everywhere). Whether it held anything."""
+    given = connection.execute(
+        """UPDATE entries SET state = iif(key IS NULL, ?, ?), owner = NULL, due = 0, crashes = crashes + ?
+           WHERE state = ? AND owner = ? AND (? IS NULL OR grp = ?) RETURNING grp, key""",
+        (READY, PARKED, int(crashed), LEASED, owner, group, group),
+    ).fetchall()
+    connection.execute("UPDATE dead SET owner = NULL WHERE owner = ? AND (? IS NULL OR grp = ?)", (owner, group, group))
+    keys: dict[int, set[str]] = {}
+    for grp, key in given:
+        if key is not None:
+            keys.setdefault(grp, set()).add(key)
+    for grp, names in keys.items():
+        promote(connection, grp, names)
+    return bool(given)
+
+
+def promote(connection: sqlite3.Connection, group: int, keys: Iterable[str]) -> bool:
+    """Make the first of each of these keys ready, where nothing of the key is leased, ready or waiting for a retry."""
+    if (
+        connection.execute("SELECT 1 FROM entries WHERE grp = ? AND state = ? LIMIT 1", (group, PARKED)).fetchone()
+        is None
+    ):
+        return False
+    promoted = connection.execute(
+        """UPDATE entries SET state = :READY WHERE grp = :grp AND seq IN (
+               SELECT min(seq) FROM entries
+               WHERE grp = :grp AND key IN (SELECT value FROM json_each(:keys)) AND state <> :LATER
+               GROUP BY key HAVING max(state <> :PARKED) = 0)""",
+        {"grp": group, "keys": json.dumps(list(keys)), "READY": READY, "PARKED": PARKED, "LATER": LATER},
+    )
+    return promoted.rowcount > 0
+
+
+def _join_lines(connection: sqlite3.Connection, group: Group, now: float) -> None:
+    """What had a due time of its own and has reached it takes its place in its key's line."""
+    keys = connection.execute(
+        "UPDATE entries SET state = ?, due = 0 WHERE grp = ? AND state = ? AND due <= ? RETURNING key",
+        (PARKED, group.id, LATER, now),
+    ).fetchall()
+    if keys:
+        promote(connection, group.id, {key for (key,) in keys})

@@ -1,0 +1,328 @@
+"""One connection, one writer: every change goes through `Engine.write`, and what comes together commits together.
+
+Statements run on the event loop's own thread: they take microseconds, and a helper thread would fight the loop for the
+interpreter lock at every row. Only what may take long is handed to a helper thread: the flush to the disk of a durable
+commit, and waiting for the turn when another process has it. While that lasts, new work gathers and shares the next
+commit: that is the group commit.
+
+The turn is an operating-system lock beside the file, so that processes queue up for it in the kernel instead of polling
+SQLite's lock. SQLite's own lock guards the file against everyone else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+from asyncio import Future, Task
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from waybill.errors import BrokerError, BrokerUnavailable, ClosedError
+from waybill_embedded.file import Location, connect, foreign, mapped, prepare
+
+__all__ = ["Engine", "Work"]
+
+R = TypeVar("R")
+Work = Callable[[sqlite3.Connection], R]
+
+CHECKPOINT_BYTES = 8 << 20
+"""Write-ahead log beyond which it is copied into the file."""
+CHECKPOINT_LIMIT = 64 << 20
+"""Write-ahead log beyond which writers wait until it could be emptied, whatever readers do."""
+FOREIGN_PATIENCE = 5.0
+"""Seconds that a program which is not ours may hold the file locked before writes fail."""
+
+
+class Turn(Protocol):
+    """Whose turn it is to write, among all who have the file open."""
+
+    def try_take(self) -> bool: ...
+    def take(self) -> None: ...
+    def give(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class FileTurn:
+    """The turn among processes: `flock` on a file of its own. The kernel frees it when its holder dies."""
+
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+    def try_take(self) -> bool:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def take(self) -> None:
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+
+    def give(self) -> None:
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class MemoryTurn:
+    """The turn among the applications of one process that share a memory bus by its name."""
+
+    _locks: dict[str, threading.Lock] = {}  # noqa: RUF012 - one for all instances: that is its purpose
+
+    def __init__(self, name: str) -> None:
+        self._lock = self._locks.setdefault(name, threading.Lock())
+
+    def try_take(self) -> bool:
+        return self._lock.acquire(blocking=False)
+
+    def take(self) -> None:
+        self._lock.acquire()
+
+    def give(self) -> None:
+        self._lock.release()
+
+    def close(self) -> None:
+        pass
+
+
+class Helper:
+    """A thread that does one thing at a time. A daemon: waiting for a turn must not keep a process from ending."""
+
+    def __init__(self, name: str) -> None:
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    async def do(self, job: Callable[[], R]) -> R:
+        future: Future[R] = self._loop.create_future()
+        self._jobs.put((job, future))
+        return await asyncio.shield(future)
+
+    def stop(self) -> None:
+        self._jobs.put(None)
+
+    def join(self, timeout: float) -> None:
+        self._thread.join(timeout)
+
+    def _work(self) -> None:
+        while (item := self._jobs.get()) is not None:
+            job, future = item
+            try:
+                result = job()
+            except BaseException as error:  # noqa: BLE001 - it belongs to the one who waits
+                self._tell(_fail, future, error)
+            else:
+                self._tell(_succeed, future, result)
+
+    def _tell(self, say: Callable[[Future[Any], Any], None], future: Future[Any], what: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(say, future, what)
+        except RuntimeError:
+            return  # the loop is gone, and with it whoever waited
+
+
+class Job:
+    """One piece of work and who waits for it."""
+
+    __slots__ = ("durable", "future", "work")
+
+    def __init__(self, work: Work[Any], future: Future[Any], *, durable: bool) -> None:
+        self.work = work
+        self.future = future
+        self.durable = durable
+
+
+class Engine:
+    """The file, open. Made and used on one event loop."""
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+        self._jobs: list[Job] = []
+        self._runner: Task[None] | None = None
+        self._checkpointer: Task[None] | None = None
+        self._synchronous = ""
+        self._closed = False
+
+    async def open(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        location = self.location
+        try:
+            self._turn: Turn = MemoryTurn(location.name) if location.path is None else FileTurn(f"{location.path}-turn")
+        except OSError as error:
+            raise foreign(_cannot_open(error), location) from error
+        self._helper = Helper("waybill-embedded")
+        try:
+            with mapped(location):
+                self._writer = connect(location)
+                await self._take_turn()
+                try:
+                    prepare(self._writer, location)
+                finally:
+                    self._turn.give()
+                self.reader = self._writer if location.path is None else connect(location)
+        except BaseException:
+            self._helper.stop()
+            self._turn.close()
+            raise
+
+    async def close(self) -> None:
+        """Finish what was asked for, copy the log into the file, and let go of everything."""
+        self._closed = True
+        if self._runner is not None:
+            await asyncio.wait([self._runner])
+        if self._checkpointer is not None:
+            await asyncio.wait([self._checkpointer])
+        self._helper.stop()
+        self._helper.join(1.0)
+        if self.reader is not self._writer:
+            self.reader.close()
+        self._writer.close()
+        self._turn.close()
+
+    async def write(self, work: Work[R], *, durable: bool = False) -> R:
+        """Run `work` in a transaction, together with what else has gathered; returns when it is committed.
+
+        `durable`: and flushed to the disk, where the file asks for that. `work` may be run a second time, alone, when
+        something else in its transaction failed. Raises `BrokerError`; then nothing of `work` is in the file, unless
+        the commit itself was interrupted.
+        """
+        if self._closed:
+            raise ClosedError(f"{self.location.name}: the broker was closed")
+        future: Future[R] = self._loop.create_future()
+        self._jobs.append(Job(work, future, durable=durable))
+        if self._runner is None:
+            self._runner = self._loop.create_task(self._run(), name="waybill-embedded-writer")
+        return await future
+
+    # ---------------------------------------------------------------- inside
+
+    async def _run(self) -> None:
+        try:
+            while self._jobs:
+                try:
+                    await self._take_turn()
+                except BrokerError as error:
+                    jobs, self._jobs = self._jobs, []
+                    for job in jobs:
+                        _fail(job.future, error)
+                    continue
+                try:
+                    jobs, self._jobs = self._jobs, []
+                    await self._commit(jobs)
+                finally:
+                    self._turn.give()
+                self._look_at_log()
+        finally:
+            self._runner = None
+
+    async def _take_turn(self) -> None:
+        if not self._turn.try_take():
+            await self._helper.do(self._turn.take)
+
+    async def _commit(self, jobs: list[Job]) -> None:
+        results: list[Any] = []
+        try:
+            durable = any(job.durable for job in jobs) and self.location.durable
+            await self._begin(durable=durable)
+            for job in jobs:
+                results.append(job.work(self._writer))  # noqa: PERF401 - what was done so far counts if one fails
+            if durable:
+                await self._helper.do(self._writer.commit)
+            else:
+                self._writer.commit()
+        except Exception as error:
+            self._rollback()
+            if len(jobs) > 1:
+                for job in jobs:
+                    await self._commit([job])
+                return
+            _fail(jobs[0].future, foreign(error, self.location) if isinstance(error, sqlite3.Error) else error)
+            return
+        for job, result in zip(jobs, results, strict=True):
+            _succeed(job.future, result)
+
+    async def _begin(self, *, durable: bool) -> None:
+        synchronous = "FULL" if durable else "NORMAL"
+        if synchronous != self._synchronous and self.location.path is not None:
+            self._writer.execute(f"PRAGMA synchronous = {synchronous}")
+            self._synchronous = synchronous
+        end = self._loop.time() + FOREIGN_PATIENCE
+        while True:
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not isinstance(foreign(error, self.location), BrokerUnavailable) or self._loop.time() > end:
+                    raise
+                await asyncio.sleep(0.01)  # not one of ours, or it would wait for its turn: a shell, a backup
+            else:
+                return
+
+    def _rollback(self) -> None:
+        if self._writer.in_transaction:
+            self._writer.rollback()
+
+    # ---------------------------------------------------------------- the write-ahead log
+
+    def _look_at_log(self) -> None:
+        if self.location.path is None or self._checkpointer is not None:
+            return
+        if self._log_size() > CHECKPOINT_BYTES:
+            self._checkpointer = self._loop.create_task(self._checkpoint(), name="waybill-embedded-checkpoint")
+
+    def _log_size(self) -> int:
+        try:
+            return os.stat(f"{self.location.path}-wal").st_size  # noqa: PTH116 - once a commit: a Path costs more than the call
+        except FileNotFoundError:
+            return 0
+
+    async def _checkpoint(self) -> None:
+        """Copy the log into the file beside the writers; then, in a turn of our own, what they added, and start it anew.
+
+        Without the second step a log that is written to without a pause would grow for ever: SQLite starts it anew only
+        when a writer finds it copied to its end. The second step waits for readers, but only when the log is long.
+        """
+        helper = Helper("waybill-embedded-checkpoint")
+        try:
+            await helper.do(lambda: self._copy_log("PASSIVE", 0))
+            await self._take_turn()
+            try:
+                patience = 1000 if self._log_size() > CHECKPOINT_LIMIT else 20
+                await helper.do(lambda: self._copy_log("TRUNCATE", patience))
+            finally:
+                self._turn.give()
+        except sqlite3.Error:
+            pass  # the log stays as it is, and the next commit looks at it again
+        finally:
+            self._checkpointer = None
+            helper.stop()
+
+    def _copy_log(self, mode: str, patience: int) -> None:
+        assert self.location.path is not None  # noqa: S101 - memory has no log
+        connection = sqlite3.connect(self.location.path, isolation_level=None)
+        try:
+            connection.execute(f"PRAGMA busy_timeout = {patience}")
+            connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        finally:
+            connection.close()
+
+
+def _cannot_open(error: OSError) -> sqlite3.Error:
+    cannot = sqlite3.OperationalError(str(error))
+    cannot.sqlite_errorname = "SQLITE_CANTOPEN"
+    return cannot
+
+
+def _succeed(future: Future[Any], result: Any) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)

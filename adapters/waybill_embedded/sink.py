@@ -1,0 +1,92 @@
+"""Ways in: a topic, one group's inbox or waiting room, one group's dead letters."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from waybill.errors import BrokerError, BrokerUnavailable
+from waybill.message import Message
+from waybill.outcomes import Confirmed, Refused, SendResult
+from waybill.topology import Destination
+from waybill_embedded import rows
+from waybill_embedded.engine import Engine
+from waybill_embedded.members import Members
+
+__all__ = ["FileSink", "bury_message"]
+
+INSERT = "INSERT INTO messages (topic, target, key, due, envelope, headers, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+
+
+class FileSink:
+    """Stores messages. `send` returns when they are flushed to the disk (where the file asks for that)."""
+
+    def __init__(self, engine: Engine, members: Members, destination: Destination) -> None:
+        self._engine = engine
+        self._members = members
+        self._destination = destination
+
+    async def send(self, messages: Sequence[Message], *, deadline: float) -> Sequence[SendResult]:
+        del deadline  # a transaction ends by itself; callers who cannot wait have gone by then
+        encoded = [(message.key, _due(message), *rows.write(message)) for message in messages]
+        store = self._bury if self._destination.kind == "dead" else self._store
+        try:
+            last = await self._engine.write(lambda connection: store(connection, messages, encoded), durable=True)
+        except BrokerError as error:
+            # a transaction that failed left nothing behind
+            return [Refused(str(error), transient=isinstance(error, BrokerUnavailable))] * len(messages)
+        if last is None:
+            missing = f"{self._destination.name} does not exist on this broker: run `waybill topology apply`"
+            return [Refused(missing)] * len(messages)
+        self._members.ring()
+        first = last - len(messages) + 1
+        return [Confirmed(message.id, str(first + number)) for number, message in enumerate(messages)]
+
+    def _store(
+        self, connection: sqlite3.Connection, _messages: Sequence[Message], encoded: Sequence[tuple[Any, ...]]
+    ) -> int | None:
+        place = find(connection, self._destination.topic.name, self._destination.group)
+        if place is None:
+            return None
+        connection.executemany(INSERT, [(*place, *columns) for columns in encoded])
+        return _last(connection)
+
+    def _bury(
+        self, connection: sqlite3.Connection, messages: Sequence[Message], _encoded: Sequence[tuple[Any, ...]]
+    ) -> int | None:
+        place = find(connection, self._destination.topic.name, self._destination.group)
+        if place is None:
+            return None
+        for message in messages:
+            bury_message(connection, place[1], message)
+        return _last(connection)
+
+
+def bury_message(connection: sqlite3.Connection, group: int | None, message: Message) -> None:
+    """Write a dead letter. Inside a transaction."""
+    reason = message.dead.reason if message.dead is not None else "unknown"
+    connection.execute(
+        "INSERT INTO dead (grp, message, reason, key, envelope, headers, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (group, message.id, reason, message.key, *rows.write(message)),
+    )
+
+
+def find(connection: sqlite3.Connection, topic: str, group: str | None) -> tuple[int, int | None] | None:
+    """The numbers of a topic and a group, or `None` if one of them does not exist."""
+    row = connection.execute(
+        "SELECT t.id, g.id FROM topics t LEFT JOIN groups g ON g.topic = t.id AND g.name = ? WHERE t.name = ?",
+        (group, topic),
+    ).fetchone()
+    if row is None or (group is not None and row[1] is None):
+        return None
+    return row[0], row[1]
+
+
+def _due(message: Message) -> float | None:
+    return None if message.due is None else message.due.timestamp()
+
+
+def _last(connection: sqlite3.Connection) -> int:
+    last: int = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
+    return last

@@ -1,0 +1,328 @@
+"""Ways out: a group's messages, and a group's dead letters."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from waybill.adapter import Notify, Resumed, Stalled
+from waybill.clock import Clock
+from waybill.errors import BrokerUnavailable, DecodeError, DestinationMissing
+from waybill.message import Delivery, Message
+from waybill.outcomes import (
+    DONE,
+    LOST,
+    Ack,
+    Defer,
+    Extended,
+    ExtendResult,
+    Release,
+    Settled,
+    SettlementKind,
+    SettleResult,
+)
+from waybill.topology import Subscription
+from waybill_embedded import claims, rows
+from waybill_embedded.claims import Claimed, Group
+from waybill_embedded.engine import Engine
+from waybill_embedded.members import Members
+from waybill_embedded.sink import bury_message, find
+
+__all__ = ["DeadSource", "FileSource"]
+
+PATIENCE = 1.0
+"""Seconds between looks for members that have died; messages and due times wake a source by themselves."""
+REMEMBERED = 4096
+"""Settled deliveries a source remembers, so that settling one twice is the same as once."""
+
+
+class Token(NamedTuple):
+    """What settles a delivery: its place in the log, and the number its holder had."""
+
+    seq: int
+    member: int
+
+
+class FileSource:
+    """One subscription's share of the log."""
+
+    def __init__(
+        self, engine: Engine, members: Members, subscription: Subscription, clock: Clock, notify: Notify
+    ) -> None:
+        self._engine = engine
+        self._members = members
+        self._subscription = subscription
+        self._clock = clock
+        self._notify = notify
+        self._out: dict[Token, Delivery[Any]] = {}
+        self._suspects: set[Token] = set()
+        self._settled: OrderedDict[Token, SettlementKind] = OrderedDict()
+        self._quiet = False
+        self._looked = 0.0
+
+    async def open(self) -> None:
+        numbers = await self._engine.write(lambda c: find(c, self._subscription.topic.name, self._subscription.group))
+        if numbers is None or numbers[1] is None:
+            raise DestinationMissing(
+                f"{self._subscription.name} does not exist on this broker: run `waybill topology apply`"
+            )
+        self._group = Group(numbers[0], numbers[1], self._subscription.ordered)
+
+    async def close(self) -> None:
+        """Give back what is still held."""
+        self._quiet = True
+        self._members.wake()
+        if self._out:
+            member = self._members.id
+            if await self._engine.write(lambda c: claims.release_owner(c, member, group=self._group.id)):
+                self._members.ring()
+            self._out.clear()
+
+    # ---------------------------------------------------------------- receiving
+
+    async def receive(self, limit: int) -> Sequence[Delivery[Any]]:
+        stalled = False
+        while not self._quiet:
+            pause = PATIENCE
+            try:
+                await self._look_around()
+                something, due = claims.waiting(self._engine.reader, self._group, self._clock.time())
+                if something and (deliveries := await self._claim(limit)):
+                    if stalled:
+                        self._notify(Resumed())
+                    return deliveries
+                if due is not None:
+                    pause = min(PATIENCE, max(due - self._clock.time(), 0.001))
+            except BrokerUnavailable as error:
+                stalled = True
+                self._notify(Stalled(str(error)))
+            if not self._quiet:
+                await self._members.wait(pause)
+        return ()
+
+    async def quiesce(self) -> None:
+        self._quiet = True
+        self._members.wake()
+
+    async def _claim(self, limit: int) -> list[Delivery[Any]]:
+        now = self._clock.time()
+        lease = self._subscription.lease
+        lease_until = time.monotonic() + lease
+
+        def work(connection: sqlite3.Connection) -> tuple[int, list[Claimed]]:
+            member = self._members.session(connection, lease)
+            claimed = claims.claim(
+                connection, self._group, owner=member, now=now, limit=limit, suspects=not self._suspects
+            )
+            return member, claimed
+
+        member, claimed = await self._engine.write(work)
+        deliveries = [self._delivery(Token(row.seq, member), row, now, lease_until) for row in claimed]
+        for delivery, row in zip(deliveries, claimed, strict=True):
+            self._out[delivery.token] = delivery
+            if row.crashes:
+                self._suspects.add(delivery.token)
+        return deliveries
+
+    def _delivery(self, token: Token, row: Claimed, now: float, lease_until: float) -> Delivery[Any]:
+        topic = self._subscription.topic.name
+        try:
+            message = rows.read(row[-3:], topic, now)
+        except (DecodeError, msgspec.MsgspecError) as error:
+            message = unreadable(row[-1], topic, now, error)
+        if row.first_failure is not None:
+            first = datetime.fromtimestamp(row.first_failure, UTC)
+            message = msgspec.structs.replace(message, first_failure=first)
+        return Delivery(
+            message=message,
+            topic=topic,
+            group=self._subscription.group,
+            attempt=1 + max(row.attempts, message.attempts) + max(0, row.crashes - 1),
+            redelivered=row.handed > 1,
+            handed_out=row.handed,
+            lease_until=lease_until,
+            token=token,
+        )
+
+    async def _look_around(self) -> None:
+        """Once in a while: is the group still there, and is anyone gone whose leases can be taken back?"""
+        now = time.monotonic()
+        if now - self._looked < PATIENCE:
+            return
+        self._looked = now
+        if find(self._engine.reader, self._subscription.topic.name, self._subscription.group) is None:
+            raise DestinationMissing(f"{self._subscription.name} was removed from this broker")
+        if not self._members.gone(self._engine.reader):
+            return
+
+        def work(connection: sqlite3.Connection) -> bool:
+            found = False
+            for number, dead in self._members.gone(connection):
+                found |= claims.release_owner(connection, number, crashed=dead)
+                self._members.bury(connection, number, dead=dead)
+            return found
+
+        if await self._engine.write(work):
+            self._members.ring()
+
+    # ---------------------------------------------------------------- settling
+
+    async def settle(self, settled: Sequence[Settled]) -> Sequence[SettleResult]:
+        results, rung = await self._engine.write(lambda connection: self._settle(connection, settled))
+        for item, result in zip(settled, results, strict=True):
+            token = item.delivery.token
+            self._suspects.discard(token)
+            if self._out.pop(token, None) is not None and result is DONE:
+                self._settled[token] = type(item.settlement)
+                if len(self._settled) > REMEMBERED:
+                    self._settled.popitem(last=False)
+        if rung:
+            self._members.ring()
+        else:
+            self._members.wake()
+        return results
+
+    def _settle(self, connection: sqlite3.Connection, settled: Sequence[Settled]) -> tuple[list[SettleResult], bool]:
+        """The results, and whether others may have something to claim now."""
+        alive = self._members.alive(connection)
+        results: list[SettleResult] = []
+        acked: list[int] = []
+        released: list[int] = []
+        tried: list[tuple[int, int]] = []
+        deferred: list[tuple[int, float, int, float]] = []
+        keys: set[str] = set()
+        for item in settled:
+            token, settlement = item.delivery.token, item.settlement
+            if token not in self._out:
+                results.append(DONE if self._settled.get(token) is type(settlement) else LOST)
+                continue
+            if not alive or token.member != self._members.id:
+                results.append(LOST)
+                continue
+            results.append(DONE)
+            if item.delivery.message.key is not None:
+                keys.add(item.delivery.message.key)
+            if isinstance(settlement, Ack):
+                acked.append(token.seq)
+            elif isinstance(settlement, Release):
+                released.append(token.seq)
+                if settlement.attempts is not None:
+                    tried.append((settlement.attempts, token.seq))
+            elif isinstance(settlement, Defer):
+                due = self._clock.time() + settlement.after
+                deferred.append((token.seq, due, settlement.attempts, settlement.first_failure.timestamp()))
+            else:
+                letter = msgspec.structs.replace(item.delivery.message, due=None, dead=settlement.record)
+                bury_message(connection, self._group.id, letter)
+                acked.append(token.seq)
+        if acked:
+            claims.acknowledge(connection, self._group, acked)
+        if deferred:
+            claims.defer(connection, self._group, deferred)
+        if released:
+            claims.release(connection, self._group, released, tried)
+        promoted = bool(keys) and self._group.ordered and claims.promote(connection, self._group.id, keys)
+        return results, bool(released) or promoted
+
+    async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
+        lease_until = time.monotonic() + self._subscription.lease
+        alive = await self._engine.write(lambda connection: self._members.renew(connection, lease_until))
+        member = self._members.id
+        return [
+            Extended(lease_until) if alive and delivery.token.member == member and delivery.token in self._out else LOST
+            for delivery in deliveries
+        ]
+
+
+class DeadSource:
+    """One group's dead letters, to take. `Ack` removes one for good, `Release` puts it back as it was."""
+
+    def __init__(self, engine: Engine, members: Members, subscription: Subscription, clock: Clock) -> None:
+        self._engine = engine
+        self._members = members
+        self._subscription = subscription
+        self._clock = clock
+        self._last = 0
+
+    async def open(self) -> None:
+        numbers = await self._engine.write(lambda c: find(c, self._subscription.topic.name, self._subscription.group))
+        if numbers is None:
+            raise DestinationMissing(
+                f"{self._subscription.name} does not exist on this broker: run `waybill topology apply`"
+            )
+        self._group = numbers[1]
+
+    async def close(self) -> None:
+        member, group = self._members.id, self._group
+        await self._engine.write(
+            lambda c: c.execute("UPDATE dead SET owner = NULL WHERE owner = ? AND grp = ?", (member, group))
+        )
+
+    async def receive(self, limit: int) -> Sequence[Delivery[Any]]:
+        """The next dead letters that nobody has taken. Does not wait: empty means that there are no more."""
+
+        def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            member = self._members.session(connection, self._subscription.lease)
+            return connection.execute(
+                """UPDATE dead SET owner = ? WHERE id IN (
+                       SELECT id FROM dead WHERE grp = ? AND id > ? AND owner IS NULL ORDER BY id LIMIT ?)
+                   RETURNING id, envelope, headers, body""",
+                (member, self._group, self._last, limit),
+            ).fetchall()
+
+        lease_until = time.monotonic() + self._subscription.lease
+        taken = sorted(await self._engine.write(work))
+        now = self._clock.time()
+        self._last = taken[-1][0] if taken else self._last
+        topic = self._subscription.topic.name
+        return [
+            Delivery(
+                message=rows.read(row[1:], topic, now),
+                topic=topic,
+                group=self._subscription.group,
+                lease_until=lease_until,
+                token=Token(row[0], self._members.id),
+            )
+            for row in taken
+        ]
+
+    async def settle(self, settled: Sequence[Settled]) -> Sequence[SettleResult]:
+        def work(connection: sqlite3.Connection) -> list[SettleResult]:
+            results: list[SettleResult] = []
+            for item in settled:
+                token = item.delivery.token
+                if isinstance(item.settlement, Release):
+                    done = connection.execute("UPDATE dead SET owner = NULL WHERE id = ? AND owner = ?", token)
+                else:
+                    done = connection.execute("DELETE FROM dead WHERE id = ? AND owner = ?", token)
+                results.append(DONE if done.rowcount else LOST)
+            return results
+
+        return await self._engine.write(work)
+
+    async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
+        lease_until = time.monotonic() + self._subscription.lease
+        alive = await self._engine.write(lambda connection: self._members.renew(connection, lease_until))
+        return [Extended(lease_until) if alive and d.token.member == self._members.id else LOST for d in deliveries]
+
+    async def quiesce(self) -> None:
+        pass  # `receive` never waits
+
+
+def unreadable(body: bytes | None, topic: str, now: float, error: Exception) -> Message:
+    """A stand-in for a message whose envelope cannot be read, so that the core can dead-letter its bytes."""
+    del error
+    return Message(
+        id=f"unreadable-{hash(body) & 0xFFFFFFFF:08x}",
+        body=body,
+        type=topic,
+        source="",
+        time=datetime.fromtimestamp(now, UTC),
+        content_type="application/x-unreadable-envelope",
+    )

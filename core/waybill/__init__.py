@@ -1,0 +1,102 @@
+"""Waybill: typed asynchronous messaging. One interface; configuration decides which broker carries it.
+
+    from dataclasses import dataclass
+    from waybill import App, Topic
+
+    @dataclass
+    class OrderPlaced:
+        order_id: str
+        customer_id: str
+
+    orders = Topic("orders.placed", OrderPlaced, key=lambda order: order.customer_id)
+    app = App("billing")
+
+    @app.consume(orders, ordered=True)
+    async def charge(order: OrderPlaced) -> None:
+        print("charging", order.order_id)
+
+Names that start with a capital are for services; `waybill.adapter` is for those who write an adapter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from waybill.app import App
+from waybill.consumer import Handled
+from waybill.errors import (
+    AdapterNotFound,
+    BrokerError,
+    BrokerFileError,
+    BrokerUnavailable,
+    CapabilityError,
+    ClosedError,
+    CodecError,
+    ConfigurationError,
+    DecodeError,
+    DestinationMissing,
+    EncodeError,
+    HandlerTimeout,
+    LeaseLost,
+    PublishError,
+    PublishRefused,
+    PublishUnknown,
+    Reject,
+    RetryAfter,
+    WaybillError,
+)
+from waybill.message import DeadLetterRecord, Delivery, Message, Outgoing
+from waybill.middleware import Handler, Middleware, Send, SendMiddleware
+from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
+from waybill.retry import Retry
+from waybill.topic import Topic
+
+if TYPE_CHECKING:
+    from waybill.settings import Settings
+
+__all__ = [
+    "AdapterNotFound",
+    "App",
+    "BrokerError",
+    "BrokerFileError",
+    "BrokerUnavailable",
+    "CapabilityError",
+    "ClosedError",
+    "CodecError",
+    "ConfigurationError",
+    "Confirmed",
+    "DeadLetterRecord",
+    "DecodeError",
+    "Delivery",
+    "DestinationMissing",
+    "EncodeError",
+    "Handled",
+    "Handler",
+    "HandlerTimeout",
+    "LeaseLost",
+    "Message",
+    "Middleware",
+    "Outgoing",
+    "PublishError",
+    "PublishRefused",
+    "PublishUnknown",
+    "Refused",
+    "Reject",
+    "Retry",
+    "RetryAfter",
+    "Send",
+    "SendMiddleware",
+    "SendResult",
+    "Settings",
+    "Topic",
+    "Unknown",
+    "WaybillError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Settings":  # pydantic-settings takes longer to import than all of this package
+        from waybill.settings import Settings  # noqa: PLC0415
+
+        return Settings
+    raise AttributeError(f"module 'waybill' has no attribute {name!r}")

@@ -1,0 +1,248 @@
+"""The waist: what a broker must be able to do. Everything else is done once, in the core.
+
+*Receive, settle, send, declare*: no broker's own vocabulary crosses these interfaces. Their comments are their
+specification; the contract tests hold an adapter to them. ADR 0002 says which brokers taught which rule.
+
+Rules for all of them: methods are called on one event loop; foreign exceptions leave an adapter only as `BrokerError`s;
+an adapter repeats nothing beyond what its client library cannot help repeating.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
+
+from waybill.message import Delivery, Message
+from waybill.outcomes import ExtendResult, SendResult, Settled, SettlementKind, SettleResult
+from waybill.topology import Backlog, Destination, Plan, Subscription, Topology
+
+__all__ = [
+    "Adapter",
+    "Admin",
+    "Capabilities",
+    "Event",
+    "Limits",
+    "Notify",
+    "Page",
+    "Resumed",
+    "Revoked",
+    "Revoking",
+    "Sink",
+    "Source",
+    "Stalled",
+]
+
+
+class Revoking(msgspec.Struct, frozen=True):
+    """The ownership of these partitions ends at `deadline` (`time.monotonic()`; `None`: the broker waits).
+
+    What is handed out of them must be settled by then: what has not started is released at once, what runs is settled
+    when it ends. The adapter lets go as soon as nothing of them is unsettled. A partition may come back; its messages
+    are then new deliveries. Many brokers never send this.
+    """
+
+    partitions: frozenset[str]
+    deadline: float | None = None
+
+
+class Revoked(msgspec.Struct, frozen=True):
+    """These deliveries are no longer ours, whatever was answered before: settling them answers `Lost`."""
+
+    deliveries: Sequence[Delivery[Any]]
+
+
+class Stalled(msgspec.Struct, frozen=True):
+    """The source cannot deliver now and is trying again by itself, with back-off. Over at the next `Resumed`."""
+
+    cause: str
+
+
+class Resumed(msgspec.Struct, frozen=True):
+    """The source can deliver again."""
+
+
+Event: TypeAlias = Revoking | Revoked | Stalled | Resumed
+
+Notify: TypeAlias = Callable[[Event], None]
+"""How a source tells the core: called on the event loop, at any time until the source is left, also while no `receive`
+runs and after `quiesce`. Does not block and does not raise."""
+
+
+class Sink(Protocol):
+    """One destination's way in."""
+
+    async def send(self, messages: Sequence[Message], *, deadline: float) -> Sequence[SendResult]:
+        """Store the messages and say of each what became of it, in the order given.
+
+        Returns when all are decided, and at `deadline` (the loop's clock) at the latest: what is undecided then is
+        `Unknown`. Not cancelled by the core, except when the application gives up waiting at shutdown. Several sends may
+        overlap; the core never has two messages of one key in two overlapping sends. A message with `due` is not
+        delivered before. One message that cannot be stored takes no neighbour down.
+
+        `Refused` means that no group will see it. Where one of a topic's groups took it and another did not, that is
+        `Unknown`. A raised `BrokerError` makes all of them `Unknown`; an adapter that knows that nothing was written
+        answers `Refused(transient=True)` instead.
+        """
+        ...
+
+
+class Source(Protocol):
+    """One subscription's way out. One consumer uses it; `receive` never runs twice at a time.
+
+    Every delivery that was handed out is settled once by the core or named in `Revoked`. What was fetched and not handed
+    out is the adapter's, who gives it back when it can no longer be wanted. The source keeps its membership alive until
+    it is left, whether or not anybody receives.
+    """
+
+    async def receive(self, limit: int) -> Sequence[Delivery[Any]]:
+        """Hand out at most `limit` deliveries.
+
+        Waits until there is something, or as long as the adapter sees fit (some seconds); empty is normal. Never holds a
+        delivery back to wait for more. A lease counts from the fetch, not from the hand-out. Not cancelled by the core:
+        `quiesce` makes it return. While the broker is away it waits, with back-off, and tells by `Stalled`. Raises
+        `DestinationMissing` when there is nothing to receive from any more.
+
+        Where the subscription is ordered, deliveries of one key come in publishing order, and no other member is handed
+        a message of a key that is held here.
+        """
+        ...
+
+    async def settle(self, settled: Sequence[Settled]) -> Sequence[SettleResult]:
+        """Settle in bulk, each with a result of its own, in the order given.
+
+        Only kinds in `Adapter.native_settlements` are asked for. Settling a delivery again in the same way is the same
+        as once, in another way it is `Lost`; the adapter keeps repeats from the broker. `settle` and `extend` of one
+        delivery never overlap. Raises `BrokerError` when it is not known what was taken; the core then asks again.
+
+        In an ordered subscription a `Release` is handed out again before any later message of its key; those of one key
+        are released in order, in one call. `Release` after `Revoking` or `quiesce` leaves the message to the next owner.
+        """
+        ...
+
+    async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
+        """Renew the leases by the subscription's lease from now, and say how long they are.
+
+        Where one heartbeat keeps all leases this only asks. An adapter judges by its own clock: past the end of a lease it
+        answers `Lost`, even if the broker might be kinder.
+        """
+        ...
+
+    async def quiesce(self) -> None:
+        """Fetch no more: a running `receive` returns soon with what it has.
+
+        What was handed out stays ours to settle, and no other member is given a key that is held here.
+        """
+        ...
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A look at dead letters. `after` opens the next page, `None`: there is none."""
+
+    messages: Sequence[Message]
+    after: str | None = None
+    complete: bool = True
+    """`False`: the broker cannot show all of them, e.g. because others hold some now."""
+
+
+class Admin(Protocol):
+    """What operators and start-up need."""
+
+    async def plan(self, topology: Topology) -> Plan:
+        """What `apply` would change. Never changes anything."""
+        ...
+
+    async def apply(self, plan: Plan) -> None:
+        """Create what is missing; what differs is left. Never deletes, never shrinks. Several processes may do it at once."""
+        ...
+
+    async def backlog(self, subscription: Subscription) -> Backlog:
+        """What lies before the group now, each figure with its exactness."""
+        ...
+
+    async def browse(self, subscription: Subscription, *, after: str | None = None, limit: int = 100) -> Page:
+        """Look at the group's dead letters, oldest first. `after` comes from the page before.
+
+        Takes none away. A broker that can only take and put back may hide them from others meanwhile.
+        """
+        ...
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one destination carries. Checked by the core before anything is sent."""
+
+    body_bytes: int = 1 << 20
+    header_bytes: int = 64 << 10
+    """The user's headers and ours together."""
+    delay: float | None = None
+    """Longest delay in seconds; 0: none at all, `None`: any."""
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a broker can do. The most it can is known without I/O; it is narrowed after connecting."""
+
+    broker: str
+    """Its name, for people."""
+    ordered: bool
+    """Keeps messages of one key in order over several members."""
+    durable: bool
+    """A confirmed message survives a restart."""
+    holds_key_from: float | None = None
+    """A `Defer` of at least so many seconds keeps its key's later messages back at the broker, so that the core may
+    release those it holds. A shorter one waits in the core, its lane closed and its lease renewed. `None`: never."""
+    longest_defer: float | None = None
+    """A longer `Defer` is emulated: publish, confirm, ack. `None`: any is native (where `Defer` is native at all)."""
+    longest_hold: float | None = None
+    """Seconds after which no lease can be renewed any more. `None`: no end."""
+    acks_surely: bool = False
+    """`Done` for an `Ack` means that the message never comes again. Elsewhere it may, when the link breaks at the wrong
+    moment, and the core remembers what it acknowledged."""
+    sends_in_order: bool = False
+    """Of one key's messages in one send, none is stored behind one that is not. Elsewhere the core sends one at a time."""
+
+
+class Adapter(AbstractAsyncContextManager["Adapter"], Protocol):
+    """One broker. Entering it connects (or raises `BrokerUnavailable`), leaving it closes everything it opened."""
+
+    @property
+    def claims(self) -> Capabilities:
+        """The most this broker can, without I/O."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the connected broker can, with this version and these permissions."""
+        ...
+
+    @property
+    def native_settlements(self) -> frozenset[SettlementKind]:
+        """What the broker settles by itself; `Ack` and `Release` always. The core emulates the rest: publish, confirm, ack."""
+        ...
+
+    @property
+    def admin(self) -> Admin: ...
+
+    def limits(self, destination: Destination) -> Limits:
+        """What this destination carries. No I/O."""
+        ...
+
+    def sink(self, destination: Destination) -> AbstractAsyncContextManager[Sink]:
+        """Open a way in. It may be opened before the destination exists; sending to what is missing is `Refused`."""
+        ...
+
+    def source(self, subscription: Subscription, *, window: int, notify: Notify) -> AbstractAsyncContextManager[Source]:
+        """Open a way out that holds at most `window` unsettled deliveries. Leaving it gives back what was not settled.
+
+        Raises `DestinationMissing`.
+        """
+        ...
+
+    def dead_letters(self, subscription: Subscription) -> AbstractAsyncContextManager[Source]:
+        """Open a way to take the dead letters that a group has now: `Ack` removes one for good, `Release` leaves it.
+
+        None is handed out twice by one source; `receive` answers empty, at once, when all have been. What the broker
+        itself dead-lettered comes with a `dead` record made by the adapter (reason `crashed`, `expired` …).
+        """
+        ...

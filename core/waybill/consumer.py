@@ -1,0 +1,546 @@
+"""One subscription's consumer: fetch, lanes, handlers, outcomes, leases, shutdown. Once, for all brokers.
+
+    Source.receive → window (bounded in count and bytes: that bound is the back-pressure) → lanes → a task a handling
+                   → the pipeline (middleware, decode, handler) → an outcome, in one place → Settler → Source.settle
+
+A handling is a task of its own, so that context variables a handler sets end with it and cancelling one handler
+touches no other. Timeouts are watched by one sweep for all handlers instead of a timer each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from asyncio import Task
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from waybill.adapter import Adapter, Event, Resumed, Revoked, Revoking, Sink, Source
+from waybill.clock import Clock
+from waybill.deadletters import describe, record
+from waybill.errors import (
+    BrokerError,
+    ConfigurationError,
+    DecodeError,
+    HandlerTimeout,
+    LeaseLost,
+    Reject,
+    RetryAfter,
+)
+from waybill.lanes import Lanes
+from waybill.message import Delivery
+from waybill.middleware import Handler
+from waybill.outcomes import (
+    ACK,
+    LOST,
+    RELEASE,
+    Ack,
+    DeadLetter,
+    Defer,
+    Extended,
+    Lost,
+    Release,
+    Settlement,
+    SettleResult,
+)
+from waybill.retry import MINIMUM_DELAY, GiveUp, Retry
+from waybill.settling import Held, Settler, back_off
+from waybill.topology import Destination, Subscription
+
+__all__ = ["Consumer", "ConsumerOptions", "Handled", "Handling", "current_handling"]
+
+log = logging.getLogger("waybill.consumer")
+
+MEMORY = 10_000
+"""Handled messages whose acknowledgement was lost that a consumer remembers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerOptions:
+    """How one subscription is consumed. Durations are seconds.
+
+    concurrency: handlers at once. window: deliveries held at once, started or not, unsettled; `None`: four times the
+    concurrency, at least 16. window_bytes: the bodies held at once, approximately. timeout: a handler's; `None`: no end.
+    """
+
+    concurrency: int = 10
+    window: int | None = None
+    window_bytes: int = 64 << 20
+    timeout: float | None = 60.0
+    retry: Retry = Retry.exponential()  # noqa: RUF009 - frozen
+
+    def __post_init__(self) -> None:
+        if isinstance(self.concurrency, bool) or not isinstance(self.concurrency, int) or self.concurrency < 1:
+            raise ConfigurationError(f"concurrency={self.concurrency!r}: at least 1 handler at a time")
+        if self.window is not None and self.window < self.concurrency:
+            raise ConfigurationError(
+                f"window={self.window!r}: a window smaller than concurrency={self.concurrency} would leave handlers idle"
+            )
+        if self.window_bytes < 1:
+            raise ConfigurationError(f"window_bytes={self.window_bytes!r}: at least 1")
+        if self.timeout is not None and not self.timeout > 0:
+            raise ConfigurationError(f"timeout={self.timeout!r}: seconds above 0, or None for no end")
+
+    @property
+    def held(self) -> int:
+        """Deliveries held at once."""
+        return max(16, 4 * self.concurrency) if self.window is None else self.window
+
+
+class Handled(msgspec.Struct, frozen=True, kw_only=True):
+    """One handling has ended and the broker has answered. `result` says whether it took the settlement."""
+
+    delivery: Delivery[Any]
+    settlement: Settlement
+    result: SettleResult
+
+
+class Handling:
+    """What a running handler is about; what it publishes takes its ids and its story from here."""
+
+    __slots__ = ("_ordinals", "delivery")
+
+    def __init__(self, delivery: Delivery[Any]) -> None:
+        self.delivery = delivery
+        self._ordinals: dict[str, int] = {}
+
+    def ordinal(self, topic: str) -> int:
+        """0 for the first message this handling publishes to `topic`, then 1, and so on."""
+        number = self._ordinals.get(topic, 0)
+        self._ordinals[topic] = number + 1
+        return number
+
+
+current_handling: ContextVar[Handling | None] = ContextVar("waybill_handling", default=None)
+
+
+class Consumer:
+    """Consumes one subscription from `start` to `stop`."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        subscription: Subscription,
+        handler: Handler,
+        decode: Callable[[Any], Any],
+        options: ConsumerOptions,
+        *,
+        clock: Clock,
+        observers: Sequence[Callable[[Handled], None]] = (),
+    ) -> None:
+        self.subscription = subscription
+        self.options = options
+        self._adapter = adapter
+        self._handler = handler
+        self._decode = decode
+        self._clock = clock
+        self._observers = observers
+        self._lanes: Lanes[Held] = Lanes(ordered=subscription.ordered)
+        self._held: set[Held] = set()
+        self._bytes = 0
+        self._running: set[Held] = set()
+        self._limit = options.held
+        self._average = 1024.0
+        self._unacknowledged: OrderedDict[tuple[str, int, int], None] = OrderedDict()
+        self._stopping = False
+        self._stopped = asyncio.Event()
+        self._room = asyncio.Event()
+        self._stack = AsyncExitStack()
+        self._tasks: list[Task[None]] = []
+        self.trouble: str | None = None
+        """Why the consumer is not moving now; `None` when nothing is known to be wrong."""
+
+    # ---------------------------------------------------------------- life
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._can = self._adapter.capabilities
+        self._source: Source = await self._stack.enter_async_context(
+            self._adapter.source(self.subscription, window=self._limit, notify=self._on_event)
+        )
+        self._settler = Settler(
+            self._source,
+            native=self._adapter.native_settlements,
+            longest_defer=self._can.longest_defer,
+            retry=self._place("retry"),
+            dead=self._place("dead"),
+            clock=self._clock,
+            on_result=self._settled,
+            on_stuck=self._stuck,
+        )
+        self._fetching = self._loop.create_task(self._fetch(), name=f"waybill-fetch {self.subscription.name}")
+        self._tasks = [
+            self._loop.create_task(self._beat(), name=f"waybill-leases {self.subscription.name}"),
+            self._loop.create_task(self._sweep(), name=f"waybill-timeouts {self.subscription.name}"),
+        ]
+
+    async def stop(self, grace: float) -> None:
+        """Stop fetching → release what has not started → let handlers finish → cancel the rest and release → settle → close."""
+        self._stopping = True
+        self._stopped.set()
+        self._room.set()
+        await self._source.quiesce()
+        await asyncio.wait([self._fetching])
+        for held in self._lanes.drain():
+            self._give_back(held)
+        if running := self._handler_tasks():
+            await asyncio.wait(running, timeout=grace)
+        for held in list(self._running):
+            self._cancel(held, "shutdown")
+        if running := self._handler_tasks():
+            _, stuck = await asyncio.wait(running, timeout=1.0)
+            for _ in stuck:
+                log.error(
+                    "%s: a handler does not end though it was cancelled; its message will be handed out again", self
+                )
+        for held in self._held - self._running:
+            if held.outcome is None:
+                self._give_back(held)
+        try:
+            async with asyncio.timeout(max(5.0, grace)):
+                await self._settler.drain()
+        except TimeoutError:
+            log.exception(
+                "%s: closed with %d deliveries unsettled; they will be handed out again", self, len(self._held)
+            )
+        await self._settler.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        await self._stack.aclose()
+
+    def _handler_tasks(self) -> list[Task[None]]:
+        return [held.task for held in self._running if held.task is not None]
+
+    def _place(self, kind: Any) -> Callable[[], Any]:
+        opened: list[Sink] = []
+
+        async def place() -> Sink:
+            if not opened:
+                destination = Destination(kind, self.subscription.topic, self.subscription.group)
+                opened.append(await self._stack.enter_async_context(self._adapter.sink(destination)))
+            return opened[0]
+
+        return place
+
+    # ---------------------------------------------------------------- fetching
+
+    async def _fetch(self) -> None:
+        failures = 0
+        while not self._stopping:
+            wanted = self._wanted()
+            if not wanted:
+                self._room.clear()
+                await self._room.wait()
+                continue
+            try:
+                deliveries = await self._source.receive(wanted)
+            except BrokerError as error:
+                failures += 1
+                self._trouble(f"cannot receive: {error}")
+                await self._pause(back_off(failures))
+                continue
+            if failures:
+                failures = 0
+                self._trouble(None)
+            if deliveries:
+                self._admit(deliveries)
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, but no longer than until `stop`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopped.wait()
+        except TimeoutError:
+            pass
+
+    def _wanted(self) -> int:
+        """How many deliveries to ask for: none while settling is stuck or the window is (nearly) full.
+
+        A nearly full window waits until a quarter is free, so that fetches stay large; but not while handlers idle.
+        """
+        if self._settler.stuck:
+            return 0
+        room = self._limit - len(self._held)
+        if room < self._limit // 4 and len(self._running) >= self.options.concurrency:
+            return 0
+        left = self.options.window_bytes - self._bytes
+        return max(0, min(room, int(left / self._average) or (1 if not self._held else 0)))
+
+    def _admit(self, deliveries: Sequence[Delivery[Any]]) -> None:
+        for delivery in deliveries:
+            message = delivery.message
+            held = Held(delivery)
+            size = len(message.body or b"")
+            self._held.add(held)
+            self._bytes += size
+            self._average += (size + 256 - self._average) / 64
+            msgspec.structs.force_setattr(delivery, "_decode", self._decode)
+            msgspec.structs.force_setattr(delivery, "_extend", self._extend)
+            if self._unacknowledged and self._was_handled(delivery):
+                self._settler.add(held, ACK)
+            else:
+                self._lanes.add(message.key, held)
+        self._dispatch()
+
+    def _was_handled(self, delivery: Delivery[Any]) -> bool:
+        return delivery.redelivered and self._unacknowledged.pop(_identity(delivery), self) is None
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Revoked):
+            gone = {delivery.token for delivery in event.deliveries}
+            for held in [held for held in self._held if held.delivery.token in gone]:
+                self._lose(held)
+        elif isinstance(event, Revoking):
+            for held in [held for held in self._held if held.delivery.partition in event.partitions]:
+                if held.task is None and held.outcome is None:
+                    for item in self._lanes.evict(held.key, held) or [held]:
+                        self._give_back(item)
+        elif isinstance(event, Resumed):
+            self._trouble(None)
+        else:
+            self._trouble(f"the broker does not deliver: {event.cause}")
+
+    # ---------------------------------------------------------------- handling
+
+    def _dispatch(self) -> None:
+        if self._settler.stuck:
+            return
+        while len(self._running) < self.options.concurrency and not self._stopping:
+            held = self._lanes.take()
+            if held is None:
+                break
+            if self.options.timeout is not None:
+                held.deadline = self._loop.time() + self.options.timeout
+            self._running.add(held)
+            held.task = self._loop.create_task(self._handle(held))
+
+    async def _handle(self, held: Held) -> None:
+        current_handling.set(Handling(held.delivery))
+        try:
+            await self._handler(held.delivery)
+        except BaseException as error:
+            settlement = self._judge(held, error)
+            self._ended(held, settlement)
+            if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+                raise
+        else:
+            self._ended(held, ACK)
+
+    def _judge(self, held: Held, error: BaseException) -> Settlement:
+        """The one place that decides what becomes of a message whose handler did not return."""
+        delivery = held.delivery
+        now = self._clock.time()
+        if isinstance(error, asyncio.CancelledError):
+            if held.cause in {"shutdown", "lease"}:
+                return RELEASE  # not the message's fault: costs no attempt
+            if held.cause == "timeout":
+                error = HandlerTimeout(f"the handler ran longer than {self.options.timeout:g} s")
+        elif isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+            return RELEASE  # the process is told to end: the message has done nothing
+        if isinstance(error, Reject):
+            return DeadLetter(record(delivery, "rejected", now=now, error=error, detail=error.reason))
+        if isinstance(error, DecodeError) and delivery._value is msgspec.UNSET:
+            return DeadLetter(record(delivery, "decode_error", now=now, error=error))  # will never decode: no retry
+        first = delivery.message.first_failure or datetime.fromtimestamp(now, UTC)
+        chance = random.random()  # noqa: S311 - not a secret
+        decision = self.options.retry.decide(delivery.attempt, error, age=now - first.timestamp(), chance=chance)
+        if isinstance(decision, GiveUp):
+            return DeadLetter(record(delivery, decision.reason, now=now, error=error))
+        after = max(error.delay, MINIMUM_DELAY) if isinstance(error, RetryAfter) else decision.delay
+        log.info(
+            "%s: attempt %d of message %s failed, next in %.3g s: %s: %.256r",
+            self,
+            delivery.attempt,
+            delivery.message.id,
+            after,
+            type(error).__name__,
+            describe(error),
+        )
+        return Defer(after, delivery.attempt, first)
+
+    def _ended(self, held: Held, settlement: Settlement) -> None:
+        self._running.discard(held)
+        held.task = None
+        key = held.key if self._lanes.ordered else None
+        if held.lost:
+            held.outcome = settlement
+            self._settled(held, LOST)
+        elif isinstance(settlement, Defer) and key is not None:
+            self._hold_key(held, key, settlement)
+            self._dispatch()
+            return
+        else:
+            self._settler.add(held, settlement)
+        if key is not None and (held.lost or isinstance(settlement, Release)):
+            self._give_back_lane(key)  # whoever gets it next handles it before what is behind it
+        else:
+            self._lanes.done(key)
+        self._dispatch()
+
+    def _hold_key(self, held: Held, key: str, settlement: Defer) -> None:
+        """An ordered key waits for its failed message.
+
+        Where the broker keeps the key's later messages back, ours are released behind the failed one and the lane
+        stays closed until the broker has taken that; elsewhere the lane waits here, lease renewed.
+        """
+        from_ = self._can.holds_key_from
+        if from_ is not None and settlement.after >= from_ and Defer in self._adapter.native_settlements:
+            self._settler.add(held, settlement)
+            for follower in self._lanes.waiting(key):
+                self._give_back(follower)
+            return
+        message = msgspec.structs.replace(held.delivery.message, first_failure=settlement.first_failure)
+        held.delivery = msgspec.structs.replace(
+            held.delivery,
+            attempt=settlement.attempts + 1,
+            message=message,
+            _value=msgspec.UNSET,  # what the failed handler did to the value is not seen by the next
+        )
+        held.tried = True
+        self._loop.call_later(settlement.after, self._resume_key, held)
+
+    def _resume_key(self, held: Held) -> None:
+        if held in self._held and held.outcome is None and not held.lost and not self._stopping:
+            self._lanes.again(held.key, held)
+            self._dispatch()
+
+    def _give_back(self, held: Held) -> None:
+        self._settler.add(held, Release(held.delivery.attempt - 1) if held.tried else RELEASE)
+
+    def _give_back_lane(self, key: str) -> None:
+        for follower in self._lanes.clear(key):
+            self._give_back(follower)
+
+    # ---------------------------------------------------------------- settling
+
+    def _settled(self, held: Held, result: SettleResult) -> None:
+        settlement = held.outcome
+        assert settlement is not None  # noqa: S101 - nothing is settled without an outcome
+        self._forget(held)
+        if isinstance(settlement, Ack) and (isinstance(result, Lost) or not self._can.acks_surely):
+            self._remember(held.delivery)
+        if isinstance(result, Lost):
+            if isinstance(settlement, Ack):
+                log.warning(
+                    "%s: message %s was handled, but its lease was lost before the acknowledgement: it may be handled again",
+                    self,
+                    held.delivery.message.id,
+                )
+            held.lost = True
+        if isinstance(settlement, Defer) and self._lanes.ordered and held.key is not None:
+            self._give_back_lane(held.key)  # those that arrived while the broker was taking the retry
+        for observe in self._observers:
+            observe(Handled(delivery=held.delivery, settlement=settlement, result=result))
+        if not self._room.is_set() and self._wanted():
+            self._room.set()
+
+    def _forget(self, held: Held) -> None:
+        if held in self._held:
+            self._held.remove(held)
+            self._bytes -= len(held.delivery.message.body or b"")
+
+    def _remember(self, delivery: Delivery[Any]) -> None:
+        self._unacknowledged[_identity(delivery)] = None
+        if len(self._unacknowledged) > MEMORY:
+            self._unacknowledged.popitem(last=False)
+
+    def _stuck(self, cause: str | None) -> None:
+        self._trouble(None if cause is None else f"settlements wait: {cause}")
+        if cause is None:
+            self._dispatch()
+            self._room.set()
+
+    def _trouble(self, cause: str | None) -> None:
+        if cause is not None and cause != self.trouble:
+            log.warning("%s: %s", self, cause)
+        self.trouble = cause
+
+    # ---------------------------------------------------------------- leases and timeouts
+
+    async def _beat(self) -> None:
+        """Renew the leases of all that is held, three times a lease."""
+        pause = self.subscription.lease / 3
+        while True:
+            await asyncio.sleep(pause)
+            await self._renew(list(self._held))
+
+    async def _renew(self, helds: Sequence[Held]) -> None:
+        leased = [held for held in helds if held.lease_until != float("inf") and not held.lost]
+        if not leased:
+            return
+        try:
+            async with asyncio.timeout(self.subscription.lease / 3), self._settler.lock:
+                results = await self._source.extend([held.delivery for held in leased])
+        except (BrokerError, TimeoutError) as error:
+            log.warning("%s: leases could not be renewed: %s", self, str(error) or "no answer in time")
+            results = ()
+        for held, result in zip(leased, results, strict=False):
+            if isinstance(result, Extended):
+                held.lease_until = result.lease_until
+            elif isinstance(result, Lost) and held in self._held:
+                self._lose(held)
+        now = time.monotonic()
+        for held in leased:
+            if held in self._held and held.lease_until < now:
+                self._lose(held)
+
+    async def _extend(self, delivery: Delivery[Any], more: float) -> None:
+        """Serves `Delivery.extend`."""
+        held = next((held for held in self._running if held.delivery is delivery), None)
+        if held is None:
+            raise LeaseLost("the handler has ended; there is nothing to extend")
+        held.deadline = self._loop.time() + more
+        await self._renew([held])
+        if held.lost:
+            raise LeaseLost(f"message {delivery.message.id} is no longer leased to this process")
+
+    def _lose(self, held: Held) -> None:
+        """The delivery is no longer ours: stop its handler; what has not started is forgotten, and its lane given back."""
+        if held.lost:
+            return
+        held.lost = True
+        if held in self._running:
+            log.warning("%s: the lease of message %s was lost while its handler ran", self, held.delivery.message.id)
+            self._cancel(held, "lease")
+        elif held.outcome is None:
+            evicted = self._lanes.evict(held.key, held)
+            if not evicted and self._lanes.ordered and held.key is not None:
+                evicted = self._lanes.clear(held.key)  # it waited in place, the others behind it
+            for item in evicted:
+                if item is not held:
+                    self._give_back(item)
+            self._forget(held)
+            self._dispatch()
+
+    def _cancel(self, held: Held, cause: str) -> None:
+        if held.task is not None:
+            held.cause = cause
+            held.task.cancel(cause)
+
+    async def _sweep(self) -> None:
+        timeout = self.options.timeout
+        if timeout is None:
+            return
+        pause = min(1.0, max(0.02, timeout / 20))
+        while True:
+            await asyncio.sleep(pause)
+            now = self._loop.time()
+            for held in [held for held in self._running if held.deadline < now and held.cause is None]:
+                self._cancel(held, "timeout")
+
+    def __str__(self) -> str:
+        return self.subscription.name
+
+
+def _identity(delivery: Delivery[Any]) -> tuple[str, int, int]:
+    return delivery.message.id, delivery.attempt, delivery.message.redrives

@@ -1,0 +1,63 @@
+"""The record that travels with a dead letter. Bounded, so that a huge error never keeps a letter from being written."""
+
+from __future__ import annotations
+
+import os
+import socket
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+from waybill.message import DeadLetterRecord, Delivery
+
+__all__ = ["MAX_DETAIL", "MAX_STACK", "describe", "record", "shorten"]
+
+MAX_DETAIL = 1024
+MAX_STACK = 8192
+HOST = socket.gethostname()
+
+
+def record(
+    delivery: Delivery[Any], reason: str, *, now: float, error: BaseException | None = None, detail: str = ""
+) -> DeadLetterRecord:
+    """Why this delivery goes to the dead letters of its group. `now`: seconds since the epoch."""
+    return DeadLetterRecord(
+        reason=reason,
+        detail=shorten(detail or describe(error), MAX_DETAIL),
+        topic=delivery.topic,
+        group=delivery.group,
+        attempts=delivery.attempt,
+        at=datetime.fromtimestamp(now, UTC),
+        first_failure=delivery.message.first_failure,
+        error=None if error is None else f"{type(error).__module__}.{type(error).__qualname__}",
+        stack=None if error is None else _stack(error),
+        host=HOST,
+        process=os.getpid(),
+    )
+
+
+def describe(error: BaseException | None) -> str:
+    """The error's text, even where its `__str__` is broken."""
+    if error is None:
+        return ""
+    try:
+        return str(error)
+    except Exception as second:  # noqa: BLE001 - a user's class; the letter must be written all the same
+        return f"<{type(error).__qualname__}.__str__ raised {type(second).__qualname__}>"
+
+
+def _stack(error: BaseException) -> str | None:
+    frames = traceback.format_tb(error.__traceback__)
+    return shorten("".join(frames), MAX_STACK, keep_end=True) if frames else None
+
+
+def shorten(text: str, limit: int, *, keep_end: bool = False) -> str:
+    """At most `limit` bytes of UTF-8, with a mark where something was left out."""
+    raw = text.encode("utf-8", "replace")
+    if len(raw) <= limit:
+        return raw.decode()
+    mark = f" … [{len(raw) - limit} bytes left out] … "
+    room = limit - len(mark.encode())
+    kept = raw[-room:] if keep_end else raw[:room]
+    part = kept.decode("utf-8", "ignore")
+    return mark.strip() + " " + part if keep_end else part + mark.rstrip()

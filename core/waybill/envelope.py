@@ -1,0 +1,154 @@
+"""A message's attributes as text, in CloudEvents 1.0 binary mode, and back.
+
+`encode` gives the CloudEvents attributes by their names (`id`, `source`, `type`, `time` …, without any broker's prefix:
+an adapter adds `ce_`, `cloudEvents:` or what its binding says). What only Waybill needs travels in one more entry,
+`waybill`, a JSON object with its version `v`; a message that has nothing of the kind has no such entry.
+`decode` takes what is there: a message from elsewhere, without any of it, is a message with what it has.
+
+Source: CloudEvents 1.0.2 (attributes), its Partitioning, Correlation and Expiry Time extensions, and Distributed Tracing.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import msgspec
+
+from waybill.errors import DecodeError
+from waybill.message import NO_HEADERS, DeadLetterRecord, Message
+
+__all__ = ["RESERVED", "VERSION", "decode", "encode"]
+
+VERSION = 1
+SPEC = "1.0"
+
+TEXT = {
+    "datacontenttype": "content_type",
+    "dataschema": "schema",
+    "partitionkey": "key",
+    "correlationid": "correlation_id",
+    "causationid": "causation_id",
+    "traceparent": "traceparent",
+    "tracestate": "tracestate",
+}
+RESERVED = frozenset({"specversion", "id", "source", "type", "time", "expirytime", "waybill", *TEXT})
+
+
+class Transit(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a copy must remember on its way through retries and dead letters."""
+
+    v: int
+    attempts: int = 0
+    redrives: int = 0
+    due: datetime | None = None
+    first_failure: datetime | None = None
+    dead: DeadLetterRecord | None = None
+
+
+_encode_transit = msgspec.json.Encoder().encode
+_decode_transit = msgspec.json.Decoder(Transit).decode
+
+
+def encode(message: Message) -> dict[str, str]:
+    """The message's attributes by their CloudEvents names. The user's headers and the body are not among them."""
+    attributes = {
+        "specversion": SPEC,
+        "id": message.id,
+        "source": message.source,
+        "type": message.type,
+        "time": message.time.isoformat(),
+    }
+    if message.content_type is not None:
+        attributes["datacontenttype"] = message.content_type
+    if message.schema is not None:
+        attributes["dataschema"] = message.schema
+    if message.key is not None:
+        attributes["partitionkey"] = message.key
+    if message.correlation_id is not None:
+        attributes["correlationid"] = message.correlation_id
+    if message.causation_id is not None:
+        attributes["causationid"] = message.causation_id
+    if message.expires is not None:
+        attributes["expirytime"] = message.expires.isoformat()
+    if message.traceparent is not None:
+        attributes["traceparent"] = message.traceparent
+    if message.tracestate is not None:
+        attributes["tracestate"] = message.tracestate
+    if message.attempts or message.redrives or message.due or message.first_failure or message.dead:
+        transit = Transit(
+            v=VERSION,
+            attempts=message.attempts,
+            redrives=message.redrives,
+            due=message.due,
+            first_failure=message.first_failure,
+            dead=message.dead,
+        )
+        attributes["waybill"] = _encode_transit(transit).decode()
+    return attributes
+
+
+def decode(
+    attributes: Mapping[str, str],
+    body: bytes | None,
+    *,
+    headers: Mapping[str, str] = NO_HEADERS,
+    topic: str,
+    received: datetime,
+) -> Message:
+    """The message these attributes describe.
+
+    What is missing is filled in: an id of its own, `topic` as type, `received` as time. Raises `DecodeError` when the
+    part that only Waybill writes cannot be read, or was written by a later version that this one cannot understand.
+    """
+    get = attributes.get
+    text = get("waybill")
+    transit = _FRESH if text is None else _transit(text)
+    return Message(
+        id=get("id") or str(uuid.uuid4()),
+        body=body,
+        type=get("type") or topic,
+        source=get("source") or "",
+        time=_instant(get("time")) or received,
+        key=get("partitionkey"),
+        headers=headers,
+        content_type=get("datacontenttype"),
+        schema=get("dataschema"),
+        correlation_id=get("correlationid"),
+        causation_id=get("causationid"),
+        expires=_instant(get("expirytime")),
+        traceparent=get("traceparent"),
+        tracestate=get("tracestate"),
+        due=transit.due,
+        attempts=max(0, transit.attempts),
+        redrives=max(0, transit.redrives),
+        first_failure=transit.first_failure,
+        dead=transit.dead,
+    )
+
+
+_FRESH = Transit(v=VERSION)
+
+
+def _transit(text: str) -> Transit:
+    try:
+        transit = _decode_transit(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise DecodeError(f"the `waybill` attribute cannot be read: {error}") from error
+    if transit.v > VERSION:
+        raise DecodeError(
+            f"the message was written by a later Waybill (envelope version {transit.v}, this one reads {VERSION}): upgrade"
+        )
+    return transit
+
+
+def _instant(text: str | None) -> datetime | None:
+    """RFC 3339 to a UTC time; what cannot be read counts as not given, since it is only told, never acted on."""
+    if not text:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)

@@ -1,0 +1,174 @@
+"""Every error a user of Waybill can meet.
+
+    WaybillError
+    ├── ConfigurationError            what was written in code or settings cannot work; raised before any I/O
+    │   ├── AdapterNotFound           no installed adapter answers to the URL's scheme
+    │   └── CapabilityError           the broker cannot do what a topic or subscription needs
+    ├── PublishError                  a publish did not end in a confirmation
+    │   ├── PublishRefused            certainly not stored: publishing again is safe
+    │   └── PublishUnknown            may be stored: publishing again may make a second copy (of the same id)
+    ├── BrokerError                   the broker, or the way to it, failed
+    │   ├── BrokerUnavailable         cannot be reached now; trying again may help
+    │   ├── DestinationMissing        a topic or group does not exist on the broker
+    │   └── BrokerFileError           the embedded broker's file cannot be used (newer, corrupt, read-only …)
+    ├── CodecError
+    │   ├── EncodeError               a value could not be turned into bytes; raised to the publisher
+    │   └── DecodeError               bytes could not be turned into a value; the message is dead-lettered
+    ├── LeaseLost                     a delivery is no longer ours; what its handler did may be done again elsewhere
+    ├── HandlerTimeout                a handler ran longer than its subscription allows
+    ├── ClosedError                   used before start or after stop
+    └── Outcome                       not failures: what a handler raises to decide about its message
+        ├── Reject                    dead-letter now
+        └── RetryAfter                try again, not before the given time
+
+A client library's own exception never reaches a user except as `__cause__`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from waybill.outcomes import Confirmed
+
+__all__ = [
+    "AdapterNotFound",
+    "BrokerError",
+    "BrokerFileError",
+    "BrokerUnavailable",
+    "CapabilityError",
+    "ClosedError",
+    "CodecError",
+    "ConfigurationError",
+    "DecodeError",
+    "DestinationMissing",
+    "EncodeError",
+    "HandlerTimeout",
+    "LeaseLost",
+    "Outcome",
+    "PublishError",
+    "PublishRefused",
+    "PublishUnknown",
+    "Reject",
+    "RetryAfter",
+    "WaybillError",
+]
+
+
+class WaybillError(Exception):
+    """Root of every error of this library."""
+
+
+class ConfigurationError(WaybillError):
+    """What was written in code or settings cannot work. The message names the fix."""
+
+
+class AdapterNotFound(ConfigurationError):
+    """No installed adapter answers to the URL's scheme."""
+
+
+class CapabilityError(ConfigurationError):
+    """The broker cannot do what a topic or a subscription needs. Lists every gap at once."""
+
+
+class PublishError(WaybillError):
+    """A publish did not end in a confirmation.
+
+    `topic` is the topic's name and `message_id` the id the message was given.
+    """
+
+    def __init__(self, text: str, *, topic: str, message_id: str) -> None:
+        super().__init__(text)
+        self.topic = topic
+        self.message_id = message_id
+
+
+class PublishRefused(PublishError):
+    """The message is certainly not stored. Publishing it again is safe."""
+
+
+class PublishUnknown(PublishError):
+    """The message may be stored: the broker's answer did not arrive in time.
+
+    `await error.retry()` sends the same message under the same id, so that a consumer that deduplicates drops the
+    second copy. A plain second `publish` makes a message of its own.
+    """
+
+    def __init__(
+        self, text: str, *, topic: str, message_id: str, retry: Callable[[], Awaitable[Confirmed]] | None = None
+    ) -> None:
+        super().__init__(text, topic=topic, message_id=message_id)
+        self._retry = retry
+
+    async def retry(self) -> Confirmed:
+        """Send the same message, under the same id, once more. Raises what `publish` raises."""
+        if self._retry is None:
+            raise ClosedError("this error did not come from a running application: publish again instead")
+        return await self._retry()
+
+
+class BrokerError(WaybillError):
+    """The broker, or the way to it, failed."""
+
+
+class BrokerUnavailable(BrokerError):
+    """The broker cannot be reached now. Waybill keeps trying; nothing that was confirmed is lost."""
+
+
+class DestinationMissing(BrokerError):
+    """A topic or a group does not exist on the broker (any more)."""
+
+
+class BrokerFileError(BrokerError):
+    """The embedded broker's file cannot be used as it is."""
+
+
+class CodecError(WaybillError):
+    """A body and a value could not be turned into each other."""
+
+
+class EncodeError(CodecError):
+    """A value could not be encoded for its topic."""
+
+
+class DecodeError(CodecError):
+    """A body could not be decoded for its topic. The message is dead-lettered with its raw bytes."""
+
+
+class LeaseLost(WaybillError):
+    """The delivery is no longer ours: its lease ran out or the broker took it back.
+
+    The handler is cancelled and its result is not acknowledged; another member may already be handling the message.
+    """
+
+
+class HandlerTimeout(WaybillError):
+    """The handler ran longer than its subscription's `timeout`. Counts as a failed attempt."""
+
+
+class ClosedError(WaybillError):
+    """Used before it was started or after it was stopped."""
+
+
+class Outcome(WaybillError):
+    """What a handler raises to decide about its message. Not a failure of the library."""
+
+
+class Reject(Outcome):
+    """Dead-letter the message now, with this reason. No further attempt is made."""
+
+    def __init__(self, reason: str = "rejected") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class RetryAfter(Outcome):
+    """Try the message again, not before `delay` (seconds or a timedelta) has passed. Counts as an attempt."""
+
+    def __init__(self, delay: float | timedelta, reason: str = "") -> None:
+        self.delay = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
+        if not self.delay >= 0:
+            raise ValueError(f"RetryAfter({delay!r}): the delay is in seconds and cannot be negative")
+        super().__init__(reason or f"retry after {self.delay:g} s")

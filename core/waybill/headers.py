@@ -1,0 +1,51 @@
+"""What a user's headers may be, so that every broker can carry them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from waybill.envelope import RESERVED
+from waybill.errors import ConfigurationError
+from waybill.message import NO_HEADERS
+
+__all__ = ["MAX_HEADERS", "check_headers", "size"]
+
+MAX_HEADERS = 256
+MAX_NAME = 128
+ROUTING = frozenset({"cc", "bcc"})
+"""RabbitMQ sends a copy to whatever these name."""
+OURS = ("waybill", "ce_", "ce-", "cloudevents:", "cloudevents_", "x-death", "x-delay", "x-stream-", "aws.", "amazon.")
+
+
+def check_headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:
+    """The headers as they will travel. Raises `ConfigurationError` naming the header that cannot."""
+    if not headers:
+        return NO_HEADERS
+    if len(headers) > MAX_HEADERS:
+        raise ConfigurationError(f"{len(headers)} headers: at most {MAX_HEADERS} can be carried")
+    for name, value in headers.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise ConfigurationError(
+                f"header {name!r}: names and values are text; write {value!r} as text, e.g. str(value)"
+            )
+        low = name.lower()
+        if low in ROUTING or low in RESERVED or low.startswith(OURS) or low == "content-type":
+            raise ConfigurationError(f"header {name!r} has a meaning to brokers or to Waybill: use another name")
+        if not 1 <= len(name) <= MAX_NAME or not (name + value).isprintable() or not _utf8(name + value):
+            raise ConfigurationError(
+                f"header {name!r}: names are 1 to {MAX_NAME} characters, and neither name nor value holds control characters"
+            )
+    return dict(headers)
+
+
+def size(headers: Mapping[str, str]) -> int:
+    """Bytes the headers take, about."""
+    return sum(len(name.encode()) + len(value.encode()) for name, value in headers.items())
+
+
+def _utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

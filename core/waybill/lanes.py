@@ -1,0 +1,102 @@
+"""Which of the held deliveries may start now. Pure: a queue, and for ordered subscriptions one lane a key.
+
+A lane has at most one delivery started. Its others wait behind it, in the order they came; a lane that is blocked (its
+head waits for a retry) starts nothing until it is opened again. Deliveries without a key have no lane.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, TypeVar
+
+__all__ = ["Lanes"]
+
+T = TypeVar("T")
+
+
+class Lanes(Generic[T]):
+    """`add` what was received, `take` what may start, `done` what has ended."""
+
+    __slots__ = ("_lanes", "_ready", "ordered")
+
+    def __init__(self, *, ordered: bool) -> None:
+        self.ordered = ordered
+        self._ready: deque[tuple[str | None, T]] = deque()
+        self._lanes: dict[str, deque[T]] = {}
+        """Keys with a delivery that is ready, started or waiting in place; the deque holds those behind it."""
+
+    def add(self, key: str | None, item: T) -> None:
+        """A new delivery, behind all of its key."""
+        if key is None or not self.ordered:
+            self._ready.append((None, item))
+        elif (lane := self._lanes.get(key)) is not None:
+            lane.append(item)
+        else:
+            self._lanes[key] = deque()
+            self._ready.append((key, item))
+
+    def take(self) -> T | None:
+        """The next delivery to start, or `None`."""
+        return self._ready.popleft()[1] if self._ready else None
+
+    def done(self, key: str | None) -> None:
+        """The started delivery of this key ended: the one behind it may start."""
+        if key is None or not self.ordered:
+            return
+        lane = self._lanes[key]
+        if lane:
+            self._ready.append((key, lane.popleft()))
+        else:
+            del self._lanes[key]
+
+    def waiting(self, key: str) -> list[T]:
+        """Take over all that waits in the lane, in order; the lane stays closed, and what is added later waits in it."""
+        lane = self._lanes[key]
+        items = list(lane)
+        lane.clear()
+        return items
+
+    def clear(self, key: str) -> list[T]:
+        """Close the lane and hand over all that waited in it, in order: they are not going to start here."""
+        return list(self._lanes.pop(key, ()))
+
+    def again(self, key: str | None, item: T) -> None:
+        """A delivery that waited in place (its lane stayed closed meanwhile) may start once more."""
+        self._ready.append((key if self.ordered else None, item))
+
+    def drain(self) -> list[T]:
+        """Everything that has not started, in order; what is started keeps its lane."""
+        waiting = [item for _, item in self._ready]
+        for key, _ in self._ready:
+            if key is not None:
+                waiting.extend(self._lanes.pop(key))
+        self._ready.clear()
+        for lane in self._lanes.values():
+            waiting.extend(lane)
+            lane.clear()
+        return waiting
+
+    def evict(self, key: str | None, item: T) -> list[T]:
+        """Take out a delivery that has not started, and all of its key that have not: what is behind it cannot start here.
+
+        In order. Empty if it is not waiting here.
+        """
+        if key is None or not self.ordered:
+            try:
+                self._ready.remove((None, item))
+            except ValueError:
+                return []
+            return [item]
+        lane = self._lanes.get(key)
+        if lane is None:
+            return []
+        if item in lane:
+            return self.waiting(key)
+        try:
+            self._ready.remove((key, item))
+        except ValueError:
+            return []
+        return [item, *self.clear(key)]
+
+    def __bool__(self) -> bool:
+        return bool(self._ready)

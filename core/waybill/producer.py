@@ -1,0 +1,236 @@
+"""One topic's producer: many callers, one feeder.
+
+`send` puts a message into a bounded queue and waits for its outcome. The feeder hands the sink all that has gathered;
+while that is on the wire the next lot gathers, so no timer is needed. A few sends may overlap, but never with two
+messages of one key: a key's order does not hang on which of two calls the broker answers first. After an `Unknown`,
+what waits behind it under the same key is refused rather than sent past it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio import Future, Task
+from collections import deque
+
+from waybill.adapter import Sink
+from waybill.errors import BrokerError, ClosedError, PublishRefused, PublishUnknown
+from waybill.message import Message
+from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
+
+__all__ = ["Producer"]
+
+log = logging.getLogger("waybill.producer")
+
+BATCH = 512
+"""Messages handed to the sink at once."""
+OVERLAP = 4
+"""Sends on the wire at once."""
+TICK = 0.05
+"""Seconds between looks at the deadlines: one timer for all callers."""
+
+
+class Pending:
+    """One message on its way: queued, then on the wire, then decided."""
+
+    __slots__ = ("deadline", "message", "outcome")
+
+    def __init__(self, message: Message, outcome: Future[SendResult], deadline: float) -> None:
+        self.message = message
+        self.outcome = outcome
+        self.deadline = deadline
+
+    def decide(self, result: SendResult) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(result)
+
+
+class Producer:
+    """Sends to one destination. Used on one event loop."""
+
+    def __init__(self, sink: Sink, *, topic: str, buffer: int = 10_000, sends_in_order: bool = False) -> None:
+        self._sink = sink
+        self._topic = topic
+        self._buffer = buffer
+        self._sends_in_order = sends_in_order
+        self._queue: deque[Pending] = deque()
+        self._wire: set[Pending] = set()
+        self._busy: set[str] = set()
+        self._sends: set[Task[None]] = set()
+        self._room: deque[Future[None]] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._pumping = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    async def send(self, message: Message, *, deadline: float) -> Confirmed:
+        """Send and wait for the confirmation, at most until `deadline` (the loop's clock).
+
+        Raises `PublishRefused`, `PublishUnknown` or `ClosedError`. Waits for room while the buffer is full. Cancelled
+        before it was handed to the sink, the message is not sent; afterwards it may be.
+        """
+        result = await (await self.submit(message, deadline=deadline))
+        if type(result) is Confirmed:
+            return result
+        raise self.error(message, result)
+
+    def error(self, message: Message, result: Refused | Unknown | Confirmed) -> PublishRefused | PublishUnknown:
+        """The exception for what did not end in a confirmation."""
+        if isinstance(result, Refused):
+            text = f"{self._topic}: message {message.id} was not stored: {result.reason}"
+            return PublishRefused(text, topic=self._topic, message_id=message.id)
+        cause = result.cause if isinstance(result, Unknown) else "no answer"
+        text = f"{self._topic}: message {message.id} may or may not be stored: {cause}. `await error.retry()` sends it again under the same id"
+        return PublishUnknown(text, topic=self._topic, message_id=message.id)
+
+    async def submit(self, message: Message, *, deadline: float) -> Future[SendResult]:
+        """Queue the message; the future brings its outcome and never raises. Waits for room until `deadline`."""
+        outcome: Future[SendResult] = self._loop.create_future()
+        pending = Pending(message, outcome, deadline)
+        if len(self._queue) >= self._buffer or self._room:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._wait_for_room()
+            except TimeoutError:
+                pending.decide(
+                    Refused(f"{len(self._queue)} messages are waiting to be sent and none could be by the deadline")
+                )
+                return outcome
+        if self._closed:
+            raise ClosedError(f"{self._topic}: the application is stopping, nothing more can be published")
+        self._queue.append(pending)
+        if not self._pumping:
+            self._pumping = True
+            self._loop.call_soon(self._pump)
+        if self._timer is None:
+            self._timer = self._loop.call_later(TICK, self._tick)
+        return outcome
+
+    async def close(self, grace: float) -> None:
+        """Send what is queued and wait for every answer, at most `grace` seconds; the rest is refused or unknown."""
+        self._closed = True
+        end = self._loop.time() + grace
+        while (self._queue or self._sends) and self._loop.time() < end:
+            self._pump()
+            if self._sends:
+                await asyncio.wait(self._sends, timeout=end - self._loop.time(), return_when=asyncio.FIRST_COMPLETED)
+        for task in self._sends:
+            task.cancel()
+        if self._sends:
+            await asyncio.wait(self._sends)
+        for pending in self._queue:
+            pending.decide(Refused("the application stopped before it could be sent"))
+        self._queue.clear()
+        self._make_room()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # ---------------------------------------------------------------- inside
+
+    async def _wait_for_room(self) -> None:
+        while len(self._queue) >= self._buffer and not self._closed:
+            turn: Future[None] = self._loop.create_future()
+            self._room.append(turn)
+            try:
+                await turn
+            finally:
+                if turn in self._room:
+                    self._room.remove(turn)
+
+    def _make_room(self) -> None:
+        free = len(self._room) if self._closed else self._buffer - len(self._queue)
+        for _ in range(min(free, len(self._room))):
+            turn = self._room.popleft()
+            if not turn.done():
+                turn.set_result(None)
+
+    def _pump(self) -> None:
+        self._pumping = False
+        while self._queue and len(self._sends) < OVERLAP:
+            batch = self._take()
+            if not batch:
+                break
+            self._busy.update(pending.message.key for pending in batch if pending.message.key is not None)
+            self._wire.update(batch)
+            task = self._loop.create_task(self._send(batch), name=f"waybill-send {self._topic}")
+            self._sends.add(task)
+        if self._room:
+            self._make_room()
+
+    def _take(self) -> list[Pending]:
+        """The next batch, in order, without those whose key is on the wire and all that come behind them under that key."""
+        batch: list[Pending] = []
+        kept: list[Pending] = []
+        queue = self._queue
+        busy = self._busy if self._sends_in_order else set(self._busy)
+        while queue and len(batch) < BATCH and len(kept) < BATCH:
+            pending = queue.popleft()
+            if pending.outcome.done():
+                continue  # given up by its caller, or past its deadline: certainly not sent
+            if busy and pending.message.key in busy:
+                kept.append(pending)
+            else:
+                batch.append(pending)
+                if not self._sends_in_order and pending.message.key is not None:
+                    busy.add(pending.message.key)
+        queue.extendleft(reversed(kept))
+        return batch
+
+    async def _send(self, batch: list[Pending]) -> None:
+        results: list[SendResult]
+        try:
+            deadline = max(pending.deadline for pending in batch)
+            results = list(await self._sink.send([pending.message for pending in batch], deadline=deadline))
+        except BrokerError as error:
+            results = [Unknown(str(error))] * len(batch)
+        except asyncio.CancelledError:
+            results = [Unknown("the application stopped before the answer came")] * len(batch)
+        except Exception as error:  # an adapter's bug: the callers must not wait for ever because of it
+            log.exception("%s: the adapter failed", self._topic)
+            results = [Unknown(f"the adapter failed: {error!r}")] * len(batch)
+        self._decide(batch, results)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - always run as a task
+        self._sends.discard(task)
+        if self._queue and not self._pumping:
+            self._pump()
+
+    def _decide(self, batch: list[Pending], results: list[SendResult]) -> None:
+        doubtful: set[str] = set()
+        for pending, result in zip(batch, results, strict=True):
+            key = pending.message.key
+            if key is not None:
+                self._busy.discard(key)
+                if type(result) is Unknown:
+                    doubtful.add(key)
+            pending.decide(result)
+        self._wire.difference_update(batch)
+        if doubtful:
+            self._refuse_behind(doubtful)
+
+    def _refuse_behind(self, keys: set[str]) -> None:
+        for pending in self._queue:
+            if pending.message.key in keys:
+                pending.decide(
+                    Refused(
+                        f"an earlier message of key {pending.message.key!r} may or may not be stored; publish both again in order"
+                    )
+                )
+
+    def _tick(self) -> None:
+        """Give up what is past its deadline."""
+        self._timer = None
+        now = self._loop.time()
+        doubtful: set[str] = set()
+        for pending in self._queue:
+            if pending.deadline < now:
+                pending.decide(Refused("not sent by its deadline: the broker did not take what was before it"))
+        for pending in self._wire:
+            if pending.deadline < now:
+                pending.decide(Unknown("no answer by its deadline"))
+                if pending.message.key is not None:
+                    doubtful.add(pending.message.key)
+        if doubtful:
+            self._refuse_behind(doubtful)
+        if self._queue or self._wire:
+            self._timer = self._loop.call_later(TICK, self._tick)

@@ -1,0 +1,145 @@
+"""When a failed message is tried again, and when not any more. Pure: no clock, no I/O, and chance is passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import MappingProxyType
+
+from waybill.errors import ConfigurationError
+
+__all__ = ["MINIMUM_DELAY", "GiveUp", "Retry", "Wait", "seconds"]
+
+MINIMUM_DELAY = 0.01
+"""Seconds. A failing message is never tried again at once, or it would spin."""
+
+
+def seconds(value: float | timedelta, what: str) -> float:
+    """A duration in seconds from a number or a `timedelta`; `ConfigurationError` if it is negative or no number."""
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not number >= 0:
+        raise ConfigurationError(f"{what}={value!r}: a duration is a number of seconds or a timedelta, not negative")
+    return float(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Try again in `delay` seconds."""
+
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Dead-letter, for this reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How often, and how far apart. Make one with `exponential`, `fixed` or `none`.
+
+    attempts: how many times a handler is started for one message, the first included.
+    first, factor, cap: the ceiling before attempt n + 1 is `first * factor ** (n - 1)` seconds, at most `cap`.
+    jitter: wait a random share of that ceiling ("full jitter"), so that what failed together does not return together.
+    max_age: seconds since the first failure after which no further attempt is made.
+    never: exception classes that are dead-lettered at once.
+    per: a policy of its own for an exception class; the most specific class counts.
+    """
+
+    attempts: int
+    first: float = 0.0
+    factor: float = 1.0
+    cap: float = float("inf")
+    jitter: bool = True
+    max_age: float | None = None
+    never: tuple[type[BaseException], ...] = ()
+    per: Mapping[type[BaseException], Retry] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
+            raise ConfigurationError(f"Retry: attempts={self.attempts!r} is the total of handlings, at least 1")
+        if self.factor < 1:
+            raise ConfigurationError(f"Retry: factor={self.factor!r} would make the delays shrink; use at least 1")
+
+    @classmethod
+    def exponential(
+        cls,
+        attempts: int = 5,
+        *,
+        first: float | timedelta = 1.0,
+        cap: float | timedelta = 60.0,
+        factor: float = 2.0,
+        jitter: bool = True,
+        max_age: float | timedelta | None = None,
+        never: Sequence[type[BaseException]] = (),
+        per: Mapping[type[BaseException], Retry] | None = None,
+    ) -> Retry:
+        """Each delay `factor` times the one before, up to `cap`."""
+        return cls(
+            attempts=attempts,
+            first=seconds(first, "first"),
+            factor=factor,
+            cap=seconds(cap, "cap"),
+            jitter=jitter,
+            max_age=None if max_age is None else seconds(max_age, "max_age"),
+            never=tuple(never),
+            per=MappingProxyType(dict(per or {})),
+        )
+
+    @classmethod
+    def fixed(
+        cls,
+        attempts: int,
+        *,
+        delay: float | timedelta,
+        max_age: float | timedelta | None = None,
+        never: Sequence[type[BaseException]] = (),
+        per: Mapping[type[BaseException], Retry] | None = None,
+    ) -> Retry:
+        """Always the same delay, without jitter."""
+        return cls.exponential(
+            attempts, first=delay, cap=delay, factor=1.0, jitter=False, max_age=max_age, never=never, per=per
+        )
+
+    @classmethod
+    def none(cls) -> Retry:
+        """One attempt, then the dead letters."""
+        return cls(attempts=1)
+
+    def decide(self, attempt: int, error: BaseException, *, age: float, chance: float) -> Wait | GiveUp:
+        """What follows the failed `attempt` (1 for the first).
+
+        `age`: seconds since the first failure; `chance`: uniform in [0, 1).
+        """
+        policy = self._for(error)
+        if isinstance(error, policy.never):
+            return GiveUp("non_retryable")
+        if attempt >= policy.attempts:
+            return GiveUp("retries_exhausted")
+        delay = policy.ceiling(attempt)
+        if policy.jitter:
+            delay *= chance
+        delay = max(delay, MINIMUM_DELAY)
+        if policy.max_age is not None and age + delay > policy.max_age:
+            return GiveUp("expired")
+        return Wait(delay)
+
+    def ceiling(self, attempt: int) -> float:
+        """The longest wait in seconds after the failed `attempt`."""
+        try:
+            return min(self.cap, self.first * self.factor ** (attempt - 1))
+        except OverflowError:
+            return self.cap
+
+    def timeline(self) -> list[float]:
+        """The longest wait in seconds after each failed attempt but the last."""
+        return [max(self.ceiling(attempt), MINIMUM_DELAY) for attempt in range(1, self.attempts)]
+
+    def _for(self, error: BaseException) -> Retry:
+        for kind in type(error).__mro__:
+            if kind in self.per:
+                return self.per[kind]
+        return self

@@ -1,0 +1,238 @@
+"""Settling in bulk, and what a broker cannot settle by itself: publish, confirm, then acknowledge.
+
+Everything that moves a message follows one order of work: the copy is confirmed at its new place before the original
+is acknowledged. If the copy cannot be placed, the original stays unsettled and `stuck` tells the consumer to start
+nothing new until it could be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from asyncio import Task
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from waybill.adapter import Sink, Source
+from waybill.clock import Clock
+from waybill.errors import BrokerError
+from waybill.message import Delivery, Message
+from waybill.outcomes import (
+    ACK,
+    LOST,
+    Confirmed,
+    DeadLetter,
+    Defer,
+    Failed,
+    Refused,
+    Settled,
+    Settlement,
+    SettlementKind,
+    SettleResult,
+)
+
+__all__ = ["Held", "Settler", "back_off"]
+
+log = logging.getLogger("waybill.settling")
+
+LINGER = 0.002
+"""Seconds a settlement waits for others to share a call with; the handler's slot is free meanwhile."""
+BATCH = 256
+PATIENCE = 30.0
+"""Seconds a copy is given to be confirmed at its new place before it is sent again."""
+
+
+def back_off(failures: int, *, first: float = 0.1, cap: float = 5.0) -> float:
+    """Seconds to wait after the n-th failure in a row: exponential, with full jitter, never quite zero."""
+    return max(0.01, random.uniform(0, min(cap, first * 2 ** min(failures - 1, 30))))  # noqa: S311 - not a secret
+
+
+class Held:
+    """One delivery in the window of a consumer, and what is known about it."""
+
+    __slots__ = ("cause", "deadline", "delivery", "lease_until", "lost", "outcome", "task", "tried")
+
+    def __init__(self, delivery: Delivery[Any]) -> None:
+        self.delivery = delivery
+        self.lease_until = delivery.lease_until
+        self.task: Task[None] | None = None
+        self.deadline = float("inf")
+        """When its handler is cancelled, on the loop's clock."""
+        self.cause: str | None = None
+        """Why its handler was cancelled: `timeout`, `lease` or `shutdown`."""
+        self.lost = False
+        self.tried = False
+        """Whether it was handled here before and waited in place for its retry."""
+        self.outcome: Settlement | None = None
+
+    @property
+    def key(self) -> str | None:
+        return self.delivery.message.key
+
+
+Place = Callable[[], Awaitable[Sink]]
+"""Opens a sink at the first need of it; later calls give the same one."""
+
+
+class Settler:
+    """Gathers what has ended, settles it in bulk, and tells `on_result` what became of each."""
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        native: frozenset[SettlementKind],
+        longest_defer: float | None,
+        retry: Place,
+        dead: Place,
+        clock: Clock,
+        on_result: Callable[[Held, SettleResult], None],
+        on_stuck: Callable[[str | None], None],
+    ) -> None:
+        self._source = source
+        self._native = native
+        self._longest_defer = float("inf") if longest_defer is None else longest_defer
+        self._place = {Defer: retry, DeadLetter: dead}
+        self._clock = clock
+        self._on_result = on_result
+        self._on_stuck = on_stuck
+        self._pending: list[Held] = []
+        self._flushing: Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self.lock = asyncio.Lock()
+        """Held while the source settles or extends: the two never overlap for one delivery."""
+        self.stuck: str | None = None
+        """Why settlements cannot be placed now; `None` when they can."""
+
+    def add(self, held: Held, settlement: Settlement) -> None:
+        held.outcome = settlement
+        self._pending.append(held)
+        if self._flushing is not None:
+            return
+        if len(self._pending) >= BATCH:
+            self._start()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(LINGER, self._start)
+
+    async def drain(self) -> None:
+        """Wait until all that was added is settled or lost. Takes as long as the broker is away: bound it."""
+        while self._pending or self._flushing:
+            self._start()
+            if self._flushing is not None:
+                await asyncio.wait([self._flushing])
+
+    async def close(self) -> None:
+        """Stop trying; what is still pending stays unsettled."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._flushing is not None:
+            self._flushing.cancel()
+            await asyncio.wait([self._flushing])
+
+    def _start(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._flushing is None and self._pending:
+            self._flushing = self._loop.create_task(self._flush(), name="waybill-settle")
+
+    async def _flush(self) -> None:
+        failures = 0
+        try:
+            while self._pending:
+                batch, self._pending = self._pending, []
+                again, cause = await self._settle([held for held in batch if self._live(held)])
+                if cause is None:
+                    failures = 0
+                    self._mark(None)
+                    continue
+                self._pending = again + self._pending
+                failures += 1
+                self._mark(cause)
+                await asyncio.sleep(back_off(failures))
+        finally:
+            self._flushing = None
+
+    def _mark(self, cause: str | None) -> None:
+        if cause != self.stuck:
+            if cause is not None:
+                log.warning("settlements wait: %s", cause)
+            self.stuck = cause
+            self._on_stuck(cause)
+
+    def _live(self, held: Held) -> bool:
+        if held.lost:
+            self._on_result(held, LOST)
+        return not held.lost
+
+    async def _settle(self, batch: Sequence[Held]) -> tuple[list[Held], str | None]:
+        """What could not be settled now, in order, and why."""
+        ready, again, cause = await self._emulate(batch)
+        if not ready:
+            return again, cause
+        try:
+            async with self.lock:
+                results = await self._source.settle([Settled(held.delivery, settlement) for held, settlement in ready])
+        except BrokerError as error:
+            return [held for held, _ in ready] + again, str(error)
+        for (held, _), result in zip(ready, results, strict=True):
+            if type(result) is Failed:
+                again.append(held)
+                cause = result.cause
+            else:
+                self._on_result(held, result)
+        return again, cause
+
+    async def _emulate(self, batch: Sequence[Held]) -> tuple[list[tuple[Held, Settlement]], list[Held], str | None]:
+        """Place the copies that the broker cannot make by itself. What is placed is left to acknowledge."""
+        ready: list[tuple[Held, Settlement]] = []
+        moving: dict[type[Defer | DeadLetter], list[Held]] = {}
+        for held in batch:
+            settlement = held.outcome
+            assert settlement is not None  # noqa: S101 - set by add()
+            if self._is_native(settlement):
+                ready.append((held, settlement))
+            elif isinstance(settlement, Defer | DeadLetter):
+                moving.setdefault(type(settlement), []).append(held)
+            else:
+                raise TypeError(f"an adapter must settle {type(settlement).__name__} by itself")
+        again: list[Held] = []
+        cause: str | None = None
+        for kind, helds in moving.items():
+            try:
+                sink = await self._place[kind]()
+                results = await sink.send([self._copy(held) for held in helds], deadline=self._loop.time() + PATIENCE)
+            except BrokerError as error:
+                again += helds
+                cause = str(error)
+                continue
+            for held, result in zip(helds, results, strict=True):
+                if type(result) is Confirmed:
+                    held.outcome = ACK  # it lies at its new place: if the ack fails now, only the ack is repeated
+                    ready.append((held, ACK))
+                else:
+                    again.append(held)
+                    cause = result.reason if type(result) is Refused else result.cause
+        return ready, again, cause
+
+    def _is_native(self, settlement: Settlement) -> bool:
+        too_long = isinstance(settlement, Defer) and settlement.after > self._longest_defer
+        return type(settlement) in self._native and not too_long
+
+    def _copy(self, held: Held) -> Message:
+        message = held.delivery.message
+        settlement = held.outcome
+        if isinstance(settlement, Defer):
+            return msgspec.structs.replace(
+                message,
+                due=datetime.fromtimestamp(self._clock.time(), UTC) + timedelta(seconds=settlement.after),
+                attempts=settlement.attempts,
+                first_failure=settlement.first_failure,
+            )
+        assert isinstance(settlement, DeadLetter)  # noqa: S101 - _emulate asks for these two only
+        return msgspec.structs.replace(message, due=None, dead=settlement.record)

@@ -6,7 +6,7 @@ for as long as the application runs. See docs/adr/0005 for how, and why SQLite.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
@@ -77,11 +77,11 @@ class EmbeddedAdapter:
         return LIMITS
 
     @asynccontextmanager
-    async def sink(self, destination: Destination) -> AsyncIterator[Sink]:
+    async def sink(self, destination: Destination) -> AsyncGenerator[Sink, None]:
         yield FileSink(self._engine, self._members, destination)
 
     @asynccontextmanager
-    async def source(self, subscription: Subscription, *, window: int, notify: Notify) -> AsyncIterator[Source]:
+    async def source(self, subscription: Subscription, *, window: int, notify: Notify) -> AsyncGenerator[Source, None]:
         del window  # nothing is fetched ahead: what is asked for is the window
         source = FileSource(self._engine, self._members, subscription, self._clock, notify)
         await source.open()
@@ -91,7 +91,7 @@ class EmbeddedAdapter:
             await source.close()
 
     @asynccontextmanager
-    async def dead_letters(self, subscription: Subscription) -> AsyncIterator[Source]:
+    async def dead_letters(self, subscription: Subscription) -> AsyncGenerator[Source, None]:
         source = DeadSource(self._engine, self._members, subscription, self._clock)
         await source.open()
         try:

@@ -236,7 +236,7 @@ class Engine:
                 await self._helper.do(self._writer.commit)
             else:
                 self._writer.commit()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, whoever asked for the work must hear of it
             self._rollback()
             if len(jobs) > 1:
                 for job in jobs:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from waybill.errors import BrokerError, BrokerFileError, BrokerUnavailable, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 __all__ = ["APPLICATION_ID", "Location", "connect", "locate", "mapped", "migrate"]
 
@@ -93,7 +93,7 @@ _FIX = {
 
 
 @contextmanager
-def mapped(location: Location) -> Iterator[None]:
+def mapped(location: Location) -> Generator[None, None, None]:
     """SQLite's errors as ours."""
     try:
         yield

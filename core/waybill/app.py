@@ -8,7 +8,7 @@ import logging
 import typing
 import uuid
 from asyncio import Future
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
@@ -84,16 +84,15 @@ class Registration:
     def pipeline(self, middleware: Sequence[Middleware]) -> Handler:
         """The middleware around decoding and the handler, folded once."""
         handler = self.handler
-        if self.takes_delivery:
 
-            async def call(delivery: Delivery[Any]) -> None:
-                await handler(delivery.value, delivery)
-        else:
+        async def with_delivery(delivery: Delivery[Any]) -> None:
+            await handler(delivery.value, delivery)
 
-            async def call(delivery: Delivery[Any]) -> None:
-                await handler(delivery.value)
+        async def with_value(delivery: Delivery[Any]) -> None:
+            await handler(delivery.value)
 
-        return compose(middleware, call)
+        innermost: Handler = with_delivery if self.takes_delivery else with_value
+        return compose(middleware, innermost)
 
     def decoder(self) -> Callable[[Message], Any]:
         codec = self.topic.codec
@@ -305,7 +304,7 @@ class App:
     # ---------------------------------------------------------------- running
 
     @asynccontextmanager
-    async def running(self, *, consume: bool = True) -> AsyncIterator[App]:
+    async def running(self, *, consume: bool = True) -> AsyncGenerator[App, None]:
         """Connect, declare what is missing, consume until the block is left; then shut down in order.
 
         `consume=False`: publish only. Raises `ConfigurationError`, `CapabilityError`, `BrokerError`.
@@ -325,7 +324,7 @@ class App:
         asyncio.run(serve(self))
 
     @asynccontextmanager
-    async def lifespan(self, _application: object = None) -> AsyncIterator[None]:
+    async def lifespan(self, _application: object = None) -> AsyncGenerator[None, None]:
         """For FastAPI and Starlette: `FastAPI(lifespan=app.lifespan)`."""
         async with self.running():
             yield
@@ -337,14 +336,30 @@ class App:
         return open_test_bus(self)
 
     @asynccontextmanager
-    async def _open(self, url: str, settings: Settings, clock: Clock, *, consume: bool) -> AsyncIterator[_Runtime]:
+    async def _open(
+        self,
+        url: str,
+        settings: Settings,
+        clock: Clock,
+        *,
+        consume: bool,
+        send_middleware: Sequence[SendMiddleware] | None = None,
+        observers: Sequence[Callable[[Handled], None]] = (),
+    ) -> AsyncGenerator[_Runtime, None]:
         if self._runtime is not None:
             raise ConfigurationError(f"application {self.name!r} is running already: one `running()` at a time")
         adapter = open_adapter(url, AdapterContext(application=self.name, clock=clock, options=settings.broker))
         self._check(adapter.claims)
         async with adapter:
             self._check(adapter.capabilities)
-            runtime = _Runtime(self, adapter, settings, clock)
+            runtime = _Runtime(
+                self,
+                adapter,
+                settings,
+                clock,
+                send_middleware=self._send_middleware if send_middleware is None else send_middleware,
+                observers=(*self._observers, *observers),
+            )
             await runtime.declare(self.topology)
             self._runtime = runtime
             try:
@@ -383,7 +398,8 @@ class _Port:
         self._producer = producer
         self._topic = topic
         self._limits = limits
-        self._chain: Send | None = compose(middleware, self._innermost) if middleware else None
+        innermost: Send = self._innermost
+        self._chain = compose(middleware, innermost) if middleware else None
 
     async def publish(self, message: Message, deadline: float) -> Confirmed:
         if self._chain is not None:
@@ -433,8 +449,19 @@ class _Port:
 class _Runtime:
     """An application while it runs."""
 
-    def __init__(self, app: App, adapter: Adapter, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self,
+        app: App,
+        adapter: Adapter,
+        settings: Settings,
+        clock: Clock,
+        *,
+        send_middleware: Sequence[SendMiddleware],
+        observers: Sequence[Callable[[Handled], None]],
+    ) -> None:
         self._app = app
+        self._send_middleware = send_middleware
+        self._observers = observers
         self.adapter = adapter
         self.settings = settings
         self.clock = clock
@@ -469,7 +496,7 @@ class _Runtime:
                 registration.decoder(),
                 registration.options,
                 clock=self.clock,
-                observers=self._app._observers,
+                observers=self._observers,
             )
             await consumer.start()
             self.consumers.append(consumer)
@@ -503,7 +530,7 @@ class _Runtime:
                 )
                 self._producers[topic.name] = producer
                 self._ports[topic.name] = _Port(
-                    producer, topic.name, self._app._send_middleware, self.adapter.limits(destination)
+                    producer, topic.name, self._send_middleware, self.adapter.limits(destination)
                 )
             return self._ports[topic.name]
 

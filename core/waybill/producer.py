@@ -26,6 +26,8 @@ BATCH = 512
 """Messages handed to the sink at once."""
 OVERLAP = 4
 """Sends on the wire at once."""
+PATIENCE = 30.0
+"""Seconds that `PublishUnknown.retry` waits for its confirmation."""
 TICK = 0.05
 """Seconds between looks at the deadlines: one timer for all callers."""
 
@@ -80,8 +82,14 @@ class Producer:
             text = f"{self._topic}: message {message.id} was not stored: {result.reason}"
             return PublishRefused(text, topic=self._topic, message_id=message.id)
         cause = result.cause if isinstance(result, Unknown) else "no answer"
-        text = f"{self._topic}: message {message.id} may or may not be stored: {cause}. `await error.retry()` sends it again under the same id"
-        return PublishUnknown(text, topic=self._topic, message_id=message.id)
+        text = (
+            f"{self._topic}: message {message.id} may or may not be stored: {cause}. "
+            f"`await error.retry()` sends it again under the same id"
+        )
+        return PublishUnknown(text, topic=self._topic, message_id=message.id, retry=lambda: self._again(message))
+
+    async def _again(self, message: Message) -> Confirmed:
+        return await self.send(message, deadline=self._loop.time() + PATIENCE)
 
     async def submit(self, message: Message, *, deadline: float) -> Future[SendResult]:
         """Queue the message; the future brings its outcome and never raises. Waits for room until `deadline`."""

@@ -181,7 +181,7 @@ class Settler:
         except BrokerError as error:
             return [held for held, _ in ready] + again, str(error)
         for (held, _), result in zip(ready, results, strict=True):
-            if type(result) is Failed:
+            if isinstance(result, Failed):
                 again.append(held)
                 cause = result.cause
             else:
@@ -212,12 +212,12 @@ class Settler:
                 cause = str(error)
                 continue
             for held, result in zip(helds, results, strict=True):
-                if type(result) is Confirmed:
+                if isinstance(result, Confirmed):
                     held.outcome = ACK  # it lies at its new place: if the ack fails now, only the ack is repeated
                     ready.append((held, ACK))
                 else:
                     again.append(held)
-                    cause = result.reason if type(result) is Refused else result.cause
+                    cause = result.reason if isinstance(result, Refused) else result.cause
         return ready, again, cause
 
     def _is_native(self, settlement: Settlement) -> bool:

@@ -1,9 +1,9 @@
 """One connection, one writer: every change goes through `Engine.write`, and what comes together commits together.
 
-Statements run on the event loop's own thread: they take microseconds, and a helper thread would fight the loop for the
-interpreter lock at every row. Only what may take long is handed to a helper thread: the flush to the disk of a durable
-commit, and waiting for the turn when another process has it. While that lasts, new work gathers and shares the next
-commit: that is the group commit.
+Statements run on the event loop's own thread: they take microseconds, while a helper thread has to wait for the
+interpreter lock, up to its switch interval of 5 ms, each time it is needed while a handler computes. Only what may take
+long is handed to a helper: the flush to the disk of a durable commit, and waiting for the turn when another process has
+it. While that lasts, new work gathers and shares the next commit: that is the group commit.
 
 The turn is an operating-system lock beside the file, so that processes queue up for it in the kernel instead of polling
 SQLite's lock. SQLite's own lock guards the file against everyone else.

@@ -1,0 +1,47 @@
+# Every target makes what it needs: `make demo` and `make test` work on a fresh machine with Python 3.11.
+PYTHON ?= python3
+VENV := .venv
+BENCH := .venv-bench
+BIN := $(VENV)/bin
+URL ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench soak format lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.ready ## the main job on real input: 27,004 flights, two workers, one of them killed
+	@$(BIN)/python -m examples.flights.demo $(if $(URL),--url "$(URL)")
+
+test: $(VENV)/.ready ## all tests
+	@$(BIN)/python -m pytest -q
+
+check: $(VENV)/.ready ## style, types and structure
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
+	$(BIN)/pyright --warnings
+
+bench: $(BENCH)/.ready ## ours beside hand-written loops and peers, in one run
+	@$(BENCH)/bin/python -m benchmarks
+
+soak: $(VENV)/.ready ## the fault tests with many rounds
+	@FAULT_ROUNDS=50 $(BIN)/python -m pytest -q -s tests/faults
+
+format: $(VENV)/.ready ## let ruff write what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: ## write constraints.txt anew, from the newest releases that pyproject.toml allows
+	@scripts/lock $(PYTHON)
+
+clean: ## remove the virtual environments and everything built
+	rm -rf $(VENV) $(BENCH) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+$(VENV)/.ready: pyproject.toml constraints.txt scripts/venv
+	@scripts/venv $(PYTHON) $(VENV) dev
+
+$(BENCH)/.ready: pyproject.toml constraints.txt scripts/venv
+	@scripts/venv $(PYTHON) $(BENCH) bench

@@ -20,7 +20,7 @@ test: $(VENV)/.ready ## all tests
 check: $(VENV)/.ready ## style, types and structure
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/lint-imports --no-logo
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/mypy
 	$(BIN)/pyright --warnings
 
@@ -38,7 +38,7 @@ lock: ## write constraints.txt anew, from the newest releases that pyproject.tom
 	@scripts/lock $(PYTHON)
 
 clean: ## remove the virtual environments and everything built
-	rm -rf $(VENV) $(BENCH) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(BENCH) build dist .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/.ready: pyproject.toml constraints.txt scripts/venv
 	@scripts/venv $(PYTHON) $(VENV) dev

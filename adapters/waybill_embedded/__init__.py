@@ -6,12 +6,14 @@ for as long as the application runs. See docs/adr/0005 for how, and why SQLite.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
 
 from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink, Source
+from waybill.errors import BrokerError
 from waybill.loading import AdapterContext
 from waybill.outcomes import Ack, DeadLetter, Defer, Release, SettlementKind
 from waybill.topology import Destination, Subscription
@@ -24,6 +26,8 @@ from waybill_embedded.source import DeadSource, FileSource
 
 __all__ = ["EmbeddedAdapter", "adapter"]
 
+PATIENCE = 2.0
+"""Seconds that leaving waits for its turn."""
 LIMITS = Limits(body_bytes=16 << 20, header_bytes=256 << 10)
 """SQLite itself carries a gigabyte a row; a message that no other broker could carry should not pass unnoticed."""
 
@@ -67,10 +71,17 @@ class EmbeddedAdapter:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._members.id:
-            await self._engine.write(lambda connection: self._members.bury(connection, self._members.id, dead=False))
-        self._members.close()
-        await self._engine.close()
+        try:
+            if self._members.id:
+                async with asyncio.timeout(PATIENCE):
+                    await self._engine.write(
+                        lambda connection: self._members.bury(connection, self._members.id, dead=False)
+                    )
+        except (TimeoutError, BrokerError):
+            pass  # the others find the doorbell silent and clear up
+        finally:
+            self._members.close()
+            await self._engine.close()
 
     def limits(self, destination: Destination) -> Limits:
         del destination  # the same everywhere

@@ -33,6 +33,8 @@ CHECKPOINT_BYTES = 8 << 20
 """Write-ahead log beyond which it is copied into the file."""
 CHECKPOINT_LIMIT = 64 << 20
 """Write-ahead log beyond which writers wait until it could be emptied, whatever readers do."""
+CLOSING = 5.0
+"""Seconds that closing waits for what was asked for before."""
 FOREIGN_PATIENCE = 5.0
 """Seconds that a program which is not ours may hold the file locked before writes fail."""
 
@@ -174,10 +176,11 @@ class Engine:
     async def close(self) -> None:
         """Finish what was asked for, copy the log into the file, and let go of everything."""
         self._closed = True
-        if self._runner is not None:
-            await asyncio.wait([self._runner])
-        if self._checkpointer is not None:
-            await asyncio.wait([self._checkpointer])
+        running = [task for task in (self._runner, self._checkpointer) if task is not None]
+        if running:
+            _, stuck = await asyncio.wait(running, timeout=CLOSING)
+            for task in stuck:
+                task.cancel()  # another process holds the turn and does not let go
         self._helper.stop()
         self._helper.join(1.0)
         if self.reader is not self._writer:

@@ -60,6 +60,8 @@ __all__ = ["Consumer", "ConsumerOptions", "Handled", "Handling", "current_handli
 
 log = logging.getLogger("waybill.consumer")
 
+LAST_CALL = 5.0
+"""Seconds that the broker is given at the end, at least, to take what is settled and to let go."""
 MEMORY = 10_000
 """Handled messages whose acknowledgement was lost that a consumer remembers."""
 
@@ -149,6 +151,7 @@ class Consumer:
         self._bytes = 0
         self._running: set[Held] = set()
         self._limit = options.held
+        self._most = options.retry.most
         self._average = 1024.0
         self._unacknowledged: OrderedDict[tuple[str, int, int], None] = OrderedDict()
         self._stopping = False
@@ -189,7 +192,8 @@ class Consumer:
         self._stopped.set()
         self._room.set()
         await self._source.quiesce()
-        await asyncio.wait([self._fetching])
+        await asyncio.wait([self._fetching], timeout=max(LAST_CALL, grace))
+        self._fetching.cancel()  # it has ended, unless the broker hangs
         for held in self._lanes.drain():
             self._give_back(held)
         if running := self._handler_tasks():
@@ -206,7 +210,7 @@ class Consumer:
             if held.outcome is None:
                 self._give_back(held)
         try:
-            async with asyncio.timeout(max(5.0, grace)):
+            async with asyncio.timeout(max(LAST_CALL, grace)):
                 await self._settler.drain()
         except TimeoutError:
             log.exception(
@@ -215,8 +219,12 @@ class Consumer:
         await self._settler.close()
         for task in self._tasks:
             task.cancel()
-        await asyncio.wait(self._tasks)
-        await self._stack.aclose()
+        await asyncio.wait([self._fetching, *self._tasks])
+        try:
+            async with asyncio.timeout(LAST_CALL):
+                await self._stack.aclose()
+        except (TimeoutError, BrokerError) as error:
+            log.warning("%s: not closed in order: %s", self, str(error) or "no answer in time")
 
     def _handler_tasks(self) -> list[Task[None]]:
         return [held.task for held in self._running if held.task is not None]
@@ -286,11 +294,26 @@ class Consumer:
             self._average += (size + 256 - self._average) / 64
             msgspec.structs.force_setattr(delivery, "_decode", self._decode)
             msgspec.structs.force_setattr(delivery, "_extend", self._extend)
-            if self._unacknowledged and self._was_handled(delivery):
-                self._settler.add(held, ACK)
+            settlement = self._decided(delivery)
+            if settlement is not None:
+                self._settler.add(held, settlement)
             else:
                 self._lanes.add(message.key, held)
         self._dispatch()
+
+    def _decided(self, delivery: Delivery[Any]) -> Settlement | None:
+        """What becomes of a delivery without any handling; `None`: it is to be handled."""
+        if self._unacknowledged and self._was_handled(delivery):
+            return ACK
+        now = self._clock.time()
+        if delivery.attempt > self._most:
+            detail = "the processes that handled it died, once more than it has attempts"
+            return DeadLetter(record(delivery, "crashed", now=now, detail=detail, attempts=delivery.attempt - 1))
+        expires = delivery.message.expires
+        if expires is not None and expires.timestamp() < now:
+            detail = f"it was to be handled by {expires.isoformat()}"
+            return DeadLetter(record(delivery, "expired", now=now, detail=detail, attempts=delivery.attempt - 1))
+        return None
 
     def _was_handled(self, delivery: Delivery[Any]) -> bool:
         return delivery.redelivered and self._unacknowledged.pop(_identity(delivery), self) is None

@@ -18,15 +18,24 @@ HOST = socket.gethostname()
 
 
 def record(
-    delivery: Delivery[Any], reason: str, *, now: float, error: BaseException | None = None, detail: str = ""
+    delivery: Delivery[Any],
+    reason: str,
+    *,
+    now: float,
+    error: BaseException | None = None,
+    detail: str = "",
+    attempts: int | None = None,
 ) -> DeadLetterRecord:
-    """Why this delivery goes to the dead letters of its group. `now`: seconds since the epoch."""
+    """Why this delivery goes to the dead letters of its group.
+
+    `now`: seconds since the epoch. `attempts`: handlings so far, if this delivery is not one of them.
+    """
     return DeadLetterRecord(
         reason=reason,
         detail=shorten(detail or describe(error), MAX_DETAIL),
         topic=delivery.topic,
         group=delivery.group,
-        attempts=delivery.attempt,
+        attempts=delivery.attempt if attempts is None else attempts,
         at=datetime.fromtimestamp(now, UTC),
         first_failure=delivery.message.first_failure,
         error=None if error is None else f"{type(error).__module__}.{type(error).__qualname__}",

@@ -1,7 +1,7 @@
 """What travels: a message, and one delivery of it to one group.
 
-Both are msgspec structs (ADR 0007): they are made once a message, and msgspec makes a frozen one five times faster
-than a frozen dataclass.
+Both are msgspec structs (ADR 0007): they are made once a message, and msgspec makes a frozen one at an
+eighth of the cost of a frozen dataclass.
 """
 
 from __future__ import annotations

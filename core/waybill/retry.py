@@ -127,6 +127,11 @@ class Retry:
             return GiveUp("expired")
         return Wait(delay)
 
+    @property
+    def most(self) -> int:
+        """The most attempts that any error can have."""
+        return max([self.attempts, *(policy.most for policy in self.per.values())])
+
     def ceiling(self, attempt: int) -> float:
         """The longest wait in seconds after the failed `attempt`."""
         try:

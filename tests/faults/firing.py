@@ -45,7 +45,11 @@ class Range:
         with (self.folder / "stderr").open("ab") as stderr:
             process = subprocess.Popen([sys.executable, str(SERVICE), *arguments], stderr=stderr)
         self.processes.append(process)
-        until(lambda: any(e.what == "ready" and e.process == process.pid for e in self.journal()), 30, "a process to be ready")
+        until(
+            lambda: any(e.what == "ready" and e.process == process.pid for e in self.journal()),
+            30,
+            "a process to be ready",
+        )
         return process
 
     def journal(self) -> list[Entry]:
@@ -62,7 +66,8 @@ class Range:
         """How many messages this worker holds now, by the file."""
         with self.query() as connection:
             return connection.execute(
-                "SELECT count(*) FROM entries e JOIN members m ON m.id = e.owner WHERE m.doorbell LIKE ?", (f"{process.pid}-%",)
+                "SELECT count(*) FROM entries e JOIN members m ON m.id = e.owner WHERE m.doorbell LIKE ?",
+                (f"{process.pid}-%",),
             ).fetchone()[0]
 
     def left(self) -> int:

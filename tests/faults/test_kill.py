@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.faults.firing import Range, check, firing_range, until
 
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "5"))

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.faults.firing import check, firing_range, until
 
 
@@ -53,7 +54,10 @@ def test_a_stopped_worker_is_relieved_and_what_it_did_late_is_noticed(tmp_path: 
             time.sleep(0.1)
         stopped.send_signal(signal.SIGCONT)
         until(
-            lambda: any(e.process == stopped.pid and e.at > at + stopped_for * 1e9 and e.what == "start" for e in place.journal()),
+            lambda: any(
+                e.process == stopped.pid and e.at > at + stopped_for * 1e9 and e.what == "start"
+                for e in place.journal()
+            ),
             20,
             "the worker to work again",
         )

@@ -1,0 +1,25 @@
+"""The verbs of `waybill`, put together. What a verb needs to do its work is imported when it is called."""
+
+from __future__ import annotations
+
+import typer
+
+from waybill.cli import backlog, deadletters, publish, run, topology
+
+__all__ = ["program"]
+
+program = typer.Typer(
+    name="waybill",
+    help="Run and operate applications written with Waybill.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong use.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+program.command("run", epilog="Example: waybill run service:app --workers 4")(run.run)
+program.command("publish", epilog="""Example: waybill publish orders.placed --data '{"order_id": "A-1"}'""")(
+    publish.publish
+)
+program.command("backlog", epilog="Example: waybill backlog --app service:app --json")(backlog.backlog)
+program.add_typer(topology.group, name="topology")
+program.add_typer(deadletters.group, name="dlq")

@@ -1,0 +1,222 @@
+"""`waybill publish`: one message, or one a line."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+
+from waybill.cli import options
+from waybill.cli.application import find_topic, open_app, reference_of
+from waybill.cli.lines import Line, chunks
+from waybill.errors import ConfigurationError, DecodeError, EncodeError, PublishRefused, PublishUnknown
+from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
+from waybill.topic import Topic
+
+if TYPE_CHECKING:
+    from waybill.app import App
+
+__all__ = ["publish"]
+
+
+def publish(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="The name of one of the application's topics.")],
+    data: Annotated[str | None, typer.Option("--data", metavar="JSON", help="One message.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="FILE", help="JSON lines, one message a line; - for stdin.")
+    ] = None,
+    key: Annotated[str | None, typer.Option("--key", help="Instead of the topic's own.")] = None,
+    header: Annotated[list[str] | None, typer.Option("--header", metavar="NAME=VALUE", help="May be repeated.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Report lines that do not fit, and go on.")] = False,  # noqa: FBT002
+    app: options.App = None,
+    url: options.Url = None,
+    dev: options.Dev = False,  # noqa: FBT002
+    as_json: options.Json = False,  # noqa: FBT002
+) -> None:
+    """Publish one message, or one for each line of a file. What does not fit the topic's type is not sent.
+
+    Lines are published in order, as they are read; a line that does not fit ends it there, unless --skip-bad.
+    """
+    from waybill.cli.screen import document, line, tell  # noqa: PLC0415 - `waybill --help` need not load it
+
+    if (data is None) == (source is None):
+        raise ConfigurationError("give either --data JSON or --from FILE (- for stdin)")
+    reference = reference_of(app, url=url, dev=dev)
+    opened, _ = open_app(reference, url=url, dev=dev)
+    way = Way(opened, find_topic(opened, reference, topic), key, _headers(header or []), skip_bad=skip_bad)
+    if data is not None:
+        counts = asyncio.run(_publish_one(way, data))
+    else:
+        counts = asyncio.run(_publish_lines(way, _open(str(source))))
+    if as_json:
+        document([{"topic": topic, **asdict(counts)}])
+    else:
+        line(f"{topic}: {counts}")
+    if counts.unknown:
+        tell("unknown: may be stored. Publishing those again may make a second copy of each")
+    if counts.refused or counts.unknown or (counts.bad and not skip_bad):
+        raise typer.Exit(1)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the messages."""
+
+    published: int = 0
+    refused: int = 0
+    unknown: int = 0
+    bad: int = 0
+
+    def __str__(self) -> str:
+        rest = "".join(f", {count} {what}" for what, count in list(asdict(self).items())[1:] if count)
+        return f"{self.published} published{rest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where the messages go and what they are given."""
+
+    app: App
+    topic: Topic[Any]
+    key: str | None
+    headers: dict[str, str]
+    skip_bad: bool
+
+    async def send(self, values: Sequence[Any]) -> list[SendResult]:
+        if self.key is None:
+            return await self.app.publish_many(self.topic, values, headers=self.headers)
+        return await asyncio.gather(*(self._send(value) for value in values))
+
+    async def _send(self, value: Any) -> SendResult:
+        try:
+            return await self.app.publish(self.topic, value, key=self.key, headers=self.headers)
+        except (PublishRefused, EncodeError) as error:
+            return Refused(str(error))
+        except PublishUnknown as error:
+            return Unknown(str(error))
+
+
+def _headers(given: Sequence[str]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ConfigurationError(f"--header {pair}: write name=value")
+        headers[name] = value
+    return headers
+
+
+def _open(source: str) -> BinaryIO:
+    if source == "-":
+        return sys.stdin.buffer
+    try:
+        return Path(source).open("rb")
+    except OSError as error:
+        raise ConfigurationError(f"--from {source}: {error.strerror}") from error
+
+
+async def _publish_one(way: Way, data: str) -> Counts:
+    try:
+        value = way.topic.codec.decode(data.encode())
+    except DecodeError as error:
+        raise DecodeError(f"--data does not fit {way.topic.name} ({_payload(way.topic)}): {error}") from error
+    async with way.app.running(consume=False):
+        results = await way.send([value])
+    counts = Counts()
+    _count(counts, results, None)
+    return counts
+
+
+async def _publish_lines(way: Way, file: BinaryIO) -> Counts:
+    from waybill.cli.screen import tell  # noqa: PLC0415
+
+    counts = Counts()
+    read = [0]
+    with nullcontext() if file is sys.stdin.buffer else closing(file), _Progress(file, read, counts) as progress:
+        async with way.app.running(consume=False):
+            async for lines in chunks(file, read):
+                good, bad = _decoded(way, lines)
+                results = await way.send([value for _, value in good])
+                before = counts.refused, counts.unknown
+                _count(counts, results, [number for number, _ in good])
+                progress.show()
+                for number, text in bad:
+                    counts.bad += 1
+                    tell(f"line {number} does not fit {way.topic.name} ({_payload(way.topic)}): {text}")
+                if bad and not way.skip_bad:
+                    tell(
+                        f"stopped at line {bad[0][0]}: correct it and go on from there, or leave such lines out with --skip-bad"
+                    )
+                    break
+                if (counts.refused, counts.unknown) != before:
+                    tell(f"stopped after line {lines[-1][0]}: the broker did not take all of the lines so far")
+                    break
+    return counts
+
+
+def _decoded(way: Way, lines: Sequence[Line]) -> tuple[list[tuple[int, Any]], list[tuple[int, str]]]:
+    """The values that fit, and what is wrong with the others; without --skip-bad, up to the first that is wrong."""
+    good: list[tuple[int, Any]] = []
+    bad: list[tuple[int, str]] = []
+    for number, text in lines:
+        try:
+            good.append((number, way.topic.codec.decode(text)))
+        except DecodeError as error:
+            bad.append((number, str(error)))
+            if not way.skip_bad:
+                break
+    return good, bad
+
+
+def _count(counts: Counts, results: Sequence[SendResult], numbers: Sequence[int] | None) -> None:
+    from waybill.cli.screen import tell  # noqa: PLC0415
+
+    for place, result in enumerate(results):
+        where = "" if numbers is None else f"line {numbers[place]}: "
+        if isinstance(result, Confirmed):
+            counts.published += 1
+        elif isinstance(result, Refused):
+            counts.refused += 1
+            tell(f"{where}refused, certainly not stored: {result.reason}")
+        else:
+            counts.unknown += 1
+            tell(f"{where}unknown, may be stored: {result.cause}")
+
+
+def _payload(topic: Topic[Any]) -> str:
+    return getattr(topic.payload, "__name__", str(topic.payload))
+
+
+class _Progress:
+    """A bar on a terminal; of the file's bytes where its size is known."""
+
+    def __init__(self, file: BinaryIO, read: list[int], counts: Counts) -> None:
+        self._file = file
+        self._read = read
+        self._counts = counts
+
+    def __enter__(self) -> _Progress:
+        from rich.console import Console  # noqa: PLC0415
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+        size = Path(self._file.name).stat().st_size if self._file is not sys.stdin.buffer else None
+        console = Console(stderr=True)
+        self._bar = Progress(
+            BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
+            console=console, transient=True, disable=not sys.stderr.isatty(),
+        )  # fmt: skip
+        self._bar.start()
+        self._task = self._bar.add_task(str(self._counts), total=size)
+        return self
+
+    def show(self) -> None:
+        self._bar.update(self._task, completed=self._read[0], description=str(self._counts))
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()

@@ -1,0 +1,137 @@
+"""A process that consumes until it is told to end.
+
+The first SIGTERM or SIGINT ends it in order: fetch no more, let handlers finish, give back the rest, settle, close.
+A second one ends it at once; nothing is lost by that, since the broker gives the leases to others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from waybill.app import App
+
+__all__ = ["BEAT", "MARGIN", "leave", "serve"]
+
+log = logging.getLogger("waybill.serving")
+
+BEAT = 0.5
+"""Seconds between two signs of life."""
+MARGIN = 5.0
+"""Seconds beyond `shutdown_grace` until a process that does not come to an end is ended all the same."""
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+async def serve(
+    app: App,
+    *,
+    alive: Callable[[], None] | None = None,
+    ready: Callable[[], None] | None = None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Run `app` until SIGTERM or SIGINT, then shut down in order; a second signal leaves at once, with code 128 + signal.
+
+    Told to end while it is still connecting, it gives that up. What has not ended `MARGIN` seconds after the settings'
+    `shutdown_grace` is given up, and the process leaves with code 1.
+
+    alive: called every `BEAT` seconds while the event loop turns, also while the application starts and stops.
+    ready: called once, when the application consumes. stop: setting it does what a first signal does.
+    Must run in the main thread, where signals arrive. Raises what `App.running` raises.
+    """
+    from waybill.settings import load  # noqa: PLC0415 - pydantic-settings is slow to import
+
+    grace = (app.settings or load()).shutdown_grace
+    stop = asyncio.Event() if stop is None else stop
+    heart = None if alive is None else asyncio.create_task(_beat(alive), name="waybill-heartbeat")
+    try:
+        with _signals(stop):
+            await _consume(app, stop, grace, ready)
+    finally:
+        if heart is not None:
+            heart.cancel()
+
+
+async def _consume(app: App, stop: asyncio.Event, grace: float, ready: Callable[[], None] | None) -> None:
+    started = False
+
+    async def consume() -> None:
+        nonlocal started
+        async with app.running():
+            started = True
+            if ready is not None:
+                ready()
+            await stop.wait()
+
+    running = asyncio.create_task(consume(), name="waybill-application")
+    stopping = asyncio.create_task(stop.wait(), name="waybill-stopping")
+    try:
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not started:
+            running.cancel()
+        await asyncio.wait({running}, timeout=grace + MARGIN)
+        if not running.done():
+            log.critical("%s: not ended %g s after it was told to: leaving", app.name, grace + MARGIN)
+            leave(1)
+        if not running.cancelled():
+            running.result()
+    finally:
+        stopping.cancel()
+        running.cancel()
+        await asyncio.wait({running, stopping})
+
+
+async def _beat(alive: Callable[[], None]) -> None:
+    while True:
+        alive()
+        await asyncio.sleep(BEAT)
+
+
+@contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    """Python's own handlers instead of the loop's: the second signal must end the process even if the loop is blocked."""
+    loop = asyncio.get_running_loop()
+    seen = 0
+
+    def first(name: str) -> None:
+        log.info("%s: shutting down", name)
+        stop.set()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > 1:
+            leave(128 + number)
+        loop.call_soon_threadsafe(first, signal.Signals(number).name)
+
+    previous = {number: signal.signal(number, on_signal) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process now. Logs are flushed, unless that takes longer than a second: whoever reads them may hang."""
+    flushing = threading.Thread(target=_flush, name="waybill-flush", daemon=True)
+    flushing.start()
+    flushing.join(1.0)
+    os._exit(code)
+
+
+def _flush() -> None:
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            pass  # closed, or nobody reads it any more

@@ -1,0 +1,250 @@
+"""The supervisor of `waybill run`: starts workers, watches over them, replaces the dead, and ends them in order.
+
+    supervisor ──spawns──▶ worker (a fresh interpreter: nothing is inherited but what is named here)
+               ◀──beats──  a pipe a worker: an empty line a beat, a JSON object for news
+               ──lifeline▶ one pipe for all, never written to: its end of file tells that the supervisor is gone
+
+A worker is a process group of its own, so that Ctrl-C reaches it once, through the supervisor. It imports the
+application; the supervisor never does, so that nothing the application opens at import is opened twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from asyncio.subprocess import Process
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from waybill.serving import MARGIN
+
+__all__ = ["ORDER", "Orders", "Supervisor"]
+
+ORDER = "WAYBILL_WORKER"
+"""The environment variable that tells a worker what to do. Not on its command line: a URL may hold a password."""
+
+MODULE = "waybill.cli.worker"
+WRONG = 2
+"""A worker's exit code for what was configured wrongly: starting it again cannot help."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+"""Seconds until a dead worker is replaced: doubling from the first to the longest."""
+HEALTHY = 60.0
+"""Seconds of consuming after which a worker's earlier deaths are forgotten."""
+START = 60.0
+"""Seconds that a worker may take at least to import the application before the watchdog looks at it."""
+FAST = 1.0
+"""Seconds that workers have to end after a second signal."""
+TICK = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What to run. `app`: as `module:attribute`. `watchdog`: seconds without a sign of life; 0: never."""
+
+    app: str
+    workers: int = 1
+    watchdog: float = 30.0
+    url: str | None = None
+    dev: bool = False
+
+
+class Worker:
+    """One process and what it has told."""
+
+    __slots__ = ("_news", "beaten", "number", "process", "ready_at", "silent", "tell")
+
+    def __init__(self, number: int, process: Process, tell: Callable[[Worker, dict[str, object]], None]) -> None:
+        self.number = number
+        self.process = process
+        self.tell = tell
+        self.silent = 0.0
+        """Seconds without a sign of life, of those in which the supervisor itself was awake."""
+        self.beaten = False
+        self.ready_at: float | None = None
+        self._news = b""
+
+    def hear(self, fd: int) -> None:
+        data = os.read(fd, 65536)
+        if not data:
+            asyncio.get_running_loop().remove_reader(fd)
+            os.close(fd)
+            return
+        self.silent = 0.0
+        self.beaten = True
+        *lines, self._news = (self._news + data).split(b"\n")
+        for line in lines:
+            if line:
+                self.tell(self, json.loads(line))
+
+    def signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """With all that it has started itself: its process group is its own."""
+        if self.process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+    def __str__(self) -> str:
+        return f"worker {self.number} (pid {self.process.pid})"
+
+
+class Supervisor:
+    """Runs workers until it is told to end. `say` is given one line an event."""
+
+    def __init__(self, orders: Orders, say: Callable[[str], None]) -> None:
+        self._orders = orders
+        self._say = say
+        self._workers: set[Worker] = set()
+        self._stopping = asyncio.Event()
+        self._led = asyncio.Event()
+        self._grace = 20.0
+        self._bus = ""
+        self._signals = 0
+        self._code = 0
+
+    async def run(self) -> int:
+        """Until SIGTERM or SIGINT. Returns the exit code: 0, 1 (a worker had to be killed or failed while ending), 2
+        (configured wrongly), or 128 + signal after a second signal.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._lifeline, held = os.pipe()  # `held` is this process's alone: it closes with it, however it ends
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._on_signal, number)
+        watch = self._loop.create_task(self._watch(), name="waybill-watchdog")
+        try:
+            await asyncio.gather(*(self._keep(number) for number in range(1, self._orders.workers + 1)))
+        finally:
+            watch.cancel()
+            for worker in self._workers:
+                worker.kill()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._loop.remove_signal_handler(number)
+            os.close(held)
+            os.close(self._lifeline)
+        return self._code
+
+    # ---------------------------------------------------------------- one place and who fills it
+
+    async def _keep(self, number: int) -> None:
+        if number > 1:
+            await self._led.wait()  # what is configured wrongly is then told once
+        deaths = 0
+        while not self._stopping.is_set():
+            worker = await self._start(number)
+            code = await worker.process.wait()
+            self._workers.discard(worker)
+            if self._stopping.is_set():
+                self._ended(worker, code)
+            elif code == WRONG and worker.ready_at is None:
+                self._code = WRONG
+                self._stop()
+            else:
+                if worker.ready_at is not None and time.monotonic() - worker.ready_at > HEALTHY:
+                    deaths = 0
+                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**deaths)
+                deaths += 1
+                self._say(f"{worker} ended: {_reason(code)}; restarting in {pause:g} s")
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._stopping.wait()
+
+    async def _start(self, number: int) -> Worker:
+        orders = self._orders
+        hear, beats = os.pipe()
+        order = {"app": orders.app, "url": orders.url, "dev": orders.dev, "beats": beats, "lifeline": self._lifeline}
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", MODULE,
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(beats, self._lifeline),
+                env={**os.environ, ORDER: json.dumps(order)},
+                process_group=0,
+            )  # fmt: skip
+        except BaseException:
+            os.close(hear)
+            raise
+        finally:
+            os.close(beats)
+        worker = Worker(number, process, self._told)
+        self._workers.add(worker)
+        self._loop.add_reader(hear, worker.hear, hear)
+        if self._stopping.is_set():  # told while it was being spawned
+            worker.signal(signal.SIGTERM)
+        return worker
+
+    def _told(self, worker: Worker, news: dict[str, object]) -> None:
+        if isinstance(grace := news.get("grace"), int | float):
+            self._grace = float(grace)
+        if isinstance(bus := news.get("bus"), str) and bus != self._bus:
+            self._bus = bus
+            self._say(bus)
+        if news.get("ready"):
+            worker.ready_at = time.monotonic()
+            self._say(f"{worker} started")
+            self._led.set()
+
+    def _ended(self, worker: Worker, code: int) -> None:
+        self._say(f"{worker} ended: {_reason(code)}")
+        if code not in {0, -signal.SIGTERM} and not self._code:  # SIGTERM's own effect: it was still importing
+            self._code = 1
+
+    # ---------------------------------------------------------------- the watchdog
+
+    async def _watch(self) -> None:
+        limit = self._orders.watchdog
+        if not limit:
+            return
+        before = time.monotonic()
+        while True:
+            await asyncio.sleep(min(TICK, limit / 4))
+            now = time.monotonic()
+            # a supervisor that was itself stopped, with the whole machine perhaps, knows nothing about that time
+            awake, before = min(now - before, 2 * TICK), now
+            for worker in self._workers:
+                worker.silent += awake
+                if worker.silent > (limit if worker.beaten else max(limit, START)):
+                    self._say(f"{worker} gave no sign of life for {worker.silent:.1f} s: killing it")
+                    worker.silent = 0.0
+                    worker.kill()
+
+    # ---------------------------------------------------------------- the end
+
+    def _on_signal(self, number: int) -> None:
+        self._signals += 1
+        if self._signals == 1:
+            self._say(f"{signal.Signals(number).name}: waiting for handlers to finish; a second signal leaves at once")
+            self._stop()
+        else:
+            self._code = 128 + number
+            self._end(FAST)
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        self._led.set()
+        self._end(self._grace + MARGIN + 3.0)  # a worker ends itself after grace and margin
+
+    def _end(self, patience: float) -> None:
+        for worker in self._workers:
+            worker.signal(signal.SIGTERM)
+        self._loop.call_later(patience, self._kill, patience)
+
+    def _kill(self, patience: float) -> None:
+        for worker in self._workers:
+            self._say(f"{worker} has not ended after {patience:g} s: killing it")
+            worker.kill()
+
+
+def _reason(code: int) -> str:
+    if code >= 0:
+        return "as told" if code == 0 else f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

@@ -56,6 +56,9 @@ async def consume(bus: str, folder: Path, lease: float, pause: float) -> None:
         except asyncio.CancelledError:
             journal.write("cancelled", step, delivery.attempt)
             raise
+        if step.number % 20 == 0 and delivery.attempt == 1:
+            journal.write("fail", step, delivery.attempt)
+            raise ConnectionError("the other side is not there")
         journal.write("end", step, delivery.attempt)
 
     stop = asyncio.Event()

@@ -120,17 +120,24 @@ class Verdict:
     handled: int
     lost: set[int]
     phantoms: set[int]
+    failed: int
     duplicates: int
     disordered: list[str]
+    overtaken: list[str]
     overlapping: list[str]
 
 
 def check(entries: list[Entry]) -> Verdict:
-    """Nothing confirmed is lost, nothing refused appears, first handlings of a key rise, one handler a key at a time."""
+    """Nothing confirmed is lost, nothing refused appears, first handlings of a key rise and none starts before the one
+    before it has succeeded, one handler a key at a time. A second handling after a failure is no duplicate."""
     outcome: dict[int, str] = {}
     starts: dict[int, list[Entry]] = defaultdict(list)
     last: dict[str, int] = {}
     disordered: list[str] = []
+    overtaken: list[str] = []
+    unfinished: dict[str, set[int]] = defaultdict(set)
+    done: set[int] = set()
+    failed = 0
     for entry in entries:
         if entry.what in {"try", "ok", "refused", "unknown"}:
             outcome[entry.number] = entry.what
@@ -140,6 +147,15 @@ def check(entries: list[Entry]) -> Verdict:
             if not starts[entry.number]:
                 last[entry.key] = max(last.get(entry.key, -1), entry.number)
             starts[entry.number].append(entry)
+            open_ = unfinished[entry.key]
+            overtaken += [f"{entry.key}: {entry.number} started before {lower} succeeded" for lower in open_ if lower < entry.number]
+            if entry.number not in done:
+                open_.add(entry.number)
+        elif entry.what == "end":
+            done.add(entry.number)
+            unfinished[entry.key].discard(entry.number)
+        elif entry.what == "fail":
+            failed += 1
     ended = {entry.number for entry in entries if entry.what == "end"}
     confirmed = {number for number, what in outcome.items() if what == "ok"}
     refused = {number for number, what in outcome.items() if what == "refused"}
@@ -148,8 +164,10 @@ def check(entries: list[Entry]) -> Verdict:
         handled=len(ended),
         lost=confirmed - ended,
         phantoms=refused & starts.keys(),
-        duplicates=sum(len(found) - 1 for found in starts.values()),
+        failed=failed,
+        duplicates=sum(len(found) - 1 for found in starts.values()) - failed,
         disordered=disordered,
+        overtaken=overtaken,
         overlapping=_overlaps(entries),
     )
 
@@ -164,6 +182,6 @@ def _overlaps(entries: list[Entry]) -> list[str]:
             if other is not None and other.process == entry.process:
                 found.append(f"{entry.key}: {other.number} and {entry.number} in {entry.process}")
             running[entry.key] = entry
-        elif entry.what in {"end", "cancelled"} and running.get(entry.key, entry).number == entry.number:
+        elif entry.what in {"end", "fail", "cancelled"} and running.get(entry.key, entry).number == entry.number:
             running.pop(entry.key, None)
     return found

@@ -53,6 +53,7 @@ def test_a_killed_worker_loses_nothing_and_keeps_order(tmp_path: Path) -> None:
     assert not verdict.lost
     assert not verdict.phantoms
     assert not verdict.disordered
+    assert not verdict.overtaken
     assert not verdict.overlapping
     assert verdict.duplicates <= in_flight
 
@@ -86,4 +87,5 @@ def test_a_killed_publisher_loses_nothing_it_was_told_is_stored(tmp_path: Path) 
     assert not verdict.lost
     assert not verdict.phantoms
     assert not verdict.disordered
+    assert not verdict.overtaken
     assert verdict.duplicates == 0  # no worker was harmed

@@ -30,6 +30,7 @@ def test_sigterm_with_busy_handlers_repeats_nothing(tmp_path: Path) -> None:
         cancelled = [entry for entry in place.journal() if entry.what == "cancelled"]
     assert not verdict.lost
     assert not verdict.disordered
+    assert not verdict.overtaken
     assert not cancelled
     assert verdict.duplicates == 0
 
@@ -69,6 +70,7 @@ def test_a_stopped_worker_is_relieved_and_what_it_did_late_is_noticed(tmp_path: 
         told = (tmp_path / "stderr").read_text()
     assert not verdict.lost
     assert not verdict.disordered
+    assert not verdict.overtaken
     assert verdict.duplicates <= held
     assert "lease" in told  # the worker said what it lost
 

@@ -22,6 +22,8 @@ __all__ = ["measure", "preload"]
 MESSAGES = 6_400
 CONCURRENCY = 64
 TRANSACTION = 10
+PATIENCE = 60.0
+"""Seconds after which a round has failed."""
 
 
 def measure(run: Run) -> list[Row]:
@@ -97,7 +99,7 @@ def _ours(template: Path, folder: Path, count: int, *, ordered: bool) -> float:
         with ExitStack() as measured:
             async with app.running():
                 measured.enter_context(meter)
-                await done.wait()
+                await asyncio.wait_for(done.wait(), PATIENCE)
         if handled != count:
             raise RuntimeError(f"{handled} of {count} handled")
 

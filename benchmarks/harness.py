@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Self
 
 __all__ = ["Meter", "Row", "Run", "against", "alone", "interleave", "scratch", "table", "write_results"]
 
@@ -69,7 +70,7 @@ class Meter:
         self.wall = 0.0
         """Seconds that passed."""
 
-    def __enter__(self) -> Meter:
+    def __enter__(self) -> Self:
         gc.collect()
         gc.freeze()
         self._wall, self._cpu = time.perf_counter(), time.process_time()

@@ -31,7 +31,9 @@ def measure(run: Run) -> list[Row]:
     found = interleave({name: lambda code=code: _started(code) for name, code in STATEMENTS.items()}, run.rounds)
     value = {name: median(times) for name, times in found.items()}
     return [
-        alone("import waybill vs bare interpreter", "ms wall", value["waybill"], baseline=value["nothing"], at_most=200),
+        alone(
+            "import waybill vs bare interpreter", "ms wall", value["waybill"], baseline=value["nothing"], at_most=200
+        ),
         alone("import waybill vs import faststream", "ms wall", value["waybill"], baseline=value["faststream"]),
         alone("import waybill vs import asyncfast", "ms wall", value["waybill"], baseline=value["asyncfast"]),
     ]

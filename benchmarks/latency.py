@@ -44,7 +44,13 @@ def measure(run: Run) -> list[Row]:
     rows: list[Row] = []
     for name, (for_same, for_other) in limits.items():
         rows += [
-            alone(f"latency {name}, same process, vs hand-written", "ms", same[name], baseline=hand[name], at_most=for_same),
+            alone(
+                f"latency {name}, same process, vs hand-written",
+                "ms",
+                same[name],
+                baseline=hand[name],
+                at_most=for_same,
+            ),
             alone(f"latency {name}, other process", "ms", other[name], at_most=for_other),
         ]
     return rows

@@ -32,6 +32,8 @@ __all__ = ["measure"]
 MESSAGES = 5_000
 """Prepared at once. Many more would be measured out of cold memory, which no broker's deliveries are."""
 REPEATS = 4
+PATIENCE = 60.0
+"""Seconds after which a round has failed."""
 CONCURRENCY = 32
 GROUP = "bench"
 
@@ -162,7 +164,7 @@ async def _ours(bodies: Sequence[bytes], meter: Meter, *, acks_surely: bool = Tr
     )
     with meter:
         await consumer.start()
-        await prepared.settled.wait()
+        await asyncio.wait_for(prepared.settled.wait(), PATIENCE)
     await consumer.stop(1.0)
 
 

@@ -81,22 +81,20 @@ def children(modules: Sequence[Sequence[str]]) -> Iterator[list[Child]]:
     started: list[Child] = []
     try:
         for module in modules:
-            started.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", *module],
-                    cwd=HOME.parent,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    bufsize=1,
-                )
-            )
+            started.append(_start(module))  # noqa: PERF401 - those that started are ended if one does not
         yield started
     finally:
         for child in started:
             if child.poll() is None:
                 child.kill()
             child.communicate()
+
+
+def _start(module: Sequence[str]) -> Child:
+    command = [sys.executable, "-m", *module]
+    return subprocess.Popen(
+        command, cwd=HOME.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
 
 
 def ask(started: Sequence[Child]) -> list[str]:

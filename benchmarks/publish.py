@@ -29,7 +29,7 @@ def measure(run: Run) -> list[Row]:
         {
             "ours": lambda: _ours(place(run.folder), count, ours),
             "hand-written": lambda: _hand_written(place(run.folder), count // 2, theirs),
-            "persist-queue": lambda: _persist_queue(place(run.folder), count // 10),
+            "persist-queue": lambda: _persist_queue(place(run.folder), count // 4),
         },
         run.rounds,
     )

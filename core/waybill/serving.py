@@ -12,15 +12,16 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from waybill.app import App
 
-__all__ = ["BEAT", "MARGIN", "leave", "serve"]
+__all__ = ["BEAT", "MARGIN", "SAME", "leave", "serve"]
 
 log = logging.getLogger("waybill.serving")
 
@@ -28,6 +29,8 @@ BEAT = 0.5
 """Seconds between two signs of life."""
 MARGIN = 5.0
 """Seconds beyond `shutdown_grace` until a process that does not come to an end is ended all the same."""
+SAME = 0.1
+"""Seconds within which two signals are one: `timeout`, for instance, sends each to the process and to its group."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -37,6 +40,7 @@ async def serve(
     alive: Callable[[], None] | None = None,
     ready: Callable[[], None] | None = None,
     stop: asyncio.Event | None = None,
+    supervised: bool = False,
 ) -> None:
     """Run `app` until SIGTERM or SIGINT, then shut down in order; a second signal leaves at once, with code 128 + signal.
 
@@ -45,6 +49,8 @@ async def serve(
 
     alive: called every `BEAT` seconds while the event loop turns, also while the application starts and stops.
     ready: called once, when the application consumes. stop: setting it does what a first signal does.
+    supervised: a supervisor passes signals on. SIGTERM then shuts down in order, however often it comes, since service
+    managers send it to every process by themselves; SIGINT leaves at once.
     Must run in the main thread, where signals arrive. Raises what `App.running` raises.
     """
     from waybill.settings import load  # noqa: PLC0415 - pydantic-settings is slow to import
@@ -53,7 +59,7 @@ async def serve(
     stop = asyncio.Event() if stop is None else stop
     heart = None if alive is None else asyncio.create_task(_beat(alive), name="waybill-heartbeat")
     try:
-        with _signals(stop):
+        with _signals(stop, supervised=supervised):
             await _consume(app, stop, grace, ready)
     finally:
         if heart is not None:
@@ -96,21 +102,23 @@ async def _beat(alive: Callable[[], None]) -> None:
 
 
 @contextmanager
-def _signals(stop: asyncio.Event) -> Iterator[None]:
+def _signals(stop: asyncio.Event, *, supervised: bool) -> Generator[None]:
     """Python's own handlers instead of the loop's: the second signal must end the process even if the loop is blocked."""
     loop = asyncio.get_running_loop()
-    seen = 0
+    since: float | None = None
 
     def first(name: str) -> None:
         log.info("%s: shutting down", name)
         stop.set()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
-        nonlocal seen
-        seen += 1
-        if seen > 1:
+        nonlocal since
+        now = time.monotonic()
+        if number == signal.SIGINT if supervised else since is not None and now - since > SAME:
             leave(128 + number)
-        loop.call_soon_threadsafe(first, signal.Signals(number).name)
+        if since is None:
+            since = now
+            loop.call_soon_threadsafe(first, signal.Signals(number).name)
 
     previous = {number: signal.signal(number, on_signal) for number in SIGNALS}
     try:
@@ -131,7 +139,5 @@ def leave(code: int) -> NoReturn:
 def _flush() -> None:
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with suppress(OSError, ValueError):  # closed, or nobody reads it any more
             stream.flush()
-        except (OSError, ValueError):
-            pass  # closed, or nobody reads it any more

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from waybill.serving import MARGIN
+from waybill.serving import MARGIN, SAME
 
 __all__ = ["ORDER", "Orders", "Supervisor"]
 
@@ -106,7 +106,7 @@ class Supervisor:
         self._led = asyncio.Event()
         self._grace = 20.0
         self._bus = ""
-        self._signals = 0
+        self._told_at: float | None = None
         self._code = 0
 
     async def run(self) -> int:
@@ -137,7 +137,14 @@ class Supervisor:
             await self._led.wait()  # what is configured wrongly is then told once
         deaths = 0
         while not self._stopping.is_set():
-            worker = await self._start(number)
+            try:
+                worker = await self._start(number)
+            except OSError as error:  # no memory, no process left: those that run go on
+                deaths += 1
+                pause = _pause(deaths)
+                self._say(f"worker {number} cannot be started: {error}; trying again in {pause:g} s")
+                await self._sleep(pause)
+                continue
             code = await worker.process.wait()
             self._workers.discard(worker)
             if self._stopping.is_set():
@@ -148,12 +155,16 @@ class Supervisor:
             else:
                 if worker.ready_at is not None and time.monotonic() - worker.ready_at > HEALTHY:
                     deaths = 0
-                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**deaths)
                 deaths += 1
+                pause = _pause(deaths)
                 self._say(f"{worker} ended: {_reason(code)}; restarting in {pause:g} s")
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await self._stopping.wait()
+                await self._sleep(pause)
+
+    async def _sleep(self, pause: float) -> None:
+        """No longer than until the end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._stopping.wait()
 
     async def _start(self, number: int) -> Worker:
         orders = self._orders
@@ -161,7 +172,7 @@ class Supervisor:
         order = {"app": orders.app, "url": orders.url, "dev": orders.dev, "beats": beats, "lifeline": self._lifeline}
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", MODULE,
+                sys.executable, "-P", "-m", MODULE,  # the working directory is searched for the application only
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(beats, self._lifeline),
                 env={**os.environ, ORDER: json.dumps(order)},
@@ -217,28 +228,34 @@ class Supervisor:
     # ---------------------------------------------------------------- the end
 
     def _on_signal(self, number: int) -> None:
-        self._signals += 1
-        if self._signals == 1:
+        now = time.monotonic()
+        if self._told_at is None:
+            self._told_at = now
             self._say(f"{signal.Signals(number).name}: waiting for handlers to finish; a second signal leaves at once")
             self._stop()
-        else:
+        elif now - self._told_at > SAME:
             self._code = 128 + number
-            self._end(FAST)
+            self._end(signal.SIGINT, FAST)
 
     def _stop(self) -> None:
         self._stopping.set()
         self._led.set()
-        self._end(self._grace + MARGIN + 3.0)  # a worker ends itself after grace and margin
+        self._end(signal.SIGTERM, self._grace + MARGIN + 3.0)  # a worker ends itself after grace and margin
 
-    def _end(self, patience: float) -> None:
+    def _end(self, number: int, patience: float) -> None:
+        """To a worker SIGTERM means to finish, SIGINT to leave at once."""
         for worker in self._workers:
-            worker.signal(signal.SIGTERM)
+            worker.signal(number)
         self._loop.call_later(patience, self._kill, patience)
 
     def _kill(self, patience: float) -> None:
         for worker in self._workers:
             self._say(f"{worker} has not ended after {patience:g} s: killing it")
             worker.kill()
+
+
+def _pause(deaths: int) -> float:
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(deaths - 1, 10))
 
 
 def _reason(code: int) -> str:

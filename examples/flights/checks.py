@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from examples.flights.journal import Entry
 
-__all__ = ["Published", "applied_twice", "lost", "out_of_order", "redelivered"]
+__all__ = ["Published", "applied_twice", "lost", "out_of_order", "redelivered", "running"]
 
 
 class Published(NamedTuple):
@@ -16,6 +16,12 @@ class Published(NamedTuple):
     id: str
     tail: str | None
     flight: str
+
+
+def running(entries: Sequence[Entry], pid: int) -> int:
+    """How many handlings of process `pid` have begun and not ended."""
+    mine = [entry for entry in entries if entry.pid == pid]
+    return sum(1 if entry.what == "started" else -1 for entry in mine)
 
 
 def lost(published: Sequence[Published], entries: Sequence[Entry], dead: Collection[str]) -> list[str]:
@@ -51,7 +57,8 @@ def out_of_order(published: Sequence[Published], entries: Sequence[Entry]) -> li
 def redelivered(entries: Sequence[Entry]) -> list[Entry]:
     """Handlings that were followed by another of the same message although they had not failed: the same attempt again.
 
-    Only a process that dies should leave such. One that was cancelled at a shutdown gave its message back.
+    Only a process that dies should leave such. One that was cancelled at a shutdown gave its message back. A message that
+    was published twice with the same id counts as well.
     """
     began: dict[tuple[str, str, int], list[Entry]] = {}
     for entry in sorted(entries, key=lambda entry: entry.at):

@@ -6,8 +6,6 @@ Publishes the departures, keyed by aircraft; follows `service.py` through its jo
 hands; and compares what came of it with a plain loop over the same file. Exits with 0 if, and only if, all of it agrees.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import os
@@ -21,30 +19,31 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 from examples.flights import checks
+from examples.flights.bus import dead_letters, left, look_at
 from examples.flights.checks import Published
 from examples.flights.contracts import Departure, delays, departures
 from examples.flights.expected import Expected, expect, flights
 from examples.flights.journal import Entry, JournalReader
 from examples.flights.projection import read_aircraft, read_alerts
+from examples.flights.report import Report, Verdict
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from waybill import App, Confirmed, Message, Settings, WaybillError
 from waybill.adapter import Admin
-from waybill.clock import SystemClock
-from waybill.loading import AdapterContext, open_adapter
 from waybill.settings import safe_url
-from waybill.topology import Subscription
 
 SERVICE = "examples.flights.service:app"
-WAYBILL = [sys.executable, "-m", "waybill.cli"]
+WAYBILL = str(Path(sys.executable).with_name("waybill"))
+"""The program, beside the Python that runs this."""
 WORKERS = 2
-IN_HAND = 2 * 64
-"""What one worker holds at most: the windows of the service's two handlers. No more than that can come again."""
+IN_HAND = 64
+"""What one worker has in its hands at most: the window of each handler in `service.py`. No more than that can come again."""
+LEAST = 500
+"""Departures that it takes for a worker to have something in its hands."""
+TRIES = 100
+"""How often to look for a worker in the middle of a message before one is killed anyhow."""
 CHUNK = 500
 """Departures published at a time."""
 PATIENCE = 30.0
@@ -68,6 +67,8 @@ class Run:
     """The pid of the worker that was killed."""
     workers: set[int] = field(default_factory=set[int])
     """The pids of all that there were."""
+    left: int = 0
+    """What still lay on the bus at the end."""
 
     def add(self, entry: Entry) -> None:
         self.entries.append(entry)
@@ -76,6 +77,7 @@ class Run:
 
     @property
     def complete(self) -> bool:
+        """Whether everything was handled, and the killed worker has its successor."""
         total = len(self.departures) - len(self.refused)
         handled = len(self.settled) >= total and len(self.alerts) >= len(self.expected.alerts)
         return handled and len(self.workers) > WORKERS
@@ -91,20 +93,22 @@ class ServiceFailed(Exception):
 @contextmanager
 def service(environment: dict[str, str], log: Path) -> Generator[subprocess.Popen[bytes]]:
     """The service, in processes of its own, for as long as the block runs. Raises if it does not end in order."""
-    command = [*WAYBILL, "run", SERVICE, "--workers", str(WORKERS)]
+    command = [WAYBILL, "run", SERVICE, "--workers", str(WORKERS)]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
         yield process
-        process.terminate()
-        if (code := process.wait(30)) != 0:
-            raise ServiceFailed(f"the service ended with exit code {code}:\n{log.read_text()[-2000:]}")
     finally:
-        if process.poll() is None:  # something went wrong before: end it and its workers, which are in its session
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.terminate()
+        try:
+            code = process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()  # its workers end when their supervisor is gone
+            code = process.wait()
+    if code != 0:
+        raise ServiceFailed(f"the service ended with exit code {code}:\n{log.read_text()[-2000:]}")
 
 
 async def publish(run: Run, url: str) -> None:
@@ -119,120 +123,71 @@ async def publish(run: Run, url: str) -> None:
                     run.refused.append(f"{departure.flight}: {result}")
 
 
-async def watch(run: Run, process: subprocess.Popen[bytes], journal: JournalReader, report: Report) -> None:
-    """Follow the journal until all is handled, and kill a worker when half of it is."""
+async def watch(run: Run, process: subprocess.Popen[bytes], bus: Admin, journal: JournalReader, report: Report) -> None:
+    """Follow the journal until all is handled and nothing is left on the bus; kill a worker when half of it is."""
     last = time.monotonic()
-    while not run.complete and time.monotonic() - last < PATIENCE and process.poll() is None:
+    while process.poll() is None and time.monotonic() - last < PATIENCE:
         await asyncio.sleep(0.05)
         run.workers = journal.processes
         for entry in journal.new():
             run.add(entry)
             last = time.monotonic()
-        if run.killed is None and len(run.settled) >= len(run.departures) // 2:
-            run.killed = run.entries[-1].pid
-            os.kill(run.killed, signal.SIGKILL)
-            report.say(f"half of it is handled: worker {run.killed} was killed (SIGKILL)")
-        report.progress(run)
+        report.progress(len(run.published), len(run.settled))
+        if run.killed is None and run.entries and len(run.settled) >= len(run.departures) // 2:
+            begun = await kill(run, journal)
+            report.say(f"half is handled: worker {run.killed} was killed (SIGKILL), {begun} of its handlers running")
+        if run.complete and await left(bus) == 0:
+            return
+
+
+async def kill(run: Run, journal: JournalReader) -> int:
+    """Kill the worker that wrote last, in the middle of a message. Returns how many of its handlers were running."""
+    worker = run.entries[-1].pid
+    begun = 0
+    for _ in range(TRIES):
+        os.kill(worker, signal.SIGSTOP)  # hold it still and look what it is doing
+        for entry in journal.new():
+            run.add(entry)
+        if begun := checks.running(run.entries, worker):
+            break
+        os.kill(worker, signal.SIGCONT)
+        await asyncio.sleep(0.001)
+    os.kill(worker, signal.SIGKILL)
+    run.killed = worker
+    return begun
 
 
 async def flow(run: Run, url: str, process: subprocess.Popen[bytes], journal: JournalReader, report: Report) -> None:
-    async with asyncio.TaskGroup() as group:
-        group.create_task(publish(run, url))
-        group.create_task(watch(run, process, journal, report))
+    """Publish and watch at the same time."""
+    async with look_at(url) as bus:
+        watching = asyncio.create_task(watch(run, process, bus, journal, report))
+        try:
+            await publish(run, url)
+            await watching
+        finally:
+            watching.cancel()
 
 
-async def dead_letters(url: str) -> list[Message]:
-    """What the broker has among the dead letters of `follow`."""
-    settings = Settings(url=url)
-    found: list[Message] = []
-    async with open_adapter(
-        url, AdapterContext(application="demo", clock=SystemClock(), options=settings.broker)
-    ) as bus:
-        admin: Admin = bus.admin
-        page = await admin.browse(Subscription(topic=departures.spec, group="delays"))
-        found.extend(page.messages)
-        while page.after is not None:
-            page = await admin.browse(Subscription(topic=departures.spec, group="delays"), after=page.after)
-            found.extend(page.messages)
-    return found
+async def inspect(run: Run, url: str) -> list[Message]:
+    """After the service has ended: what is left on the bus, and the dead letters."""
+    async with look_at(url) as bus:
+        run.left = await left(bus)
+        return await dead_letters(bus)
 
 
-# ---------------------------------------------------------------- what is shown
-
-
-class Report:
-    """A progress bar where a person is looking, and a plain line every few seconds elsewhere."""
-
-    def __init__(self, console: Console, run: Run) -> None:
-        self._console = console
-        self._next = 0.0
-        self._bar: Progress | None = None
-        if console.is_terminal:
-            columns = (TextColumn("{task.description:>10}"), BarColumn(60), MofNCompleteColumn(), TimeElapsedColumn())
-            self._bar = Progress(*columns, console=console)
-            self._published: TaskID = self._bar.add_task("published", total=len(run.departures))
-            self._handled: TaskID = self._bar.add_task("handled", total=len(run.departures))
-
-    def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def say(self, text: str) -> None:
-        self._console.print(text)
-
-    def progress(self, run: Run) -> None:
-        if self._bar is not None:
-            self._bar.update(self._published, completed=len(run.published))
-            self._bar.update(self._handled, completed=len(run.settled))
-        elif time.monotonic() >= self._next:
-            self._next = time.monotonic() + 3
-            self.say(f"published {len(run.published):,}  handled {len(run.settled):,}  of {len(run.departures):,}")
-
-
-class Verdict:
-    """The table: a row a figure, and what is wrong with it, if anything."""
-
-    def __init__(self) -> None:
-        self.table = Table(title="A month of departures")
-        self.table.add_column("figure")
-        self.table.add_column("measured", justify="right")
-        self.table.add_column("plain loop", justify="right")
-        self.table.add_column("")
-        self.faults: list[str] = []
-
-    def same(self, name: str, measured: int, expected: int, examples: Sequence[object] = ()) -> None:
-        """`measured` must be `expected`; `examples` name what is wrong."""
-        self._check(name, f"{measured:,}", f"{expected:,}", measured == expected and not examples, examples)
-
-    def at_most(self, name: str, measured: int, bound: int) -> None:
-        self._check(name, f"{measured:,}", f"at most {bound:,}", measured <= bound, ())
-
-    def show(self, name: str, measured: str) -> None:
-        """Cannot be known beforehand."""
-        self.table.add_row(name, measured, "", "")
-
-    def _check(self, name: str, measured: str, expected: str, good: bool, examples: Sequence[object]) -> None:
-        self.table.add_row(name, measured, expected, "[green]✓[/green]" if good else "[red]✗[/red]")
-        if not good:
-            named = "".join(f"\n    {example}" for example in examples[:5])
-            more = f"\n    and {len(examples) - 5} more" if len(examples) > 5 else ""
-            self.faults.append(f"{name}: {measured}, expected {expected}{named}{more}")
+# ---------------------------------------------------------------- what came of it
 
 
 def judge(run: Run, letters: Sequence[Message], home: Path) -> Verdict:
     """Every figure, beside what the plain loop says."""
-    expected, entries, verdict = run.expected, run.entries, Verdict()
+    expected, entries, verdict = run.expected, run.entries, Verdict("A month of departures")
     ours = {message.id for message in run.published}
     mine = [entry for entry in entries if entry.topic == departures.name]
     dead = Counter(message.dead.detail for message in letters if message.id in ours and message.dead is not None)
     handled = {entry.id for entry in mine if entry.what == "handled"}
     aircraft = read_aircraft(home / "projection.db")
-    again = checks.redelivered(entries)
+    again = checks.redelivered(mine)
+    echoes = checks.redelivered([entry for entry in entries if entry.topic == delays.name])
     twice = checks.applied_twice(run.published, mine, {tail: flights for tail, (flights, _) in aircraft.items()})
     alerts = read_alerts(home / "projection.db")
     missing = checks.lost(run.published, mine, {message.id for message in letters})
@@ -247,6 +202,7 @@ def judge(run: Run, letters: Sequence[Message], home: Path) -> Verdict:
         verdict.same(f"dead-lettered: {reason}", dead[reason], count)
     verdict.at_most("redelivered", len(again), IN_HAND)
     verdict.same("redelivered by a living worker", sum(entry.pid != run.killed for entry in again), 0)
+    verdict.same("left on the bus", run.left, 0)
     verdict.same("lost", len(missing), 0, missing)
     verdict.same("out of order", len(disorder), 0, disorder)
     verdict.same("applied twice", sum(count for _, count in twice), 0, twice)
@@ -262,6 +218,7 @@ def judge(run: Run, letters: Sequence[Message], home: Path) -> Verdict:
         len(expected.alerts),
         sorted(set(alerts) ^ set(expected.alerts)),
     )
+    verdict.at_most(f"{delays.name} events that came again", len(echoes), len(again) + IN_HAND)
     verdict.same("workers, the killed one included", len(run.workers), WORKERS + 1)
     _timing(verdict, mine)
     return verdict
@@ -296,9 +253,9 @@ def _share(values: Sequence[float], share: float) -> float:
 NEXT = """\
 Three things to try next
   1. The same on another broker, with nothing changed:  python -m examples.flights.demo --url amqp://guest:guest@localhost/
-  2. What lies before each group, while the demo runs on a file of yours:
+  2. What lies before each group, while and after the demo runs on a file of yours:
          python -m examples.flights.demo --url sqlite:///flights.db
-         WAYBILL_URL=sqlite:///flights.db waybill backlog --watch --app examples.flights.service:app
+         WAYBILL_URL=sqlite:///flights.db waybill backlog --app examples.flights.service:app
   3. Open examples/flights/service.py: two handlers, and no broker."""
 
 
@@ -307,7 +264,10 @@ def main() -> int:
     parser.add_argument("--url", help="the bus; it must be empty (default: a fresh SQLite file)")
     parser.add_argument("--limit", type=int, help="only the first LIMIT departures (default: all 27,004)")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _terminate)  # so that the service is ended with us
+    if options.limit is not None and options.limit < LEAST:
+        parser.error(f"--limit: at least {LEAST}, so that there is a middle to kill a worker in")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _terminate)  # so that the service is ended with us
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix="waybill-flights-") as folder:
         return demo(console, Path(folder), options.url, options.limit)
@@ -329,19 +289,21 @@ def demo(console: Console, home: Path, given: str | None, limit: int | None) -> 
     journal = JournalReader(home / "journal")
     log = home / "service.log"
     try:
-        with service(environment, log) as process, Report(console, run) as report:
+        with service(environment, log) as process, Report(console, len(todo)) as report:
             asyncio.run(flow(run, url, process, journal, report))
-    except* (WaybillError, ServiceFailed) as failed:
-        console.print(*failed.exceptions, sep="\n", style="red", markup=False, soft_wrap=True)
+            if not run.entries:
+                raise ServiceFailed(f"nothing was handled:\n{log.read_text()[-2000:]}")  # noqa: TRY301
+    except (WaybillError, ServiceFailed) as error:
+        console.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
     for entry in journal.new():  # what came while the service was shutting down
         run.add(entry)
-    verdict = judge(run, asyncio.run(dead_letters(url)), home)
+    verdict = judge(run, asyncio.run(inspect(run, url)), home)
     console.print(verdict.table)
     for fault in verdict.faults:
         console.print(f"[red]✗[/red] {fault}", soft_wrap=True)
     listed = subprocess.run(
-        [*WAYBILL, "dlq", "list", "--app", SERVICE, "--limit", "5"],
+        [WAYBILL, "dlq", "list", "--app", SERVICE, "--limit", "5"],
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     console.print(

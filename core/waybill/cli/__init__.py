@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 from waybill.errors import ConfigurationError, WaybillError
@@ -12,8 +13,8 @@ __all__ = ["main", "report"]
 def main() -> int:
     """Run the command line. Returns or exits with 0 (done), 1 (failed) or 2 (wrong use)."""
     try:
-        import rich  # noqa: F401, PLC0415 - an extra: told below when it is missing
-        import typer  # noqa: F401, PLC0415
+        importlib.import_module("rich")
+        importlib.import_module("typer")
     except ImportError:
         print("The command line needs its extra. Install it with: pip install 'waybill[cli]'", file=sys.stderr)  # noqa: T201
         return 2

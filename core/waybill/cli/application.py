@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -67,16 +67,13 @@ def describe_bus(app: App, settings: Settings) -> str:
 
 
 @asynccontextmanager
-async def admin_of(app: App, settings: Settings) -> AsyncIterator[Admin]:
+async def admin_of(app: App, settings: Settings) -> AsyncGenerator[Admin]:
     """The broker's administration, connected, without starting the application."""
     from waybill.settings import broker_url  # noqa: PLC0415
 
     context = AdapterContext(application=app.name, clock=SystemClock(), options=settings.broker)
     async with open_adapter(broker_url(settings), context) as adapter:
         yield adapter.admin
-
-
-# --------------------------------------------------------------------------- importing
 
 
 def load_app(reference: str) -> App:
@@ -124,9 +121,6 @@ def _where(error: ImportError | SyntaxError) -> str:
     if isinstance(error, SyntaxError) or len(frames) < 2:
         return ""  # a syntax error says where by itself
     return f" ({frames[-1].filename}:{frames[-1].lineno})"
-
-
-# --------------------------------------------------------------------------- topics
 
 
 def find_topic(app: App, reference: str, name: str) -> Topic[Any]:

@@ -27,15 +27,15 @@ group = typer.Typer(help="Dead letters: what could not be handled, and why.", no
 
 
 @group.command("list", epilog="Example: waybill dlq list --topic orders.placed --reason rejected --limit 20")
-def list_(
+def list_(  # noqa: PLR0917 - typer calls it by name
     app: options.App = None,
     topic: options.TopicName = None,
     group: options.Group = None,
     reason: Annotated[str | None, typer.Option("--reason", help="Only those dead-lettered for this reason.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, the newest.")] = 50,
     url: options.Url = None,
-    dev: options.Dev = False,  # noqa: FBT002
-    as_json: options.Json = False,  # noqa: FBT002
+    dev: options.Dev = False,
+    as_json: options.Json = False,
 ) -> None:
     """List dead letters, the newest last."""
     from waybill.cli.screen import age, document, table, tell  # noqa: PLC0415 - `waybill --help` need not load it
@@ -68,15 +68,15 @@ def list_(
 
 
 @group.command("show", epilog="Example: waybill dlq show 0b6b4c1e --raw > body.bin")
-def show(
+def show(  # noqa: PLR0917 - typer calls it by name
     id_: Annotated[str, typer.Argument(metavar="ID", help="The message's id, or its beginning.")],
     app: options.App = None,
     topic: options.TopicName = None,
     group: options.Group = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Write the body to stdout, byte for byte.")] = False,  # noqa: FBT002
+    raw: Annotated[bool, typer.Option("--raw", help="Write the body to stdout, byte for byte.")] = False,
     url: options.Url = None,
-    dev: options.Dev = False,  # noqa: FBT002
-    as_json: options.Json = False,  # noqa: FBT002
+    dev: options.Dev = False,
+    as_json: options.Json = False,
 ) -> None:
     """Show one dead letter whole: attributes, headers, the record with its stack, and the body."""
     from waybill.cli.screen import document  # noqa: PLC0415 - `waybill --help` need not load it

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from typing import BinaryIO
+from concurrent.futures import CancelledError
+from io import FileIO
 
-from waybill.errors import ConfigurationError
+from waybill.errors import ConfigurationError, WaybillError
 
 __all__ = ["Line", "chunks"]
 
@@ -21,24 +22,28 @@ Line = tuple[int, bytes]
 """Its number, from 1, and its bytes."""
 
 
-async def chunks(file: BinaryIO, read: list[int]) -> AsyncIterator[list[Line]]:
+async def chunks(file: FileIO, read: list[int]) -> AsyncIterator[list[Line]]:
     """What has arrived, at most `CHUNK` lines at a time, without empty ones. `read[0]` counts the bytes.
 
-    Raises `ConfigurationError` for what is no text of lines, and `OSError`.
+    Raises `ConfigurationError` for what is no text of lines, `WaybillError` when reading fails.
     """
     loop = asyncio.get_running_loop()
     blocks: asyncio.Queue[bytes | Exception] = asyncio.Queue(maxsize=2)
 
+    def read_block() -> bytes | Exception:
+        try:
+            return file.read(BLOCK) or b""
+        except OSError as error:
+            return error  # raised where it is waited for
+
     def read_blocks() -> None:
-        block: bytes | Exception = b"-"
-        while block and not isinstance(block, Exception):
-            try:
-                block = file.read1(BLOCK)  # type: ignore[attr-defined]  # any buffered reader has it
-            except Exception as error:  # noqa: BLE001 - raised where it is waited for
-                block = error
+        more = True
+        while more:
+            block = read_block()
+            more = isinstance(block, bytes) and block != b""
             try:
                 asyncio.run_coroutine_threadsafe(blocks.put(block), loop).result()
-            except (RuntimeError, asyncio.CancelledError):
+            except (RuntimeError, CancelledError):
                 return  # nobody wants more
 
     threading.Thread(target=read_blocks, name="waybill-lines", daemon=True).start()
@@ -46,7 +51,7 @@ async def chunks(file: BinaryIO, read: list[int]) -> AsyncIterator[list[Line]]:
     while True:
         block = await blocks.get()
         if isinstance(block, Exception):
-            raise block
+            raise WaybillError(f"reading stopped after line {number}: {block}") from block
         read[0] += len(block)
         *whole, rest = (rest + block).split(b"\n") if block else (rest, b"")
         if len(rest) > LONGEST:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 import sys
 from collections.abc import Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from io import FileIO
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["publish"]
 
 
-def publish(
+def publish(  # noqa: PLR0917 - typer calls it by name
     topic: Annotated[str, typer.Argument(metavar="TOPIC", help="The name of one of the application's topics.")],
     data: Annotated[str | None, typer.Option("--data", metavar="JSON", help="One message.")] = None,
     source: Annotated[
@@ -33,11 +35,11 @@ def publish(
     ] = None,
     key: Annotated[str | None, typer.Option("--key", help="Instead of the topic's own.")] = None,
     header: Annotated[list[str] | None, typer.Option("--header", metavar="NAME=VALUE", help="May be repeated.")] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Report lines that do not fit, and go on.")] = False,  # noqa: FBT002
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Report lines that do not fit, and go on.")] = False,
     app: options.App = None,
     url: options.Url = None,
-    dev: options.Dev = False,  # noqa: FBT002
-    as_json: options.Json = False,  # noqa: FBT002
+    dev: options.Dev = False,
+    as_json: options.Json = False,
 ) -> None:
     """Publish one message, or one for each line of a file. What does not fit the topic's type is not sent.
 
@@ -112,11 +114,11 @@ def _headers(given: Sequence[str]) -> dict[str, str]:
     return headers
 
 
-def _open(source: str) -> BinaryIO:
+def _open(source: str) -> FileIO:
     if source == "-":
-        return sys.stdin.buffer
+        return FileIO(sys.stdin.fileno(), closefd=False)
     try:
-        return Path(source).open("rb")
+        return FileIO(source)
     except OSError as error:
         raise ConfigurationError(f"--from {source}: {error.strerror}") from error
 
@@ -133,12 +135,12 @@ async def _publish_one(way: Way, data: str) -> Counts:
     return counts
 
 
-async def _publish_lines(way: Way, file: BinaryIO) -> Counts:
+async def _publish_lines(way: Way, file: FileIO) -> Counts:
     from waybill.cli.screen import tell  # noqa: PLC0415
 
     counts = Counts()
     read = [0]
-    with nullcontext() if file is sys.stdin.buffer else closing(file), _Progress(file, read, counts) as progress:
+    with closing(file), _Progress(file, read, counts) as progress:
         async with way.app.running(consume=False):
             async for lines in chunks(file, read):
                 good, bad = _decoded(way, lines)
@@ -151,7 +153,7 @@ async def _publish_lines(way: Way, file: BinaryIO) -> Counts:
                     tell(f"line {number} does not fit {way.topic.name} ({_payload(way.topic)}): {text}")
                 if bad and not way.skip_bad:
                     tell(
-                        f"stopped at line {bad[0][0]}: correct it and go on from there, or leave such lines out with --skip-bad"
+                        f"stopped at line {bad[0][0]}: correct it and publish the rest (tail -n +{bad[0][0]}), or leave such lines out with --skip-bad"
                     )
                     break
                 if (counts.refused, counts.unknown) != before:
@@ -196,16 +198,17 @@ def _payload(topic: Topic[Any]) -> str:
 class _Progress:
     """A bar on a terminal; of the file's bytes where its size is known."""
 
-    def __init__(self, file: BinaryIO, read: list[int], counts: Counts) -> None:
+    def __init__(self, file: FileIO, read: list[int], counts: Counts) -> None:
         self._file = file
         self._read = read
         self._counts = counts
 
-    def __enter__(self) -> _Progress:
+    def __enter__(self) -> Self:
         from rich.console import Console  # noqa: PLC0415
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
-        size = Path(self._file.name).stat().st_size if self._file is not sys.stdin.buffer else None
+        found = os.fstat(self._file.fileno())
+        size = found.st_size if stat.S_ISREG(found.st_mode) else None
         console = Console(stderr=True)
         self._bar = Progress(
             BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),

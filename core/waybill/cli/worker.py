@@ -79,7 +79,7 @@ async def _serve(app: App, grace: float, beats: Beats, lifeline: Lifeline) -> No
         leave(1)
 
     lifeline.on_end = orphaned
-    await serve(app, alive=beats.tell, ready=lambda: beats.tell(ready=True), stop=stop)
+    await serve(app, alive=beats.tell, ready=lambda: beats.tell(ready=True), stop=stop, supervised=True)
 
 
 if __name__ == "__main__":

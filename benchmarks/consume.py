@@ -1,8 +1,10 @@
 """Consuming a preloaded embedded file: take, decode, handle, settle.
 
 - ours: the application itself, concurrency 64, from the moment it runs to the end of its orderly shutdown.
-- hand-written: 10 a transaction: select, decode, await the handler, delete; WAL, synchronous=NORMAL, which is how ours
-  settles (a lost acknowledgement is a second delivery, not a lost message).
+- hand-written: 10 a transaction: lease, commit, decode and handle with a task a message, delete, commit; WAL,
+  synchronous=NORMAL, which is how ours settles (a lost acknowledgement is a second delivery, not a lost message).
+- without a lease: select, decode, await the handlers one by one, delete, all in one transaction. The least that can be
+  written; nobody else can write meanwhile, and a second process would handle the same messages.
 - persist-queue: `get` and `ack` as it ships, two commits a message, each flushed; and once more with
   synchronous=NORMAL, which it has no option for, to tell the flushes from the rest.
 """
@@ -40,6 +42,7 @@ def measure(run: Run) -> list[Row]:
                 "ours": lambda: _ours(bus, run.folder, count, ordered=False),
                 "ordered": lambda: _ours(bus, run.folder, count, ordered=True),
                 "hand-written": lambda: _hand_written(hand, run.folder, count),
+                "without a lease": lambda: _without_lease(hand, run.folder, count),
                 "persist-queue": lambda: _persist_queue(queue, run.folder, few, flushed=True),
                 "unflushed": lambda: _persist_queue(queue, run.folder, few, flushed=False),
             },
@@ -49,6 +52,7 @@ def measure(run: Run) -> list[Row]:
     ours = found["ours"]
     return [
         against("consume vs hand-written (10 a commit)", unit, ours, found["hand-written"], at_most=1.8),
+        against("consume vs hand-written without a lease", unit, ours, found["without a lease"]),
         against("consume vs persist-queue get+ack", unit, ours, found["persist-queue"], at_most=0.25),
         against("consume vs persist-queue without flushes", unit, ours, found["unflushed"]),
         against(f"consume ordered ({KEYS} keys) vs unordered", unit, found["ordered"], ours, at_most=1.3),
@@ -110,6 +114,41 @@ def _ours(template: Path, folder: Path, count: int, *, ordered: bool) -> float:
 
 
 def _hand_written(template: Path, folder: Path, count: int) -> float:
+    async def main(file: Path) -> None:
+        decode = adapter.validate_json
+        handled = 0
+        connection = hand_made(file, synchronous="NORMAL")
+
+        async def one(data: bytes) -> None:
+            nonlocal handled
+            await handle(decode(data))
+            handled += 1
+
+        with meter:
+            while True:
+                connection.execute("BEGIN IMMEDIATE")
+                rows = connection.execute(
+                    "UPDATE messages SET owner = 1 WHERE seq IN (SELECT seq FROM messages WHERE owner IS NULL ORDER BY seq "
+                    f"LIMIT {TRANSACTION}) RETURNING seq, body"
+                ).fetchall()
+                connection.execute("COMMIT")
+                if not rows:
+                    break
+                await asyncio.gather(*(asyncio.create_task(one(data)) for _, data in rows))
+                connection.execute("BEGIN IMMEDIATE")
+                connection.executemany("DELETE FROM messages WHERE seq = ?", [(seq,) for seq, _ in rows])
+                connection.execute("COMMIT")
+            connection.close()
+        if handled != count:
+            raise RuntimeError(f"{handled} of {count} handled")
+
+    meter = Meter()
+    with copied(template, folder) as file:
+        asyncio.run(main(file))
+    return meter.per_message(count)
+
+
+def _without_lease(template: Path, folder: Path, count: int) -> float:
     async def main(file: Path) -> None:
         decode = adapter.validate_json
         handled = 0

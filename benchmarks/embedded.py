@@ -59,7 +59,8 @@ def hand_made(file: Path, *, synchronous: str) -> sqlite3.Connection:
     connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
-    connection.execute("CREATE TABLE IF NOT EXISTS messages (seq INTEGER PRIMARY KEY, body BLOB NOT NULL)")
+    connection.execute("CREATE TABLE IF NOT EXISTS messages (seq INTEGER PRIMARY KEY, owner INTEGER, body BLOB NOT NULL)")
+    connection.execute("CREATE INDEX IF NOT EXISTS free ON messages (seq) WHERE owner IS NULL")
     return connection
 
 
@@ -77,7 +78,7 @@ class SameJson:
 
 def peer(folder: Path) -> SQLiteAckQueue:
     """persist-queue's acknowledged SQLite queue as it ships: WAL, synchronous=FULL, a commit a call."""
-    return SQLiteAckQueue(str(folder), serializer=SameJson, auto_resume=False)
+    return SQLiteAckQueue(str(folder), serializer=SameJson, auto_resume=False, multithreading=True)
 
 
 # --------------------------------------------------------------------------- flushes

@@ -72,13 +72,9 @@ class FileAdmin:
         oldest = None
         if first is not None:
             columns = self._engine.reader.execute(
-                "SELECT envelope, headers, body FROM messages WHERE seq = ?", (first,)
+                "SELECT message, body FROM messages WHERE seq = ?", (first,)
             ).fetchone()
-            oldest = (
-                None
-                if columns is None
-                else max(0.0, now - rows.read(columns, subscription.topic.name, now).time.timestamp())
-            )
+            oldest = None if columns is None else max(0.0, now - rows.read(*columns).time.timestamp())
         return Backlog(
             subscription=subscription,
             ready=Count(new + waiting),
@@ -86,7 +82,7 @@ class FileAdmin:
             delayed=Count(new_delayed + later),
             dead=Count(dead),
             oldest=Count(oldest) if oldest is not None else Count(0.0),
-            next_due=Count(None, Exactness.UNKNOWN) if due is None else Count(max(0.0, due - now)),
+            next_due=Count(None if due is None else max(0.0, due - now)),
         )
 
     async def browse(self, subscription: Subscription, *, after: str | None = None, limit: int = 100) -> Page:
@@ -94,11 +90,10 @@ class FileAdmin:
         if place is None:
             return Page(())
         found = self._engine.reader.execute(
-            "SELECT id, envelope, headers, body FROM dead WHERE grp = ? AND id > ? ORDER BY id LIMIT ?",
+            "SELECT id, message, body FROM dead WHERE grp = ? AND id > ? ORDER BY id LIMIT ?",
             (place[1], int(after or 0), limit),
         ).fetchall()
-        now = self._clock.time()
-        messages = [rows.read(row[1:], subscription.topic.name, now) for row in found]
+        messages = [rows.read(*row[1:]) for row in found]
         return Page(messages, str(found[-1][0]) if len(found) == limit else None)
 
 

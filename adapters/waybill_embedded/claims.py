@@ -36,8 +36,7 @@ class Claimed(NamedTuple):
     first_failure: float | None
     handed: int
     crashes: int
-    envelope: str
-    headers: str | None
+    message: str
     body: bytes | None
 
 
@@ -109,7 +108,7 @@ def _claim_waiting(
         (LEASED, owner, group.id, listed),
     )
     rows = connection.execute(
-        """SELECT e.seq, e.attempts, e.first_failure, e.handed, e.crashes, m.envelope, m.headers, m.body
+        """SELECT e.seq, e.attempts, e.first_failure, e.handed, e.crashes, m.message, m.body
            FROM entries e JOIN messages m ON m.seq = e.seq
            WHERE e.grp = ? AND e.seq IN (SELECT value FROM json_each(?)) ORDER BY e.seq""",
         (group.id, listed),
@@ -139,7 +138,7 @@ def _followers(connection: sqlite3.Connection, group: Group, keys: Sequence[str]
 def _claim_new(connection: sqlite3.Connection, group: Group, owner: int, now: float, limit: int) -> list[Claimed]:
     (cursor,) = connection.execute("SELECT cursor FROM groups WHERE id = ?", (group.id,)).fetchone()
     rows = connection.execute(
-        """SELECT seq, target, due, envelope, headers, body FROM messages
+        """SELECT seq, target, due, message, body FROM messages
            WHERE topic = ? AND seq > ? ORDER BY seq LIMIT ?""",
         (group.topic, cursor, limit),
     ).fetchall()
@@ -162,8 +161,8 @@ def _claim_new(connection: sqlite3.Connection, group: Group, owner: int, now: fl
             )
         }
     return [
-        Claimed(seq, 0, None, 1, 0, envelope, headers, body)
-        for seq, target, due, envelope, headers, body in rows
+        Claimed(seq, 0, None, 1, 0, message, body)
+        for seq, target, due, message, body in rows
         if (target is None or target == group.id) and (seq in mine if mine is not None else (due is None or due <= now))
     ]
 

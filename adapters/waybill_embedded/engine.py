@@ -19,6 +19,7 @@ import sqlite3
 import threading
 from asyncio import Future, Task
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from waybill.errors import BrokerError, BrokerUnavailable, ClosedError
@@ -29,10 +30,14 @@ __all__ = ["Engine", "Work"]
 R = TypeVar("R")
 Work = Callable[[sqlite3.Connection], R]
 
-CHECKPOINT_BYTES = 8 << 20
-"""Write-ahead log beyond which it is copied into the file."""
-CHECKPOINT_LIMIT = 64 << 20
-"""Write-ahead log beyond which writers wait until it could be emptied, whatever readers do."""
+LOG_FRAMES = 4_000
+"""Pages in the write-ahead log at which it is copied into the file, about: 16 MB."""
+LOG_LIMIT = 64 << 20
+"""Bytes of log beyond which it is emptied, and readers are waited for."""
+READERS = 1_000
+"""Milliseconds that emptying the log waits for them."""
+EMPTY_PAUSE = 30.0
+"""Seconds between two tries to empty it."""
 CLOSING = 5.0
 """Seconds that closing waits for what was asked for before."""
 FOREIGN_PATIENCE = 5.0
@@ -150,6 +155,10 @@ class Engine:
         self._checkpointer: Task[None] | None = None
         self._synchronous = ""
         self._closed = False
+        self._commits = 0
+        self._every = 256
+        """Commits after which the log is looked at; learnt from how many pages a commit has."""
+        self._emptied = float("-inf")
 
     async def open(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -273,46 +282,54 @@ class Engine:
     # ---------------------------------------------------------------- the write-ahead log
 
     def _look_at_log(self) -> None:
-        if self.location.path is None or self._checkpointer is not None:
-            return
-        if self._log_size() > CHECKPOINT_BYTES:
+        self._commits += 1
+        if self._commits >= self._every and self._checkpointer is None and self.location.path is not None:
             self._checkpointer = self._loop.create_task(self._checkpoint(), name="waybill-embedded-checkpoint")
 
-    def _log_size(self) -> int:
-        try:
-            return os.stat(f"{self.location.path}-wal").st_size  # noqa: PTH116 - once a commit: a Path costs more than the call
-        except FileNotFoundError:
-            return 0
-
     async def _checkpoint(self) -> None:
-        """Copy the log into the file beside the writers; then, in a turn of our own, what they added, and start it anew.
+        """Copy the log into the file beside the writers; then, in a turn of our own, the little they have added.
 
-        Without the second step a log that is written to without a pause would grow for ever: SQLite starts it anew only
-        when a writer finds it copied to its end. The second step waits for readers, but only when the log is long.
+        SQLite starts a log anew when a writer finds all of it copied, and beside writers without a pause that moment never
+        comes by itself. Emptying the file would hold the turn ten times as long, so that is done only when readers have let
+        it grow beyond `LOG_LIMIT`, and then readers are waited for.
         """
         helper = Helper("waybill-embedded-checkpoint")
         try:
-            await helper.do(lambda: self._copy_log("PASSIVE", 0))
+            frames = await helper.do(lambda: self._copy_log("PASSIVE"))
             await self._take_turn()
             try:
-                patience = 1000 if self._log_size() > CHECKPOINT_LIMIT else 20
-                await helper.do(lambda: self._copy_log("TRUNCATE", patience))
+                await helper.do(lambda: self._copy_log("PASSIVE"))
+                now = self._loop.time()
+                if now - self._emptied > EMPTY_PAUSE and self._log_size() > LOG_LIMIT:
+                    self._emptied = now
+                    await helper.do(lambda: self._copy_log("TRUNCATE"))
             finally:
                 self._turn.give()
+            a_commit = max(frames / self._commits, 0.1)
+            self._every = min(max(int(LOG_FRAMES / a_commit), 64), 20_000)
         except sqlite3.Error:
-            pass  # the log stays as it is, and the next commit looks at it again
+            pass  # somebody else is at it, or the disk is in trouble, which the next commit will tell
         finally:
+            self._commits = 0
             self._checkpointer = None
             helper.stop()
 
-    def _copy_log(self, mode: str, patience: int) -> None:
+    def _copy_log(self, mode: str) -> int:
+        """The frames that the log had."""
         assert self.location.path is not None  # noqa: S101 - memory has no log
         connection = sqlite3.connect(self.location.path, isolation_level=None)
         try:
-            connection.execute(f"PRAGMA busy_timeout = {patience}")
-            connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            connection.execute(f"PRAGMA busy_timeout = {READERS}")
+            row = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            return max(0, int(row[1]))
         finally:
             connection.close()
+
+    def _log_size(self) -> int:
+        try:
+            return Path(f"{self.location.path}-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
 
 
 def _cannot_open(error: OSError) -> sqlite3.Error:

@@ -181,7 +181,7 @@ def _first(connection: sqlite3.Connection) -> None:
             cursor INTEGER NOT NULL, UNIQUE (topic, name)) STRICT""",
         """CREATE TABLE messages (
             seq INTEGER PRIMARY KEY AUTOINCREMENT, topic INTEGER NOT NULL, target INTEGER, key TEXT, due REAL,
-            envelope TEXT NOT NULL, headers TEXT, body BLOB) STRICT""",
+            message TEXT NOT NULL, body BLOB) STRICT""",
         "CREATE INDEX messages_by_topic ON messages (topic, seq)",
         """CREATE TABLE entries (
             grp INTEGER NOT NULL, seq INTEGER NOT NULL, key TEXT, state INTEGER NOT NULL, owner INTEGER,
@@ -191,8 +191,8 @@ def _first(connection: sqlite3.Connection) -> None:
         "CREATE INDEX entries_parked ON entries (grp, key, seq) WHERE state = 2",
         "CREATE INDEX entries_by_key ON entries (grp, key, seq) WHERE key IS NOT NULL",
         """CREATE TABLE dead (
-            id INTEGER PRIMARY KEY AUTOINCREMENT, grp INTEGER NOT NULL, owner INTEGER, message TEXT NOT NULL,
-            reason TEXT NOT NULL, key TEXT, envelope TEXT NOT NULL, headers TEXT, body BLOB) STRICT""",
+            id INTEGER PRIMARY KEY AUTOINCREMENT, grp INTEGER NOT NULL, owner INTEGER, reason TEXT NOT NULL,
+            message TEXT NOT NULL, body BLOB) STRICT""",
         "CREATE INDEX dead_by_group ON dead (grp, id)",
         "CREATE TABLE members (id INTEGER PRIMARY KEY AUTOINCREMENT, doorbell TEXT NOT NULL, expires REAL NOT NULL) STRICT",
     ):

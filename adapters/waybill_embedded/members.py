@@ -33,7 +33,7 @@ class Members:
 
     def __init__(self, location: Location) -> None:
         self._location = location
-        self._waiting = 0
+        self._sleepers: set[asyncio.Future[None]] = set()
         self._fd = -1
         self._bells: dict[str, int] = {}
         self._listed = 0
@@ -43,7 +43,6 @@ class Members:
 
     def open(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._rung = asyncio.Event()
         if self._location.path is None:
             self._rooms.setdefault(self._location.name, set()).add(self)
             return
@@ -131,23 +130,25 @@ class Members:
 
     async def wait(self, timeout: float) -> None:  # noqa: ASYNC109 - nothing to cancel: being woken is the point
         """Wait until somebody rings, or `timeout` seconds."""
-        if self._fd >= 0 and not self._waiting:
+        if self._fd >= 0 and not self._sleepers:
             self._loop.add_reader(self._fd, self._answer)
-        self._waiting += 1
+        rung: asyncio.Future[None] = self._loop.create_future()
+        self._sleepers.add(rung)
         try:
             async with asyncio.timeout(timeout):
-                await self._rung.wait()
+                await rung
         except TimeoutError:
             pass
         finally:
-            self._waiting -= 1
-            if self._fd >= 0 and not self._waiting:
+            self._sleepers.discard(rung)
+            if self._fd >= 0 and not self._sleepers:
                 self._loop.remove_reader(self._fd)
 
     def wake(self) -> None:
         """Wake all who wait in this member."""
-        rung, self._rung = self._rung, asyncio.Event()
-        rung.set()
+        for rung in self._sleepers:
+            if not rung.done():
+                rung.set_result(None)
 
     def ring(self) -> None:
         """Wake everyone: there may be something for them."""

@@ -1,37 +1,39 @@
-"""Messages as rows and back."""
+"""Messages as rows and back.
+
+The column `message` holds everything but the body as one JSON object: the CloudEvents attributes by their names, `headers`,
+and what a copy remembers on its way (attempts, redrives, the record of a dead letter). It can be read with any SQLite tool.
+What a later version adds is guarded by the file's version, not by each row.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any, TypeAlias
-
 import msgspec
 
-from waybill import envelope
-from waybill.message import NO_HEADERS, Message
+from waybill.errors import DecodeError
+from waybill.message import Message
 
-__all__ = ["Row", "read", "write"]
-
-Row: TypeAlias = tuple[str, str | None, bytes | None]
-"""envelope, headers, body"""
+__all__ = ["read", "write"]
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(dict[str, str]).decode
+_decode = msgspec.json.Decoder(Message).decode
+_replace = msgspec.structs.replace
+_set = msgspec.structs.force_setattr
 
 
-def write(message: Message) -> Row:
-    """The message as the columns envelope, headers and body."""
-    headers = _encode(message.headers).decode() if message.headers else None
-    return _encode(envelope.encode(message)).decode(), headers, message.body
+def write(message: Message) -> tuple[str, bytes | None]:
+    """The message as the columns `message` and `body`."""
+    body = message.body
+    if body is not None:
+        message = _replace(message, body=None)
+    return _encode(message).decode(), body
 
 
-def read(row: tuple[Any, ...], topic: str, now: float) -> Message:
-    """The message of the columns envelope, headers and body. Raises `DecodeError`."""
-    attributes, headers, body = row
-    return envelope.decode(
-        _decode(attributes),
-        body,
-        headers=NO_HEADERS if headers is None else _decode(headers),
-        topic=topic,
-        received=datetime.fromtimestamp(now, UTC),
-    )
+def read(text: str, body: bytes | None) -> Message:
+    """The message of the columns `message` and `body`. Raises `DecodeError`."""
+    try:
+        message = _decode(text)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise DecodeError(f"the message's attributes cannot be read: {error}") from error
+    _set(message, "body", body)  # nobody else has seen it yet
+    _set(message, "due", None)
+    return message

@@ -16,7 +16,7 @@ from waybill_embedded.members import Members
 
 __all__ = ["FileSink", "bury_message"]
 
-INSERT = "INSERT INTO messages (topic, target, key, due, envelope, headers, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+INSERT = "INSERT INTO messages (topic, target, key, due, message, body) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 class FileSink:
@@ -67,8 +67,7 @@ def bury_message(connection: sqlite3.Connection, group: int | None, message: Mes
     """Write a dead letter. Inside a transaction."""
     reason = message.dead.reason if message.dead is not None else "unknown"
     connection.execute(
-        "INSERT INTO dead (grp, message, reason, key, envelope, headers, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (group, message.id, reason, message.key, *rows.write(message)),
+        "INSERT INTO dead (grp, reason, message, body) VALUES (?, ?, ?, ?)", (group, reason, *rows.write(message))
     )
 
 

@@ -131,23 +131,34 @@ class FileSource:
         return deliveries
 
     def _delivery(self, token: Token, row: Claimed, now: float, lease_until: float) -> Delivery[Any]:
-        topic = self._subscription.topic.name
         try:
-            message = rows.read(row[-3:], topic, now)
-        except (DecodeError, msgspec.MsgspecError) as error:
-            message = unreadable(row[-1], topic, now, error)
+            message = rows.read(row.message, row.body)
+        except DecodeError as error:
+            message = self._unreadable(row, now, error)
         if row.first_failure is not None:
             first = datetime.fromtimestamp(row.first_failure, UTC)
             message = msgspec.structs.replace(message, first_failure=first)
         return Delivery(
             message=message,
-            topic=topic,
+            topic=self._subscription.topic.name,
             group=self._subscription.group,
             attempt=1 + max(row.attempts, message.attempts) + max(0, row.crashes - 1),
             redelivered=row.handed > 1,
             handed_out=row.handed,
             lease_until=lease_until,
             token=token,
+        )
+
+    def _unreadable(self, row: Claimed, now: float, error: DecodeError) -> Message:
+        """A stand-in for a message whose attributes cannot be read, so that its bytes end among the dead letters."""
+        return Message(
+            id=f"unreadable-{row.seq}",
+            body=row.body,
+            type=self._subscription.topic.name,
+            source="",
+            time=datetime.fromtimestamp(now, UTC),
+            headers={"unreadable": str(error)},
+            content_type="application/x-unreadable",
         )
 
     async def _look_around(self) -> None:
@@ -272,18 +283,17 @@ class DeadSource:
             return connection.execute(
                 """UPDATE dead SET owner = ? WHERE id IN (
                        SELECT id FROM dead WHERE grp = ? AND id > ? AND owner IS NULL ORDER BY id LIMIT ?)
-                   RETURNING id, envelope, headers, body""",
+                   RETURNING id, message, body""",
                 (member, self._group, self._last, limit),
             ).fetchall()
 
         lease_until = time.monotonic() + self._subscription.lease
         taken = sorted(await self._engine.write(work))
-        now = self._clock.time()
         self._last = taken[-1][0] if taken else self._last
         topic = self._subscription.topic.name
         return [
             Delivery(
-                message=rows.read(row[1:], topic, now),
+                message=rows.read(*row[1:]),
                 topic=topic,
                 group=self._subscription.group,
                 lease_until=lease_until,
@@ -313,16 +323,3 @@ class DeadSource:
 
     async def quiesce(self) -> None:
         pass  # `receive` never waits
-
-
-def unreadable(body: bytes | None, topic: str, now: float, error: Exception) -> Message:
-    """A stand-in for a message whose envelope cannot be read, so that the core can dead-letter its bytes."""
-    del error
-    return Message(
-        id=f"unreadable-{hash(body) & 0xFFFFFFFF:08x}",
-        body=body,
-        type=topic,
-        source="",
-        time=datetime.fromtimestamp(now, UTC),
-        content_type="application/x-unreadable-envelope",
-    )

@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import logging
 import typing
-import uuid
 from asyncio import Future
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,6 +27,7 @@ from waybill.errors import (
     PublishUnknown,
 )
 from waybill.headers import check_headers, size
+from waybill.ids import derived_id, new_id
 from waybill.loading import AdapterContext, open_adapter
 from waybill.message import NO_HEADERS, Delivery, Message, Outgoing
 from waybill.middleware import Handler, Middleware, Send, SendMiddleware, compose
@@ -49,9 +49,6 @@ log = logging.getLogger("waybill.app")
 
 T = TypeVar("T")
 Duration: TypeAlias = float | timedelta
-
-NAMESPACE = uuid.UUID("6f0b8a52-9d0e-5c7c-8f43-3f5f0c1d7a11")
-"""Ids of what handlers publish are UUIDv5 in this namespace (RFC 9562, section 5.5)."""
 
 
 class _Consume(Protocol[T]):
@@ -279,10 +276,10 @@ class App:
         now = runtime.clock.time()
         handling = current_handling.get()
         if handling is None:
-            identity, correlation, causation, cause = str(uuid.uuid4()), None, None, None
+            identity, correlation, causation, cause = new_id(), None, None, None
         else:
             cause = handling.delivery.message
-            identity = str(uuid.uuid5(NAMESPACE, f"{cause.id}/{topic.name}/{handling.ordinal(topic.name)}"))
+            identity = derived_id(f"{cause.id}/{topic.name}/{handling.ordinal(topic.name)}")
             correlation, causation = cause.correlation_id or cause.id, cause.id
         return Message(
             id=identity,

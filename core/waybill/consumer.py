@@ -56,7 +56,7 @@ from waybill.retry import MINIMUM_DELAY, GiveUp, Retry
 from waybill.settling import Held, Settler, back_off
 from waybill.topology import Destination, Subscription
 
-__all__ = ["Consumer", "ConsumerOptions", "Handled", "Handling", "current_handling"]
+__all__ = ["Consumer", "ConsumerOptions", "Handled", "current_handling"]
 
 log = logging.getLogger("waybill.consumer")
 
@@ -106,23 +106,8 @@ class Handled(msgspec.Struct, frozen=True, kw_only=True):
     result: SettleResult
 
 
-class Handling:
-    """What a running handler is about; what it publishes takes its ids and its story from here."""
-
-    __slots__ = ("_ordinals", "delivery")
-
-    def __init__(self, delivery: Delivery[Any]) -> None:
-        self.delivery = delivery
-        self._ordinals: dict[str, int] = {}
-
-    def ordinal(self, topic: str) -> int:
-        """0 for the first message this handling publishes to `topic`, then 1, and so on."""
-        number = self._ordinals.get(topic, 0)
-        self._ordinals[topic] = number + 1
-        return number
-
-
-current_handling: ContextVar[Handling | None] = ContextVar("waybill_handling", default=None)
+current_handling: ContextVar[Held | None] = ContextVar("waybill_handling", default=None)
+"""What the running handler is about: what it publishes takes its ids and its story from here."""
 
 
 class Consumer:
@@ -143,7 +128,7 @@ class Consumer:
         self.options = options
         self._adapter = adapter
         self._handler = handler
-        self._decode = decode
+        self.decode = decode
         self._clock = clock
         self._observers = observers
         self._lanes: Lanes[Held] = Lanes(ordered=subscription.ordered)
@@ -177,7 +162,7 @@ class Consumer:
             retry=self._place("retry"),
             dead=self._place("dead"),
             clock=self._clock,
-            on_result=self._settled,
+            on_results=self._on_results,
             on_stuck=self._stuck,
         )
         self._fetching = self._loop.create_task(self._fetch(), name=f"waybill-fetch {self.subscription.name}")
@@ -257,6 +242,12 @@ class Consumer:
                 self._trouble(f"cannot receive: {error}")
                 await self._pause(back_off(failures))
                 continue
+            except Exception as error:  # an adapter's bug: said loudly, and tried again, since nobody else would
+                failures += 1
+                log.exception("%s: the adapter failed to receive", self)
+                self._trouble(f"the adapter failed to receive: {error!r}")
+                await self._pause(back_off(failures))
+                continue
             if failures:
                 failures = 0
                 self._trouble(None)
@@ -285,31 +276,34 @@ class Consumer:
         return max(0, min(room, int(left / self._average) or (1 if not self._held else 0)))
 
     def _admit(self, deliveries: Sequence[Delivery[Any]]) -> None:
+        before = self._bytes
         for delivery in deliveries:
             message = delivery.message
-            held = Held(delivery)
-            size = len(message.body or b"")
+            held = Held(delivery, delivery.lease_until)
             self._held.add(held)
-            self._bytes += size
-            self._average += (size + 256 - self._average) / 64
-            msgspec.structs.force_setattr(delivery, "_decode", self._decode)
-            msgspec.structs.force_setattr(delivery, "_extend", self._extend)
+            if message.body is not None:
+                self._bytes += len(message.body)
+            msgspec.structs.force_setattr(delivery, "_holder", self)
             settlement = self._decided(delivery)
             if settlement is not None:
                 self._settler.add(held, settlement)
             else:
                 self._lanes.add(message.key, held)
+        average = (self._bytes - before) / len(deliveries) + 256
+        self._average += (average - self._average) / 8
         self._dispatch()
 
     def _decided(self, delivery: Delivery[Any]) -> Settlement | None:
         """What becomes of a delivery without any handling; `None`: it is to be handled."""
         if self._unacknowledged and self._was_handled(delivery):
             return ACK
+        expires = delivery.message.expires
+        if expires is None and delivery.attempt <= self._most:
+            return None
         now = self._clock.time()
         if delivery.attempt > self._most:
             detail = "the processes that handled it died, once more than it has attempts"
             return DeadLetter(record(delivery, "crashed", now=now, detail=detail, attempts=delivery.attempt - 1))
-        expires = delivery.message.expires
         if expires is not None and expires.timestamp() < now:
             detail = f"it was to be handled by {expires.isoformat()}"
             return DeadLetter(record(delivery, "expired", now=now, detail=detail, attempts=delivery.attempt - 1))
@@ -338,17 +332,18 @@ class Consumer:
     def _dispatch(self) -> None:
         if self._settler.stuck:
             return
+        timeout = self.options.timeout
+        deadline = float("inf") if timeout is None else self._loop.time() + timeout
         while len(self._running) < self.options.concurrency and not self._stopping:
             held = self._lanes.take()
             if held is None:
                 break
-            if self.options.timeout is not None:
-                held.deadline = self._loop.time() + self.options.timeout
+            held.deadline = deadline
             self._running.add(held)
-            held.task = self._loop.create_task(self._handle(held))
+            held.task = self._loop.create_task(self._handle(held), name="waybill-handler")
 
     async def _handle(self, held: Held) -> None:
-        current_handling.set(Handling(held.delivery))
+        current_handling.set(held)
         try:
             await self._handler(held.delivery)
         except BaseException as error:
@@ -397,7 +392,7 @@ class Consumer:
         key = held.key if self._lanes.ordered else None
         if held.lost:
             held.outcome = settlement
-            self._settled(held, LOST)
+            self._on_results([(held, LOST)])
         elif isinstance(settlement, Defer) and key is not None:
             self._hold_key(held, key, settlement)
             self._dispatch()
@@ -446,6 +441,12 @@ class Consumer:
 
     # ---------------------------------------------------------------- settling
 
+    def _on_results(self, results: Sequence[tuple[Held, SettleResult]]) -> None:
+        for held, result in results:
+            self._settled(held, result)
+        if not self._room.is_set() and self._wanted():
+            self._room.set()
+
     def _settled(self, held: Held, result: SettleResult) -> None:
         settlement = held.outcome
         assert settlement is not None  # noqa: S101 - nothing is settled without an outcome
@@ -464,13 +465,13 @@ class Consumer:
             self._give_back_lane(held.key)  # those that arrived while the broker was taking the retry
         for observe in self._observers:
             observe(Handled(delivery=held.delivery, settlement=settlement, result=result))
-        if not self._room.is_set() and self._wanted():
-            self._room.set()
 
     def _forget(self, held: Held) -> None:
         if held in self._held:
             self._held.remove(held)
-            self._bytes -= len(held.delivery.message.body or b"")
+            body = held.delivery.message.body
+            if body is not None:
+                self._bytes -= len(body)
 
     def _remember(self, delivery: Delivery[Any]) -> None:
         self._unacknowledged[_identity(delivery)] = None
@@ -517,7 +518,7 @@ class Consumer:
             if held in self._held and held.lease_until < now:
                 self._lose(held)
 
-    async def _extend(self, delivery: Delivery[Any], more: float) -> None:
+    async def extend(self, delivery: Delivery[Any], more: float) -> None:
         """Serves `Delivery.extend`."""
         held = next((held for held in self._running if held.delivery is delivery), None)
         if held is None:

@@ -17,23 +17,17 @@ from datetime import UTC, datetime
 import msgspec
 
 from waybill.errors import DecodeError
-from waybill.message import NO_HEADERS, DeadLetterRecord, Message
+from waybill.message import CLOUDEVENTS, NO_HEADERS, DeadLetterRecord, Message
 
 __all__ = ["RESERVED", "VERSION", "decode", "encode"]
 
 VERSION = 1
 SPEC = "1.0"
 
-TEXT = {
-    "datacontenttype": "content_type",
-    "dataschema": "schema",
-    "partitionkey": "key",
-    "correlationid": "correlation_id",
-    "causationid": "causation_id",
-    "traceparent": "traceparent",
-    "tracestate": "tracestate",
-}
-RESERVED = frozenset({"specversion", "id", "source", "type", "time", "expirytime", "waybill", *TEXT})
+RESERVED = frozenset(
+    {"specversion", "id", "source", "type", "time", "traceparent", "tracestate", "waybill", *CLOUDEVENTS.values()}
+)
+"""Names that headers cannot have."""
 
 
 class Transit(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -6,10 +6,10 @@ eighth of the cost of a frozen dataclass.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -41,12 +41,31 @@ class DeadLetterRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     process: int = 0
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
+CLOUDEVENTS = {
+    "content_type": "datacontenttype",
+    "schema": "dataschema",
+    "key": "partitionkey",
+    "correlation_id": "correlationid",
+    "causation_id": "causationid",
+    "expires": "expirytime",
+}
+"""Attributes whose CloudEvents name differs from ours."""
+
+
+class Message(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename=CLOUDEVENTS,
+    omit_defaults=True,
+    tag_field="specversion",
+    tag="1.0",
+):
     """One message: the attributes of CloudEvents 1.0, the user's headers, and the body as bytes."""
 
     id: str
     """Stays the same over redelivery, retry, dead-lettering and redrive."""
-    body: bytes | None
+    body: bytes | None = None
     """`None`: a tombstone, which says that the key's value is gone."""
     type: str
     """What happened; the topic's name unless the topic says otherwise."""
@@ -77,6 +96,14 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """Set on a dead letter."""
 
 
+class Holder(Protocol):
+    """The consumer that holds a delivery, as the delivery sees it."""
+
+    @property
+    def decode(self) -> Callable[[Message], Any]: ...
+    async def extend(self, delivery: Delivery[Any], more: float) -> None: ...
+
+
 class Delivery(msgspec.Struct, Generic[T], frozen=True, eq=False, kw_only=True, weakref=True):
     """One message handed to one member of a group, for as long as its lease lasts."""
 
@@ -98,17 +125,16 @@ class Delivery(msgspec.Struct, Generic[T], frozen=True, eq=False, kw_only=True, 
     """What the adapter needs to settle it: hashable, one of a kind, and where the adapter keeps what changes."""
     native: Any = None
     """The client library's own object, for what no portable interface offers."""
-    _decode: Callable[[Message], Any] | None = None
-    _extend: Callable[[Delivery[Any], float], Awaitable[None]] | None = None
+    _holder: Holder | None = None
     _value: Any = msgspec.UNSET
 
     @property
     def value(self) -> T:
         """The body as the topic's type; decoded at the first look. Raises `DecodeError`."""
         if self._value is msgspec.UNSET:
-            if self._decode is None:
+            if self._holder is None:
                 raise LookupError("this delivery was not made by a running consumer, so it has no decoder")
-            msgspec.structs.force_setattr(self, "_value", self._decode(self.message))
+            msgspec.structs.force_setattr(self, "_value", self._holder.decode(self.message))
         return self._value  # type: ignore[no-any-return]
 
     async def extend(self, seconds: float | timedelta) -> None:
@@ -117,9 +143,9 @@ class Delivery(msgspec.Struct, Generic[T], frozen=True, eq=False, kw_only=True, 
         The lease is renewed by itself while a handler runs; this is for a handler that finds out that it will need
         longer than its `timeout`. Raises `LeaseLost` when the delivery is no longer ours.
         """
-        if self._extend is None:
+        if self._holder is None:
             raise LookupError("this delivery was not made by a running consumer, so nobody can extend it")
-        await self._extend(self, seconds.total_seconds() if isinstance(seconds, timedelta) else float(seconds))
+        await self._holder.extend(self, seconds.total_seconds() if isinstance(seconds, timedelta) else float(seconds))
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):

@@ -84,7 +84,7 @@ def broker_url(settings: Settings) -> str:
     """The URL to use. Without one: a file in the working directory where a person is looking, an error elsewhere."""
     if settings.url:
         return settings.url
-    if settings.dev or sys.stdout.isatty():
+    if settings.dev or sys.stdout.isatty() or sys.stderr.isatty():
         return DEFAULT_URL
     raise ConfigurationError(
         "no broker is configured. Set WAYBILL_URL (for instance sqlite:////var/lib/bus.db or amqp://…), or `url` in "

@@ -51,27 +51,33 @@ def back_off(failures: int, *, first: float = 0.1, cap: float = 5.0) -> float:
     return max(0.01, random.uniform(0, min(cap, first * 2 ** min(failures - 1, 30))))  # noqa: S311 - not a secret
 
 
-class Held:
+class Held(msgspec.Struct, eq=False):
     """One delivery in the window of a consumer, and what is known about it."""
 
-    __slots__ = ("cause", "deadline", "delivery", "lease_until", "lost", "outcome", "task", "tried")
-
-    def __init__(self, delivery: Delivery[Any]) -> None:
-        self.delivery = delivery
-        self.lease_until = delivery.lease_until
-        self.task: Task[None] | None = None
-        self.deadline = float("inf")
-        """When its handler is cancelled, on the loop's clock."""
-        self.cause: str | None = None
-        """Why its handler was cancelled: `timeout`, `lease` or `shutdown`."""
-        self.lost = False
-        self.tried = False
-        """Whether it was handled here before and waited in place for its retry."""
-        self.outcome: Settlement | None = None
+    delivery: Delivery[Any]
+    lease_until: float
+    task: Task[None] | None = None
+    deadline: float = float("inf")
+    """When its handler is cancelled, on the loop's clock."""
+    cause: str | None = None
+    """Why its handler was cancelled: `timeout`, `lease` or `shutdown`."""
+    lost: bool = False
+    tried: bool = False
+    """Whether it was handled here before and waited in place for its retry."""
+    outcome: Settlement | None = None
+    ordinals: dict[str, int] | None = None
 
     @property
     def key(self) -> str | None:
         return self.delivery.message.key
+
+    def ordinal(self, topic: str) -> int:
+        """0 for the first message this handling publishes to `topic`, then 1, and so on."""
+        if self.ordinals is None:
+            self.ordinals = {}
+        number = self.ordinals.get(topic, 0)
+        self.ordinals[topic] = number + 1
+        return number
 
 
 Place = Callable[[], Awaitable[Sink]]
@@ -79,7 +85,7 @@ Place = Callable[[], Awaitable[Sink]]
 
 
 class Settler:
-    """Gathers what has ended, settles it in bulk, and tells `on_result` what became of each."""
+    """Gathers what has ended, settles it in bulk, and tells `on_results` what became of each."""
 
     def __init__(
         self,
@@ -90,7 +96,7 @@ class Settler:
         retry: Place,
         dead: Place,
         clock: Clock,
-        on_result: Callable[[Held, SettleResult], None],
+        on_results: Callable[[Sequence[tuple[Held, SettleResult]]], None],
         on_stuck: Callable[[str | None], None],
     ) -> None:
         self._source = source
@@ -98,7 +104,7 @@ class Settler:
         self._longest_defer = float("inf") if longest_defer is None else longest_defer
         self._place = {Defer: retry, DeadLetter: dead}
         self._clock = clock
-        self._on_result = on_result
+        self._on_results = on_results
         self._on_stuck = on_stuck
         self._pending: list[Held] = []
         self._flushing: Task[None] | None = None
@@ -146,7 +152,7 @@ class Settler:
         try:
             while self._pending:
                 batch, self._pending = self._pending, []
-                again, cause = await self._settle([held for held in batch if self._live(held)])
+                again, cause = await self._settle(self._living(batch))
                 if cause is None:
                     failures = 0
                     self._mark(None)
@@ -165,38 +171,46 @@ class Settler:
             self.stuck = cause
             self._on_stuck(cause)
 
-    def _live(self, held: Held) -> bool:
-        if held.lost:
-            self._on_result(held, LOST)
-        return not held.lost
+    def _living(self, batch: list[Held]) -> list[Held]:
+        """Those that are still ours; the others are reported as lost."""
+        lost = [(held, LOST) for held in batch if held.lost]
+        if not lost:
+            return batch
+        self._on_results(lost)
+        return [held for held in batch if not held.lost]
 
-    async def _settle(self, batch: Sequence[Held]) -> tuple[list[Held], str | None]:
+    async def _settle(self, batch: list[Held]) -> tuple[list[Held], str | None]:
         """What could not be settled now, in order, and why."""
-        ready, again, cause = await self._emulate(batch)
-        if not ready:
+        again: list[Held] = []
+        cause: str | None = None
+        if not all(self._is_native(held.outcome) for held in batch):
+            batch, again, cause = await self._emulate(batch)
+        if not batch:
             return again, cause
+        settled = [Settled(held.delivery, held.outcome) for held in batch if held.outcome is not None]
         try:
             async with self.lock:
-                results = await self._source.settle([Settled(held.delivery, settlement) for held, settlement in ready])
+                results = await self._source.settle(settled)
         except BrokerError as error:
-            return [held for held, _ in ready] + again, str(error)
-        for (held, _), result in zip(ready, results, strict=True):
+            return batch + again, str(error)
+        taken = list(zip(batch, results, strict=True))
+        for held, result in taken:
             if isinstance(result, Failed):
                 again.append(held)
                 cause = result.cause
-            else:
-                self._on_result(held, result)
+        if again:
+            taken = [(held, result) for held, result in taken if not isinstance(result, Failed)]
+        self._on_results(taken)
         return again, cause
 
-    async def _emulate(self, batch: Sequence[Held]) -> tuple[list[tuple[Held, Settlement]], list[Held], str | None]:
+    async def _emulate(self, batch: Sequence[Held]) -> tuple[list[Held], list[Held], str | None]:
         """Place the copies that the broker cannot make by itself. What is placed is left to acknowledge."""
-        ready: list[tuple[Held, Settlement]] = []
+        ready: list[Held] = []
         moving: dict[type[Defer | DeadLetter], list[Held]] = {}
         for held in batch:
             settlement = held.outcome
-            assert settlement is not None  # noqa: S101 - set by add()
             if self._is_native(settlement):
-                ready.append((held, settlement))
+                ready.append(held)
             elif isinstance(settlement, Defer | DeadLetter):
                 moving.setdefault(type(settlement), []).append(held)
             else:
@@ -214,15 +228,16 @@ class Settler:
             for held, result in zip(helds, results, strict=True):
                 if isinstance(result, Confirmed):
                     held.outcome = ACK  # it lies at its new place: if the ack fails now, only the ack is repeated
-                    ready.append((held, ACK))
+                    ready.append(held)
                 else:
                     again.append(held)
                     cause = result.reason if isinstance(result, Refused) else result.cause
         return ready, again, cause
 
-    def _is_native(self, settlement: Settlement) -> bool:
-        too_long = isinstance(settlement, Defer) and settlement.after > self._longest_defer
-        return type(settlement) in self._native and not too_long
+    def _is_native(self, settlement: Settlement | None) -> bool:
+        if type(settlement) not in self._native:
+            return False
+        return not (isinstance(settlement, Defer) and settlement.after > self._longest_defer)
 
     def _copy(self, held: Held) -> Message:
         message = held.delivery.message

@@ -123,12 +123,16 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 def lives(pid: int) -> bool:
     """Whether the process runs or is stopped; a zombie is dead, its parent has not looked yet."""
-    told = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-    return bool(told.strip()) and not told.startswith("Z")
+    return state_of(pid)[:1] not in {"", "Z"}
+
+
+def state_of(pid: int) -> str:
+    """As `ps` writes it: T for stopped, Z for a zombie; empty where there is no such process."""
+    command = ["ps", "-o", "stat=", "-p", str(pid)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def test_the_first_line_says_which_bus(site: Site) -> None:
-    site.environment["WAYBILL_URL"] = "sqlite://"
     del site.environment["WAYBILL_URL"]
     program = site.run("--dev")
     assert site.said().startswith("no broker configured: using sqlite:///waybill.db in the working directory\n")
@@ -148,7 +152,7 @@ def test_sigterm_drains_busy_handlers(site: Site, workers: str) -> None:
     assert sorted(starts) == sorted(ends)
     assert set(Counter(starts).values()) == {1}
     assert site.left() == 60 - len(ends)
-    assert 0 < site.left()
+    assert site.left() > 0
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
@@ -177,6 +181,20 @@ def test_a_second_signal_ends_a_process_whose_loop_is_blocked(site: Site) -> Non
     program.terminate()
     assert program.wait(5) == 128 + signal.SIGTERM
     assert site.left() == 1
+
+
+def test_a_signal_sent_to_every_process_is_one_signal(site: Site) -> None:
+    """As service managers do it: the workers get it from them and, a moment later, from the supervisor."""
+    site.publish({"name": "busy", "act": "sleep", "seconds": 1.5})
+    program = site.run("--workers", "2", ready=2)
+    until(lambda: site.journal("start") == ["busy"], 8, "the handler to start")
+    for pid in site.started():
+        os.kill(pid, signal.SIGTERM)
+    time.sleep(0.3)  # the supervisor passes it on later than that only on a very busy machine
+    program.terminate()
+    program.terminate()
+    assert program.wait(8) == 0
+    assert site.journal("end") == ["busy"]
 
 
 def test_what_does_not_finish_in_time_is_given_back(site: Site) -> None:
@@ -289,6 +307,7 @@ def test_no_worker_is_left_behind(site: Site, state: str) -> None:
         until(lambda: site.journal("start") == ["stuck"], 8, "the handler to block")
     if state == "stopped":
         os.kill(worker, signal.SIGSTOP)
+        until(lambda: state_of(worker).startswith("T"), 5, "the worker to be stopped")
     program.kill()
     program.wait()
     until(lambda: not lives(worker), 9, "the worker to end")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from waybill.cli import backlog, deadletters, publish, run, topology
+from waybill.cli import backlog, run, topology
+from waybill.cli.deadletters import group as dead_letters
+from waybill.cli.publish import publish
 
 __all__ = ["program"]
 
@@ -17,9 +19,7 @@ program = typer.Typer(
     pretty_exceptions_enable=False,
 )
 program.command("run", epilog="Example: waybill run service:app --workers 4")(run.run)
-program.command("publish", epilog="""Example: waybill publish orders.placed --data '{"order_id": "A-1"}'""")(
-    publish.publish
-)
+program.command("publish", epilog="""Example: waybill publish orders.placed --data '{"order_id": "A-1"}'""")(publish)
 program.command("backlog", epilog="Example: waybill backlog --app service:app --json")(backlog.backlog)
 program.add_typer(topology.group, name="topology")
-program.add_typer(deadletters.group, name="dlq")
+program.add_typer(dead_letters, name="dlq")

@@ -1,0 +1,865 @@
+"""What becomes of a delivery: outcomes, lanes, the window, leases, shutdown, and brokers that can do less."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from waybill import ConfigurationError, DecodeError, LeaseLost, Reject, Retry, RetryAfter
+from waybill.adapter import Revoking
+from waybill.clock import TestClock
+from waybill.consumer import ConsumerOptions, Handled
+from waybill.errors import BrokerUnavailable
+from waybill.message import Delivery, Message
+from waybill.outcomes import Ack, DeadLetter, Defer, Failed, Lost, Refused, Release, Settled, SettleResult, Unknown
+
+from .stand_ins import CAN, LEAST, Bench, consuming, message, never, until
+
+HOLDS = msgspec.structs.replace(CAN, holds_key_from=0.0)
+"""A broker that keeps a key's later messages back by itself."""
+UNSURE = msgspec.structs.replace(CAN, acks_surely=False)
+
+
+class Recorder:
+    """A handler that notes what it is given, and does for each id what it is told."""
+
+    def __init__(self, **acts: Any) -> None:
+        self.acts = acts
+        self.seen: list[tuple[str, int]] = []
+        self.ended: list[str] = []
+        self.running = 0
+        self.most = 0
+        self.cancelled: list[str] = []
+
+    @property
+    def ids(self) -> list[str]:
+        return [ident for ident, _ in self.seen]
+
+    async def __call__(self, delivery: Delivery[Any]) -> None:
+        ident = delivery.message.id
+        self.seen.append((ident, delivery.attempt))
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            act = self.acts.get(ident, self.acts.get("default"))
+            if isinstance(act, BaseException):
+                raise act
+            if isinstance(act, asyncio.Event):
+                await act.wait()
+            elif callable(act):
+                await act(delivery)
+            self.ended.append(ident)
+        except asyncio.CancelledError:
+            self.cancelled.append(ident)
+            raise
+        finally:
+            self.running -= 1
+
+
+def reasons(bench: Bench) -> list[tuple[str, str]]:
+    return [(i, s.record.reason) for i, s in bench.settled if isinstance(s, DeadLetter)]
+
+
+# ------------------------------------------------------------------ outcomes
+
+
+async def test_a_handler_that_returns_acknowledges() -> None:
+    bench, handler = Bench(), Recorder()
+    async with consuming(bench, handler):
+        bench.push(message("a"))
+        await until(lambda: bench.ids(Ack) == ["a"])
+    assert handler.seen == [("a", 1)]
+
+
+async def test_a_handler_that_raises_is_tried_again_and_then_dead_lettered_once() -> None:
+    bench, handler = Bench(), Recorder(a=ValueError("no"))
+    async with consuming(bench, handler):
+        bench.push(message("a"), message("b"))
+        await until(lambda: reasons(bench) == [("a", "retries_exhausted")])
+    assert [attempt for ident, attempt in handler.seen if ident == "a"] == [1, 2, 3]
+    assert bench.ids(Defer) == ["a", "a"]
+    assert bench.ids(DeadLetter) == ["a"]
+    assert bench.ids(Ack) == ["b"]
+
+
+async def test_a_reject_is_dead_lettered_at_the_first_attempt_with_its_reason() -> None:
+    bench = Bench()
+    async with consuming(bench, Recorder(a=Reject("no such customer"))):
+        bench.push(message("a"))
+        await until(lambda: bench.ids(DeadLetter))
+    record = cast("DeadLetter", bench.settled[0][1]).record
+    assert (record.reason, record.detail, record.attempts) == ("rejected", "no such customer", 1)
+
+
+@pytest.mark.parametrize("reason", [None, ValueError("inner"), 7, b"\xff", "\ud800"])
+async def test_whatever_a_reject_is_given_as_reason_it_dead_letters(reason: Any) -> None:
+    bench = Bench()
+    async with consuming(bench, Recorder(a=Reject(reason)), concurrency=1):
+        bench.push(message("a"), message("b"))
+        await until(lambda: bench.ids(DeadLetter) == ["a"] and bench.ids(Ack) == ["b"], within=1)
+
+
+async def test_retry_after_is_honoured_and_counts_as_an_attempt() -> None:
+    bench = Bench()
+    async with consuming(bench, Recorder(a=RetryAfter(0.05)), retry=Retry.fixed(2, delay=60)):
+        bench.push(message("a"))
+        await until(lambda: reasons(bench) == [("a", "retries_exhausted")])
+    defer = next(s for _, s in bench.settled if isinstance(s, Defer))
+    assert (defer.after, defer.attempts) == (0.05, 1)
+
+
+async def test_retry_after_makes_no_attempt_past_the_greatest_age() -> None:
+    bench = Bench()
+    async with consuming(bench, Recorder(a=RetryAfter(3600)), retry=Retry.fixed(5, delay=0.01, max_age=60)):
+        bench.push(message("a"))
+        await until(lambda: bench.settled)
+    assert reasons(bench) == [("a", "expired")]
+
+
+@pytest.mark.parametrize("delay", [float("inf"), 1e14, timedelta.max])
+@pytest.mark.parametrize("native", [frozenset(), frozenset({Defer})])
+async def test_an_endless_delay_stops_nothing_else(delay: Any, native: Any) -> None:
+    bench = Bench(native=LEAST | native)
+    async with consuming(bench, Recorder(a=RetryAfter(delay)), grace=0.1):
+        bench.push(message("a"))
+        await until(lambda: not bench.ready)
+        bench.push(message("b"))
+        await until(lambda: bench.ids(Ack)[-1:] == ["b"], within=1)
+        await until(lambda: any(line.endswith(" a") for line in bench.journal), within=1)
+
+
+async def test_what_does_not_decode_is_dead_lettered_at_once() -> None:
+    def decode(_: Message) -> Any:
+        raise DecodeError("not JSON")
+
+    async def handler(delivery: Delivery[Any]) -> None:
+        _ = delivery.value
+
+    bench = Bench()
+    async with consuming(bench, handler, decode=decode):
+        bench.push(message("a", body=b"\xff"))
+        await until(lambda: reasons(bench) == [("a", "decode_error")])
+
+
+async def test_a_decode_error_of_the_handlers_own_is_a_failure_like_any_other() -> None:
+    async def handler(delivery: Delivery[Any]) -> None:
+        _ = delivery.value
+        raise DecodeError("some other thing")
+
+    bench = Bench()
+    async with consuming(bench, handler):
+        bench.push(message("a"))
+        await until(lambda: reasons(bench) == [("a", "retries_exhausted")])
+
+
+async def test_a_handler_that_runs_too_long_is_cancelled_and_tried_again() -> None:
+    bench, handler = Bench(), Recorder(a=asyncio.Event())
+    async with consuming(bench, handler, timeout=0.05, retry=Retry.fixed(2, delay=0.01)):
+        bench.push(message("a"))
+        await until(lambda: reasons(bench) == [("a", "retries_exhausted")])
+    record = cast("DeadLetter", bench.settled[-1][1]).record
+    assert record.error == "waybill.errors.HandlerTimeout"
+    assert handler.cancelled == ["a", "a"]
+
+
+async def test_a_cancellation_the_handler_makes_itself_counts_as_a_failure() -> None:
+    bench = Bench()
+    async with consuming(bench, Recorder(a=asyncio.CancelledError()), retry=Retry.none()):
+        bench.push(message("a"))
+        await until(lambda: reasons(bench) == [("a", "retries_exhausted")])
+
+
+async def test_an_error_whose_text_is_broken_is_dead_lettered_all_the_same() -> None:
+    class Broken(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("not even this")
+
+    bench = Bench()
+    async with consuming(bench, Recorder(a=Broken(), b=ValueError("\ud800" * 5000)), retry=Retry.none()):
+        bench.push(message("a"), message("b"))
+        await until(lambda: sorted(bench.ids(DeadLetter)) == ["a", "b"])
+
+
+async def test_a_handler_may_ask_for_more_time() -> None:
+    async def slow(delivery: Delivery[Any]) -> None:
+        await delivery.extend(5)
+        await asyncio.sleep(0.25)
+
+    bench = Bench()
+    async with consuming(bench, slow, timeout=0.1):
+        bench.push(message("a"))
+        await until(lambda: bench.ids(Ack) == ["a"])
+
+
+async def test_more_time_for_a_delivery_that_a_middleware_has_changed() -> None:
+    async def slow(delivery: Delivery[Any]) -> None:
+        await msgspec.structs.replace(delivery, native="something").extend(5)
+
+    bench = Bench()
+    async with consuming(bench, slow, retry=Retry.none()):
+        bench.push(message("a"))
+        await until(lambda: bench.settled)
+    assert bench.ids(Ack) == ["a"]
+
+
+async def test_more_time_is_refused_once_the_lease_is_gone() -> None:
+    raised: list[BaseException] = []
+
+    async def handler(delivery: Delivery[Any]) -> None:
+        bench.expired.add("a")
+        try:
+            await delivery.extend(5)
+        except LeaseLost as error:
+            raised.append(error)
+            raise
+
+    bench = Bench()
+    async with consuming(bench, handler):
+        bench.push(message("a"))
+        await until(lambda: raised)
+    assert bench.settled == []
+
+
+async def test_a_delivery_beyond_its_attempts_is_dead_lettered_unhandled() -> None:
+    bench, handler = Bench(), Recorder()
+    async with consuming(bench, handler):
+        bench.push(message("a"), attempt=4)
+        await until(lambda: reasons(bench) == [("a", "crashed")])
+    assert handler.seen == []
+
+
+async def test_an_expired_message_is_dead_lettered_unhandled() -> None:
+    bench, handler = Bench(), Recorder()
+    async with consuming(bench, handler):
+        bench.push(message("a", expires=datetime.now(UTC) - timedelta(seconds=1)))
+        await until(lambda: reasons(bench) == [("a", "expired")])
+    assert handler.seen == []
+
+
+async def test_a_message_that_expires_while_it_waits_for_its_turn_is_not_handled() -> None:
+    gate, clock = asyncio.Event(), TestClock()
+    bench, handler = Bench(), Recorder(a=gate)
+    async with consuming(bench, handler, concurrency=1, clock=clock):
+        soon = datetime.fromtimestamp(clock.time() + 5, UTC)
+        bench.push(message("a"), message("b", expires=soon))
+        await until(lambda: handler.ids == ["a"] and len(bench.held) == 2)
+        clock.advance(10)
+        gate.set()
+        await until(lambda: len(bench.settled) == 2)
+    assert reasons(bench) == [("b", "expired")]
+
+
+async def test_context_variables_end_with_the_handling_that_set_them() -> None:
+    tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+    seen: list[str] = []
+
+    async def handler(delivery: Delivery[Any]) -> None:
+        seen.append(tenant.get())
+        tenant.set(delivery.message.id)
+
+    bench = Bench()
+    async with consuming(bench, handler, concurrency=1):
+        bench.push(*(message(f"m{n}") for n in range(5)))
+        await until(lambda: len(bench.ids(Ack)) == 5)
+    assert seen == ["nobody"] * 5
+
+
+async def test_what_a_failed_handler_did_to_the_headers_is_not_seen_by_the_retry() -> None:
+    seen: list[dict[str, str]] = []
+
+    async def handler(delivery: Delivery[Any]) -> None:
+        headers = delivery.message.headers
+        seen.append(dict(headers))
+        with contextlib.suppress(TypeError):
+            cast("dict[str, str]", headers)["mark"] = "1"
+        raise ValueError
+
+    bench = Bench()
+    async with consuming(bench, handler, ordered=True, retry=Retry.fixed(2, delay=0.01)):
+        bench.push(message("a", key="k", headers={"x": "y"}))
+        await until(lambda: bench.ids(DeadLetter))
+    assert seen == [{"x": "y"}, {"x": "y"}]
+
+
+# ------------------------------------------------------------------ the window
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 10])
+async def test_exactly_as_many_handlers_run_as_asked_for(concurrency: int) -> None:
+    gate = asyncio.Event()
+    bench, handler = Bench(), Recorder(default=gate)
+    async with consuming(bench, handler, concurrency=concurrency):
+        bench.push(*(message(f"m{n}") for n in range(30)))
+        await until(lambda: handler.running == concurrency)
+        await never(lambda: handler.running != concurrency, during=0.05)
+        gate.set()
+        await until(lambda: len(bench.ids(Ack)) == 30)
+    assert handler.most == concurrency
+
+
+async def test_no_more_is_held_than_the_window() -> None:
+    gate = asyncio.Event()
+    bench, handler = Bench(), Recorder(default=gate)
+    async with consuming(bench, handler, concurrency=2, window=5):
+        bench.push(*(message(f"m{n}") for n in range(50)))
+        await until(lambda: len(bench.held) == 5)
+        gate.set()
+        await until(lambda: len(bench.ids(Ack)) == 50)
+    assert bench.most_held == 5
+
+
+async def test_bodies_are_held_up_to_the_bytes_of_the_window() -> None:
+    gate = asyncio.Event()
+    bench, handler = Bench(), Recorder(default=gate)
+    async with consuming(bench, handler, concurrency=2, window=100, window_bytes=20_000):
+        bench.push(*(message(f"m{n}", body=bytes(4000)) for n in range(60)))
+        await until(lambda: handler.running == 2)
+        await never(lambda: len(bench.held) > 25, during=0.05)
+        gate.set()
+        await until(lambda: len(bench.ids(Ack)) == 60)
+
+
+@pytest.mark.parametrize("size", [1, 1000, 100_000])
+async def test_a_body_larger_than_the_whole_window_is_handled_all_the_same(size: int) -> None:
+    bench, handler = Bench(), Recorder()
+    async with consuming(bench, handler, window_bytes=1):
+        bench.push(*(message(f"m{n}", body=bytes(size)) for n in range(10)))
+        await until(lambda: len(bench.ids(Ack)) == 10)
+
+
+async def test_the_window_is_given_back_after_every_outcome() -> None:
+    acts: dict[str, Any] = {f"f{n}": ValueError() for n in range(20)} | {f"r{n}": Reject() for n in range(20)}
+    bench, handler = Bench(), Recorder(**acts)
+    async with consuming(bench, handler, concurrency=2, window=4, retry=Retry.fixed(2, delay=0.01)):
+        bench.push(*(message(f"{kind}{n}") for n in range(20) for kind in "far"))
+        await until(lambda: len(bench.ids(Ack)) == 20 and len(bench.ids(DeadLetter)) == 40)
+        bench.push(*(message(f"z{n}") for n in range(20)))
+        await until(lambda: len(bench.ids(Ack)) == 40)
+
+
+async def test_a_full_window_whose_messages_were_all_taken_away_fetches_again() -> None:
+    bench = Bench()
+    handler = Recorder(a=ValueError(), b=ValueError())
+    async with consuming(bench, handler, ordered=True, concurrency=2, window=2, retry=Retry.fixed(3, delay=60)):
+        bench.push(message("a", key="ka"), message("b", key="kb"))
+        await until(lambda: len(handler.seen) == 2 and not handler.running)
+        await asyncio.sleep(0.05)  # both wait in place, and the window is full
+        bench.revoke("a", "b")
+        bench.push(message("c", key="kc"))
+        await until(lambda: bench.ids(Ack) == ["c"], within=1)
+
+
+async def test_a_handler_freed_by_a_retry_in_place_takes_another_key() -> None:
+    gate = asyncio.Event()
+
+    async def fail(_: Delivery[Any]) -> None:
+        await gate.wait()
+        raise ValueError
+
+    bench, handler = Bench(), Recorder(a0=fail)
+    async with consuming(bench, handler, ordered=True, concurrency=1, window=8, retry=Retry.fixed(2, delay=60)):
+        bench.push(*(message(f"a{n}", key="ka") for n in range(7)))
+        await until(lambda: len(bench.held) == 7)
+        await asyncio.sleep(0.02)
+        bench.push(message("b", key="kb"))
+        gate.set()
+        await until(lambda: bench.ids(Ack) == ["b"], within=1)
+
+
+# ------------------------------------------------------------------ lanes
+
+
+async def test_messages_of_one_key_are_handled_in_order_and_one_at_a_time() -> None:
+    running: dict[str, int] = {}
+    seen: dict[str, list[str]] = {}
+
+    async def handler(delivery: Delivery[Any]) -> None:
+        key = cast("str", delivery.message.key)
+        running[key] = running.get(key, 0) + 1
+        assert running[key] == 1
+        seen.setdefault(key, []).append(delivery.message.id)
+        await asyncio.sleep(0.001)
+        running[key] -= 1
+
+    bench = Bench()
+    async with consuming(bench, handler, ordered=True, concurrency=8):
+        bench.push(*(message(f"{n:03}", key=f"k{n % 7}") for n in range(200)))
+        await until(lambda: len(bench.ids(Ack)) == 200)
+    assert all(ids == sorted(ids) for ids in seen.values())
+
+
+async def test_a_slow_key_does_not_delay_another() -> None:
+    gate = asyncio.Event()
+    bench, handler = Bench(), Recorder(a0=gate)
+    async with consuming(bench, handler, ordered=True, concurrency=2):
+        bench.push(message("a0", key="a"), message("a1", key="a"), *(message(f"b{n}", key="b") for n in range(10)))
+        await until(lambda: len(bench.ids(Ack)) == 10)
+        assert "a1" not in handler.ids
+        gate.set()
+        await until(lambda: len(bench.ids(Ack)) == 12)
+
+
+@pytest.mark.parametrize("can", [CAN, HOLDS], ids=["in place", "at the broker"])
+async def test_a_failing_message_keeps_its_key_back_until_it_succeeds(can: Any) -> None:
+    async def twice(delivery: Delivery[Any]) -> None:
+        if delivery.attempt < 3:
+            raise ValueError
+
+    bench, handler = Bench(can=can), Recorder(a0=twice)
+    async with consuming(bench, handler, ordered=True, retry=Retry.fixed(5, delay=0.03)):
+        bench.push(message("a0", key="a"), message("b0", key="b"))
+        await until(lambda: "b0" in handler.ids)
+        await until(lambda: bench.ids(Ack) == ["b0", "a0"])
+    assert [seen for seen in handler.seen if seen[0] == "a0"] == [("a0", 1), ("a0", 2), ("a0", 3)]
+
+
+async def test_in_place_nothing_of_the_key_passes_a_failing_message_and_after_the_budget_it_goes_on() -> None:
+    bench, handler = Bench(), Recorder(a0=ValueError())
+    async with consuming(bench, handler, ordered=True):
+        bench.push(*(message(f"a{n}", key="a") for n in range(3)))
+        await until(lambda: bench.ids(Ack) == ["a1", "a2"])
+    assert handler.ids == ["a0", "a0", "a0", "a1", "a2"]
+    assert reasons(bench) == [("a0", "retries_exhausted")]
+
+
+async def test_a_broker_that_holds_the_key_gets_the_followers_back_behind_the_failed_one_in_one_call() -> None:
+    bench, handler = Bench(can=HOLDS), Recorder(a0=ValueError())
+    async with consuming(bench, handler, ordered=True, retry=Retry.fixed(2, delay=30)):
+        bench.push(*(message(f"a{n}", key="a") for n in range(4)))
+        await until(lambda: bench.calls)
+    assert [(ident, type(kind)) for ident, kind in bench.calls[0]] == [
+        ("a0", Defer), ("a1", Release), ("a2", Release), ("a3", Release),
+    ]  # fmt: skip
+
+
+async def test_a_key_whose_retry_is_too_long_for_the_broker_is_not_closed_for_ever() -> None:
+    can = msgspec.structs.replace(HOLDS, longest_defer=10.0)
+    bench, handler = Bench(can=can), Recorder(a0=RetryAfter(20))
+    async with consuming(bench, handler, ordered=True, grace=0.1):
+        bench.push(message("a0", key="a"))
+        await until(lambda: "Ack a0" in bench.journal)
+        bench.push(message("a1", key="a"))
+        await until(lambda: "a1" in handler.ids, within=1)
+
+
+async def test_messages_without_a_key_have_no_order_to_wait_for() -> None:
+    gate = asyncio.Event()
+    bench, handler = Bench(), Recorder(a=gate)
+    async with consuming(bench, handler, ordered=True, concurrency=2):
+        bench.push(message("a"), message("b"))
+        await until(lambda: bench.ids(Ack) == ["b"])
+        gate.set()
+
+
+# ------------------------------------------------------------------ leases
+
+
+async def test_a_lost_lease_cancels_the_handler_and_nothing_is_acknowledged() -> None:
+    gate = asyncio.Event()
+    bench, handler = Bench(lease=0.15), Recorder(a=gate)
+    async with consuming(bench, handler):
+        bench.push(message("a"))
+        await until(lambda: handler.running)
+        bench.expired.add("a")
+        await until(lambda: handler.cancelled == ["a"])
+    assert bench.settled == []
+
+
+async def test_a_handler_that_shrugs_off_the_loss_of_its_lease_is_not_acknowledged() -> None:
+    async def stubborn(_: Delivery[Any]) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+    bench, handler = Bench(), Recorder(a=stubborn)
+    handled: list[Handled] = []
+    async with consuming(bench, handler, observers=[handled.append]):
+        bench.push(message("a"))
+        await until(lambda: handler.running)
+        bench.revoke("a")
+        await until(lambda: handled)
+    assert isinstance(handled[0].result, Lost)
+    assert bench.settled == []
+
+
+async def test_leases_are_renewed_while_a_handler_runs_longer_than_they_last() -> None:
+    bench, handler = Bench(lease=0.15), Recorder(a=lambda _: asyncio.sleep(0.6))
+    async with consuming(bench, handler):
+        bench.push(message("a"))
+        await until(lambda: bench.ids(Ack) == ["a"])
+    assert handler.seen == [("a", 1)]
+    assert bench.extensions >= 3
+
+
+async def test_what_has_not_started_and_is_taken_away_is_never_handled() -> None:
+    gate = asyncio.Event()
+    bench, handler = Bench(), Recorder(a=gate)
+    async with consuming(bench, handler, concurrency=1):
+        bench.push(message("a"), message("b"), message("c"))
+        await until(lambda: len(bench.held) == 3)
+        bench.revoke("b")
+        gate.set()
+        await until(lambda: bench.ids(Ack) == ["a", "c"])
+    assert handler.ids == ["a", "c"]
+
+
+async def test_a_lost_message_gives_back_those_behind_it_in_order() -> None:
+    gate = asyncio.Event()
+    bench, handler = Bench(), Recorder(a0=gate)
+    async with consuming(bench, handler, ordered=True):
+        bench.push(*(message(f"a{n}", key="a") for n in range(4)))
+        await until(lambda: handler.running and len(bench.held) == 4)
+        bench.revoke("a0")
+        await until(lambda: len(bench.ids(Release)) == 3)
+        assert bench.ids(Release) == ["a1", "a2", "a3"]
+        await until(lambda: bench.ids(Ack) == ["a1", "a2", "a3"])
+
+
+async def test_a_key_waiting_in_place_works_again_when_its_partition_comes_back() -> None:
+    bench, handler = Bench(), Recorder(a0=ValueError())
+    async with consuming(bench, handler, ordered=True, retry=Retry.fixed(3, delay=0.2)):
+        bench.push(*(message(f"a{n}", key="a") for n in range(3)), partition="p")
+        await until(lambda: handler.ids == ["a0"] and not handler.running)
+        await asyncio.sleep(0.01)
+        bench.notify(Revoking(frozenset({"p"})))
+        await until(lambda: len(bench.ids(Release)) == 3)
+        assert bench.ids(Release) == ["a0", "a1", "a2"]
+        handler.acts.clear()
+        await until(lambda: bench.ids(Ack) == ["a0", "a1", "a2"], within=1)
+
+
+async def test_a_revoked_partition_releases_what_has_not_started_and_settles_what_runs() -> None:
+    gate = asyncio.Event()
+    bench, handler = Bench(), Recorder(a0=gate, b0=gate)
+    async with consuming(bench, handler, ordered=True, concurrency=2):
+        bench.push(*(message(f"{key}{n}", key=key) for n in range(4) for key in "ab"), partition="p")
+        await until(lambda: handler.running == 2 and len(bench.held) == 8)
+        bench.notify(Revoking(frozenset({"p"})))
+        await until(lambda: len(bench.ids(Release)) == 6)
+        for key in "ab":
+            released = [ident for ident in bench.ids(Release) if ident[0] == key]
+            assert released == sorted(released)
+        gate.set()
+        await until(lambda: {"a0", "b0"} <= set(bench.ids(Ack)))
+
+
+# ------------------------------------------------------------------ shutdown
+
+
+async def test_stop_releases_what_has_not_started_and_lets_what_runs_finish() -> None:
+    gate = asyncio.Event()
+    bench, handler = Bench(), Recorder(a=gate, b=gate)
+    async with consuming(bench, handler, concurrency=2) as consumer:
+        bench.push(*(message(name) for name in "abcd"))
+        await until(lambda: handler.running == 2 and len(bench.held) == 4)
+        stopping = asyncio.ensure_future(consumer.stop(2.0))
+        await until(lambda: sorted(bench.ids(Release)) == ["c", "d"])
+        gate.set()
+        await stopping
+    assert sorted(bench.ids(Ack)) == ["a", "b"]
+    assert sorted(handler.ids) == ["a", "b"]
+    assert bench.left
+
+
+async def test_stop_cancels_what_does_not_finish_and_releases_it_uncounted() -> None:
+    bench, handler = Bench(), Recorder(a=asyncio.Event())
+    async with consuming(bench, handler, grace=0.05, retry=Retry.none()):
+        bench.push(message("a"))
+        await until(lambda: handler.running)
+    assert bench.settled == [("a", Release())]
+
+
+async def test_a_handler_that_answers_the_shutdown_with_another_error_is_not_charged_for_it() -> None:
+    async def translate(_: Delivery[Any]) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise ConnectionError("connection closed") from None
+
+    bench, handler = Bench(), Recorder(a=translate)
+    async with consuming(bench, handler, grace=0.05, retry=Retry.none()):
+        bench.push(message("a"))
+        await until(lambda: handler.running)
+    assert bench.settled == [("a", Release())]
+
+
+async def test_stop_gives_a_key_back_in_order_when_its_first_message_was_running() -> None:
+    bench, handler = Bench(), Recorder(a0=asyncio.Event())
+    async with consuming(bench, handler, ordered=True, grace=0.05):
+        bench.push(*(message(f"a{n}", key="a") for n in range(3)))
+        await until(lambda: handler.running and len(bench.held) == 3)
+    assert bench.ids(Release) == ["a0", "a1", "a2"]
+
+
+async def test_stop_gives_a_key_back_in_order_when_its_first_message_waited_in_place() -> None:
+    bench, handler = Bench(), Recorder(a0=ValueError())
+    async with consuming(bench, handler, ordered=True, grace=0.05, retry=Retry.fixed(3, delay=60)):
+        bench.push(*(message(f"a{n}", key="a") for n in range(3)))
+        await until(lambda: handler.seen and len(bench.held) == 3)
+        await asyncio.sleep(0.01)
+    assert bench.ids(Release) == ["a0", "a1", "a2"]
+    assert bench.settled[bench.ids(Release).index("a0")][1] == Release(1), "its one handling is not forgotten"
+
+
+async def test_stop_while_a_fetch_waits_is_prompt() -> None:
+    bench = Bench()
+    loop = asyncio.get_running_loop()
+    async with consuming(bench, Recorder()):
+        await until(lambda: bench.asked)
+        before = loop.time()
+    assert loop.time() - before < 0.5
+
+
+async def test_stop_ends_everything_though_the_source_cannot_be_quieted() -> None:
+    bench, handler = Bench(), Recorder(a=lambda _: asyncio.sleep(0.05))
+    bench.quiesce_error = BrokerUnavailable("gone")
+    before = asyncio.all_tasks()
+    with contextlib.suppress(BrokerUnavailable):
+        async with consuming(bench, handler):
+            bench.push(message("a"))
+            await until(lambda: handler.running)
+    leaked = asyncio.all_tasks() - before
+    for task in leaked:
+        task.cancel()
+    await asyncio.gather(*leaked, return_exceptions=True)
+    assert not leaked
+    assert bench.ids(Ack) == ["a"]
+
+
+async def test_nothing_is_left_running_after_stop() -> None:
+    before = asyncio.all_tasks()
+    bench, handler = Bench(), Recorder(default=lambda _: asyncio.sleep(0.001))
+    async with consuming(bench, handler, ordered=True):
+        bench.push(*(message(f"m{n}", key=f"k{n % 3}") for n in range(20)))
+        await until(lambda: bench.ids(Ack))
+    assert asyncio.all_tasks() == before
+
+
+# ------------------------------------------------------------------ settling
+
+
+async def test_a_settlement_that_the_broker_did_not_take_is_asked_for_again() -> None:
+    failures = iter([Failed("busy")] * 3)
+    bench, handler = Bench(), Recorder()
+    bench.answer_settle = lambda _: next(failures, None)
+    async with consuming(bench, handler):
+        bench.push(message("a"))
+        await until(lambda: bench.ids(Ack) == ["a"])
+    assert handler.seen == [("a", 1)]
+
+
+async def test_while_the_broker_takes_no_settlements_nothing_new_starts_and_the_trouble_is_told() -> None:
+    down = True
+
+    async def refuse(_: Any) -> None:
+        if down:
+            raise BrokerUnavailable("cut")
+
+    bench, handler = Bench(), Recorder()
+    bench.before_settle = refuse
+    async with consuming(bench, handler, concurrency=1, window=1) as consumer:
+        bench.push(message("a"), message("b"))
+        await until(lambda: consumer.trouble)
+        await never(lambda: "b" in handler.ids, during=0.1)
+        down = False
+        await until(lambda: bench.ids(Ack) == ["a", "b"])
+        assert consumer.trouble is None
+
+
+async def test_an_adapters_bug_in_settle_does_not_end_settling() -> None:
+    bugs = iter([KeyError("bug")])
+
+    async def bug(_: Any) -> None:
+        for error in bugs:
+            raise error
+
+    bench = Bench()
+    bench.before_settle = bug
+    async with consuming(bench, Recorder(), grace=0.2):
+        bench.push(message("a"))
+        await until(lambda: not bench.ready)
+        await until(lambda: bench.ids(Ack) == ["a"], within=1)
+
+
+async def test_an_adapters_bug_in_receive_does_not_end_fetching_unnoticed() -> None:
+    bench = Bench()
+    async with consuming(bench, Recorder()) as consumer:
+        await until(lambda: bench.asked)
+        bench.fail_receive(KeyError("bug"))
+        bench.push(message("a"))
+        await until(lambda: bench.ids(Ack) == ["a"] or consumer.trouble, within=1)
+
+
+async def test_receiving_goes_on_after_the_broker_was_away() -> None:
+    bench = Bench()
+    async with consuming(bench, Recorder()) as consumer:
+        await until(lambda: bench.asked)
+        bench.fail_receive(BrokerUnavailable("away"))
+        bench.push(message("a"))
+        await until(lambda: bench.ids(Ack) == ["a"])
+        assert consumer.trouble is None
+
+
+async def test_an_observer_that_raises_does_not_stop_settling() -> None:
+    def broken(_: Handled) -> None:
+        raise RuntimeError("an observer's bug")
+
+    bench = Bench()
+    async with consuming(bench, Recorder(), observers=[broken], concurrency=1, window=1, grace=0.1):
+        bench.push(message("a"), message("b"), message("c"))
+        await until(lambda: bench.ids(Ack) == ["a", "b", "c"], within=1)
+
+
+async def test_observers_hear_what_became_of_each_handling() -> None:
+    handled: list[Handled] = []
+    bench = Bench()
+    async with consuming(bench, Recorder(a=Reject("no")), observers=[handled.append]):
+        bench.push(message("a"), message("b"))
+        await until(lambda: len(handled) == 2)
+    assert {h.delivery.message.id: type(h.settlement) for h in handled} == {"a": DeadLetter, "b": Ack}
+
+
+# ------------------------------------------------------------------ a broker that can only acknowledge and release
+
+
+async def test_a_retry_is_published_confirmed_and_then_the_original_acknowledged() -> None:
+    bench = Bench(native=LEAST)
+    async with consuming(bench, Recorder(a=ValueError()), retry=Retry.fixed(5, delay=10)):
+        bench.push(message("a"), attempt=2)
+        await until(lambda: bench.ids(Ack) == ["a"])
+    assert bench.journal == ["retry a", "Ack a"]
+    (copy,) = bench.sinks["retry"].stored
+    assert copy.id == "a"
+    assert copy.attempts == 2
+    assert copy.due is not None
+    assert 8 < copy.due.timestamp() - datetime.now(UTC).timestamp() <= 10
+    assert copy.first_failure is not None
+
+
+async def test_a_dead_letter_is_published_confirmed_and_then_the_original_acknowledged() -> None:
+    bench = Bench(native=LEAST)
+    async with consuming(bench, Recorder(a=Reject("bad"))):
+        bench.push(message("a", body=b"\x00\xff", key="k", headers={"h": "v"}))
+        await until(lambda: bench.ids(Ack) == ["a"])
+    assert bench.journal == ["dead a", "Ack a"]
+    (letter,) = bench.sinks["dead"].stored
+    assert letter.dead is not None
+    assert (letter.id, letter.body, letter.key, dict(letter.headers)) == ("a", b"\x00\xff", "k", {"h": "v"})
+    assert (letter.dead.reason, letter.dead.detail) == ("rejected", "bad")
+
+
+@pytest.mark.parametrize(
+    "answer", [Refused("full"), Unknown("cut"), BrokerUnavailable("away")], ids=lambda a: type(a).__name__
+)
+async def test_a_copy_that_cannot_be_placed_keeps_the_original_and_pauses(answer: Any) -> None:
+    bench, handler = Bench(native=LEAST), Recorder(a=Reject("bad"))
+    dead = bench.sinks["dead"]
+    if isinstance(answer, BaseException):
+        dead.error = answer
+    else:
+        dead.answer = lambda _: answer
+    async with consuming(bench, handler, concurrency=1, window=1) as consumer:
+        bench.push(message("a"), message("b"))
+        await until(lambda: consumer.trouble)
+        await never(lambda: bench.settled or "b" in handler.ids, during=0.1)
+        dead.error, dead.answer = None, lambda _: None
+        await until(lambda: bench.journal == ["dead a", "Ack a", "Ack b"])
+    assert len(dead.stored) == 1
+
+
+async def test_only_the_acknowledgement_is_repeated_once_the_copy_is_placed() -> None:
+    failures = iter([Failed("busy")] * 2)
+    bench = Bench(native=LEAST)
+    bench.answer_settle = lambda _: next(failures, None)
+    async with consuming(bench, Recorder(a=Reject("bad"))):
+        bench.push(message("a"))
+        await until(lambda: bench.ids(Ack) == ["a"])
+    assert bench.journal == ["dead a", "Ack a"]
+
+
+async def test_observers_hear_of_a_retry_and_a_dead_letter_also_where_they_are_copies() -> None:
+    handled: list[Handled] = []
+    bench = Bench(native=LEAST)
+    async with consuming(bench, Recorder(a=Reject("no"), b=ValueError()), observers=[handled.append]):
+        bench.push(message("a"), message("b"))
+        await until(lambda: len(handled) == 2)
+    assert {h.delivery.message.id: type(h.settlement) for h in handled} == {"a": DeadLetter, "b": Defer}
+
+
+# ------------------------------------------------------------------ lost acknowledgements
+
+
+async def test_an_acknowledgement_that_was_lost_is_remembered_and_the_handler_not_called_again() -> None:
+    first = True
+
+    def lose(item: Settled) -> SettleResult | None:
+        nonlocal first
+        if not first:
+            return None
+        first = False
+        bench.held.pop(item.delivery.token)
+        bench.push(item.delivery.message, redelivered=True)
+        return Lost()
+
+    bench, handler = Bench(), Recorder()
+    bench.answer_settle = lose
+    async with consuming(bench, handler):
+        bench.push(message("a"))
+        await until(lambda: bench.ids(Ack) == ["a"])
+    assert handler.seen == [("a", 1)]
+
+
+async def test_where_acknowledgements_are_not_sure_a_redelivery_of_what_was_handled_is_acknowledged_unhandled() -> None:
+    bench, handler = Bench(can=UNSURE), Recorder()
+    async with consuming(bench, handler):
+        bench.push(message("a"))
+        await until(lambda: bench.ids(Ack) == ["a"])
+        bench.push(message("a"), redelivered=True)
+        await until(lambda: bench.ids(Ack) == ["a", "a"])
+        bench.push(message("a", redrives=1), redelivered=True)
+        await until(lambda: bench.ids(Ack) == ["a", "a", "a"])
+    assert handler.ids == ["a", "a"], "a redriven copy is always handled"
+
+
+async def test_a_lost_acknowledgement_after_a_retry_in_place_is_remembered_too() -> None:
+    async def once(delivery: Delivery[Any]) -> None:
+        if delivery.attempt == 1 and not handler.ended:
+            raise ValueError
+
+    bench, handler = Bench(can=UNSURE), Recorder(a=once)
+    async with consuming(bench, handler, ordered=True):
+        bench.push(message("a", key="k"))
+        await until(lambda: bench.ids(Ack) == ["a"])
+        bench.push(message("a", key="k"), redelivered=True)  # the broker knows of no attempt made in place
+        await until(lambda: bench.ids(Ack) == ["a", "a"])
+    assert handler.seen == [("a", 1), ("a", 2)]
+
+
+async def test_the_same_id_published_twice_is_handled_twice() -> None:
+    bench, handler = Bench(can=UNSURE), Recorder()
+    async with consuming(bench, handler):
+        bench.push(message("a"))
+        await until(lambda: bench.ids(Ack) == ["a"])
+        bench.push(message("a"))
+        await until(lambda: bench.ids(Ack) == ["a", "a"])
+    assert handler.ids == ["a", "a"]
+
+
+# ------------------------------------------------------------------ options
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"concurrency": 0}, {"concurrency": True}, {"concurrency": 1.5}, {"concurrency": 4, "window": 3},
+        {"window_bytes": 0}, {"timeout": 0}, {"timeout": -1.0}, {"timeout": float("nan")},
+    ],
+)  # fmt: skip
+def test_options_that_cannot_work_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        ConsumerOptions(**options)

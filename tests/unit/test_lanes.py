@@ -1,0 +1,171 @@
+"""Lanes: pure, so every sequence of events can be tried."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from waybill.lanes import Lanes
+
+
+def test_without_order_everything_may_start_in_the_order_it_came() -> None:
+    lanes: Lanes[int] = Lanes(ordered=False)
+    for number in range(5):
+        lanes.add("k", number)
+    assert [lanes.take() for _ in range(6)] == [0, 1, 2, 3, 4, None]
+
+
+def test_the_second_of_a_key_starts_when_the_first_has_ended() -> None:
+    lanes: Lanes[str] = Lanes(ordered=True)
+    for item in ("a1", "a2", "b1"):
+        lanes.add(item[0], item)
+    assert (lanes.take(), lanes.take(), lanes.take()) == ("a1", "b1", None)
+    lanes.done("a")
+    assert lanes.take() == "a2"
+
+
+def test_a_message_without_key_waits_for_none() -> None:
+    lanes: Lanes[int] = Lanes(ordered=True)
+    lanes.add(None, 1)
+    lanes.add(None, 2)
+    assert (lanes.take(), lanes.take()) == (1, 2)
+    lanes.done(None)
+
+
+def test_a_closed_lane_starts_nothing_until_its_head_may_start_again() -> None:
+    lanes: Lanes[str] = Lanes(ordered=True)
+    lanes.add("a", "a1")
+    assert lanes.take() == "a1"
+    lanes.add("a", "a2")
+    assert lanes.take() is None
+    lanes.again("a", "a1")
+    assert (lanes.take(), lanes.take()) == ("a1", None)
+    lanes.done("a")
+    assert lanes.take() == "a2"
+
+
+def test_evicting_the_head_takes_all_behind_it_and_opens_the_lane() -> None:
+    lanes: Lanes[str] = Lanes(ordered=True)
+    for item in ("a1", "a2", "a3", "b1"):
+        lanes.add(item[0], item)
+    assert lanes.evict("a", "a1") == ["a1", "a2", "a3"]
+    assert (lanes.take(), lanes.take()) == ("b1", None)
+    lanes.add("a", "a4")
+    assert lanes.take() == "a4"
+
+
+def test_evicting_one_behind_a_started_head_keeps_the_lane() -> None:
+    lanes: Lanes[str] = Lanes(ordered=True)
+    for item in ("a1", "a2", "a3"):
+        lanes.add("a", item)
+    assert lanes.take() == "a1"
+    assert lanes.evict("a", "a3") == ["a2", "a3"]
+    lanes.add("a", "a4")
+    assert lanes.take() is None
+    lanes.done("a")
+    assert lanes.take() == "a4"
+
+
+def test_evicting_what_is_not_there_takes_nothing() -> None:
+    lanes: Lanes[str] = Lanes(ordered=True)
+    lanes.add("a", "a1")
+    assert lanes.evict("a", "zz") == lanes.evict("b", "zz") == lanes.evict(None, "zz") == []
+    assert lanes.take() == "a1"
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.booleans()), max_size=40), st.booleans())
+def test_drain_gives_what_has_not_started_in_the_order_of_each_key(
+    steps: list[tuple[str | None, bool]], *, ordered: bool
+) -> None:
+    lanes: Lanes[tuple[str | None, int]] = Lanes(ordered=ordered)
+    started: list[tuple[str | None, int]] = []
+    for number, (key, take) in enumerate(steps):
+        lanes.add(key, (key, number))
+        if take and (item := lanes.take()) is not None:
+            started.append(item)
+    drained = lanes.drain()
+    assert sorted(started + drained, key=lambda item: item[1]) == [(key, n) for n, (key, _) in enumerate(steps)]
+    for key in ("a", "b"):
+        of_key = [number for k, number in drained if k == key]
+        assert of_key == sorted(of_key)
+    assert lanes.take() is None
+
+
+class LanesMachine(RuleBasedStateMachine):
+    """Against a model: the queue of each key, and what has started."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lanes: Lanes[tuple[str | None, int]] = Lanes(ordered=True)
+        self.waiting: dict[str | None, list[tuple[str | None, int]]] = {}
+        self.started: list[tuple[str | None, int]] = []
+        self.in_place: list[tuple[str | None, int]] = []
+        self.next = 0
+
+    @rule(key=st.sampled_from(["a", "b", "c", None]))
+    def add(self, key: str | None) -> None:
+        item = (key, self.next)
+        self.next += 1
+        self.lanes.add(key, item)
+        self.waiting.setdefault(key, []).append(item)
+
+    @rule()
+    def take(self) -> None:
+        item = self.lanes.take()
+        if item is None:
+            busy = {key for key, _ in (*self.started, *self.in_place)}
+            assert all(not items or key in busy for key, items in self.waiting.items()), "something could start"
+            return
+        key = item[0]
+        if item in self.in_place:
+            self.in_place.remove(item)
+        else:
+            assert self.waiting[key].pop(0) == item
+        if key is not None:
+            assert key not in {k for k, _ in self.started}, "two of one key at once"
+        self.started.append(item)
+
+    @precondition(lambda self: self.started)
+    @rule(data=st.data())
+    def done(self, data: st.DataObject) -> None:
+        item = data.draw(st.sampled_from(self.started))
+        self.started.remove(item)
+        self.lanes.done(item[0])
+
+    @precondition(lambda self: any(key is not None for key, _ in self.started))
+    @rule(data=st.data())
+    def retry_in_place(self, data: st.DataObject) -> None:
+        item = data.draw(st.sampled_from([item for item in self.started if item[0] is not None]))
+        self.started.remove(item)
+        self.in_place.append(item)
+        self.lanes.again(item[0], item)
+
+    @precondition(lambda self: any(self.waiting.values()))
+    @rule(data=st.data())
+    def evict(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from([key for key, items in self.waiting.items() if items]))
+        item = data.draw(st.sampled_from(self.waiting[key]))
+        gone = self.lanes.evict(key, item)
+        assert item in gone
+        assert gone == (self.waiting[key] if key is not None else [item])
+        self.waiting[key] = [] if key is not None else [i for i in self.waiting[key] if i != item]
+
+    @rule()
+    def drain(self) -> None:
+        drained = self.lanes.drain()
+        left = sorted([*self.in_place, *(item for items in self.waiting.values() for item in items)], key=lambda i: i[1])
+        assert sorted(drained, key=lambda i: i[1]) == left
+        self.waiting.clear()
+        self.in_place.clear()
+
+    @invariant()
+    def tells_whether_something_may_start(self) -> None:
+        busy = {key for key, _ in self.started if key is not None}
+        startable = bool(self.in_place) or any(
+            items and (key is None or key not in busy) for key, items in self.waiting.items()
+        )
+        assert bool(self.lanes) == startable
+
+
+TestLanesMachine = LanesMachine.TestCase

@@ -59,7 +59,9 @@ def hand_made(file: Path, *, synchronous: str) -> sqlite3.Connection:
     connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
-    connection.execute("CREATE TABLE IF NOT EXISTS messages (seq INTEGER PRIMARY KEY, owner INTEGER, body BLOB NOT NULL)")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS messages (seq INTEGER PRIMARY KEY, owner INTEGER, body BLOB NOT NULL)"
+    )
     connection.execute("CREATE INDEX IF NOT EXISTS free ON messages (seq) WHERE owner IS NULL")
     return connection
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
 import msgspec
 
-from waybill.adapter import Adapter, Capabilities, Limits
+from waybill.adapter import Adapter, Admin, Capabilities, Limits
 from waybill.clock import Clock, SystemClock
 from waybill.consumer import Consumer, ConsumerOptions, Handled, current_handling
 from waybill.errors import (
@@ -314,6 +314,18 @@ class App:
         async with self._open(url, settings, SystemClock(), consume=consume):
             yield self
 
+    @asynccontextmanager
+    async def admin(self) -> AsyncGenerator[Admin, None]:
+        """The broker's administration (topology, backlogs, dead letters), connected, without publishing or consuming.
+
+        Raises `ConfigurationError`, `BrokerError`.
+        """
+        from waybill.settings import broker_url, load  # noqa: PLC0415 - pydantic-settings is slow to import
+
+        settings = self.settings or load()
+        async with self._adapter(broker_url(settings), settings, SystemClock()) as adapter:
+            yield adapter.admin
+
     def run(self) -> None:
         """Consume until SIGTERM or SIGINT, then shut down in order; a second signal leaves at once. Blocks."""
         from waybill.serving import serve  # noqa: PLC0415 - signals are of no use to an embedded application
@@ -345,7 +357,7 @@ class App:
     ) -> AsyncGenerator[_Runtime, None]:
         if self._runtime is not None:
             raise ConfigurationError(f"application {self.name!r} is running already: one `running()` at a time")
-        adapter = open_adapter(url, AdapterContext(application=self.name, clock=clock, options=settings.broker))
+        adapter = self._adapter(url, settings, clock)
         self._check(adapter.claims)
         async with adapter:
             self._check(adapter.capabilities)
@@ -368,6 +380,9 @@ class App:
                     await runtime.stop()
                 finally:
                     self._runtime = None
+
+    def _adapter(self, url: str, settings: Settings, clock: Clock) -> Adapter:
+        return open_adapter(url, AdapterContext(application=self.name, clock=clock, options=settings.broker))
 
     def _running(self) -> _Runtime:
         if self._runtime is None:
@@ -500,9 +515,11 @@ class _Runtime:
 
     async def stop(self) -> None:
         grace = self.settings.shutdown_grace
+        end = self._loop.time() + grace
         async with self._stack:
             ended = await asyncio.gather(*(consumer.stop(grace) for consumer in self.consumers), return_exceptions=True)
-            await asyncio.gather(*(producer.close(grace) for producer in self._producers.values()))
+            left = max(1.0, end - self._loop.time())
+            await asyncio.gather(*(producer.close(left) for producer in self._producers.values()))
         for error in ended:
             if isinstance(error, BaseException):
                 raise error

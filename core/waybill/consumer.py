@@ -60,8 +60,8 @@ __all__ = ["Consumer", "ConsumerOptions", "Handled", "current_handling"]
 
 log = logging.getLogger("waybill.consumer")
 
-LAST_CALL = 5.0
-"""Seconds that the broker is given at the end, at least, to take what is settled and to let go."""
+LAST_CALL = 1.5
+"""Seconds that the broker is given at the end to take what is settled, and again to let go."""
 MEMORY = 10_000
 """Handled messages whose acknowledgement was lost that a consumer remembers."""
 
@@ -172,17 +172,21 @@ class Consumer:
         ]
 
     async def stop(self, grace: float) -> None:
-        """Stop fetching → release what has not started → let handlers finish → cancel the rest and release → settle → close."""
+        """Stop fetching → release what has not started → let handlers finish → cancel the rest and release → settle → close.
+
+        Handlers have `grace` seconds; the broker has `LAST_CALL` seconds more to take what is settled and to let go.
+        """
+        end = self._loop.time() + grace
         self._stopping = True
         self._stopped.set()
         self._room.set()
         await self._source.quiesce()
-        await asyncio.wait([self._fetching], timeout=max(LAST_CALL, grace))
+        await asyncio.wait([self._fetching], timeout=max(1.0, grace))
         self._fetching.cancel()  # it has ended, unless the broker hangs
         for held in self._lanes.drain():
             self._give_back(held)
         if running := self._handler_tasks():
-            await asyncio.wait(running, timeout=grace)
+            await asyncio.wait(running, timeout=max(0.0, end - self._loop.time()))
         for held in list(self._running):
             self._cancel(held, "shutdown")
         if running := self._handler_tasks():
@@ -195,12 +199,10 @@ class Consumer:
             if held.outcome is None:
                 self._give_back(held)
         try:
-            async with asyncio.timeout(max(LAST_CALL, grace)):
+            async with asyncio.timeout(LAST_CALL):
                 await self._settler.drain()
         except TimeoutError:
-            log.exception(
-                "%s: closed with %d deliveries unsettled; they will be handed out again", self, len(self._held)
-            )
+            log.warning("%s: closed with %d deliveries unsettled; they will be handed out again", self, len(self._held))
         await self._settler.close()
         for task in self._tasks:
             task.cancel()

@@ -1,14 +1,10 @@
 """A look at the bus from outside, through the same interface on every broker."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 from examples.flights.contracts import delays, departures
-
-from waybill import Message, Settings
+from waybill import App, Message, Settings
 from waybill.adapter import Admin
-from waybill.clock import SystemClock
-from waybill.loading import AdapterContext, open_adapter
 from waybill.topology import Subscription
 
 __all__ = ["dead_letters", "left", "look_at"]
@@ -17,12 +13,9 @@ FOLLOW = Subscription(topic=departures.spec, group="delays", ordered=True)
 ALERT = Subscription(topic=delays.spec, group="alerts")
 
 
-@asynccontextmanager
-async def look_at(url: str) -> AsyncGenerator[Admin]:
+def look_at(url: str) -> AbstractAsyncContextManager[Admin]:
     """The bus at `url`. Raises `AdapterNotFound` or `BrokerUnavailable`."""
-    context = AdapterContext(application="flights-demo", clock=SystemClock(), options=Settings(url=url).broker)
-    async with open_adapter(url, context) as adapter:
-        yield adapter.admin
+    return App("flights-demo", settings=Settings(url=url)).admin()
 
 
 async def left(bus: Admin) -> int:

@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich.console import Console
+
 from examples.flights import checks
 from examples.flights.bus import dead_letters, left, look_at
 from examples.flights.checks import Published
@@ -28,8 +30,6 @@ from examples.flights.expected import Expected, expect, flights
 from examples.flights.journal import Entry, JournalReader
 from examples.flights.projection import read_aircraft, read_alerts
 from examples.flights.report import Report, Verdict
-from rich.console import Console
-
 from waybill import App, Confirmed, Message, Settings, WaybillError
 from waybill.adapter import Admin
 from waybill.settings import safe_url

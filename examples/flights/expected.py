@@ -52,7 +52,7 @@ def _departure(row: dict[str, str]) -> Departure:
 def expect(departures: list[Departure]) -> Expected:
     """The loop. `departures` are in the order of schedule."""
     result = Expected()
-    previous: dict[str, int] = {}
+    previous: dict[str, int | None] = {}
     for departure in departures:
         result.published += 1
         if departure.tail is None:
@@ -60,11 +60,9 @@ def expect(departures: list[Departure]) -> Expected:
             continue
         result.handled += 1
         result.retried += unlucky(departure)
-        carried_over = 0
-        if departure.delay is not None:
-            if departure.tail in previous:
-                carried_over = max(0, min(previous[departure.tail], departure.delay))
-            previous[departure.tail] = departure.delay
+        before = previous.get(departure.tail)
+        carried_over = 0 if before is None or departure.delay is None else max(0, before)
+        previous[departure.tail] = departure.delay
         if carried_over > 60:
             result.alerts.append((departure.flight, carried_over))
         count, total = result.aircraft.get(departure.tail, (0, 0))

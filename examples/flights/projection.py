@@ -18,7 +18,7 @@ SCHEMA = """
     CREATE TABLE IF NOT EXISTS aircraft (
         tail TEXT PRIMARY KEY,
         flights INTEGER NOT NULL,       -- seen so far, cancelled ones too
-        previous INTEGER,               -- minutes the last flight that was not cancelled left late; NULL: none yet
+        previous INTEGER,               -- minutes the last flight left late; NULL: none yet, or it was cancelled
         carried_over INTEGER NOT NULL   -- minutes, summed up
     ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS alerts (id TEXT PRIMARY KEY, flight TEXT NOT NULL, carried_over INTEGER NOT NULL) WITHOUT ROWID;
@@ -34,9 +34,8 @@ class Projection:
     def follow(self, message: str, tail: str, delay: int | None) -> int:
         """Count a flight of aircraft `tail` that left `delay` minutes late (`None`: cancelled).
 
-        Returns the minutes carried over. A delay is carried over as far as both flights had it, this one and the
-        aircraft's previous one: the smaller of the two delays, or 0 if one of them was not late. The previous flight is
-        the last one, by schedule, that was not cancelled; a cancelled flight takes nothing over and is passed by.
+        Returns the minutes carried over from the aircraft's previous flight by schedule: how late that one left, 0 if it
+        was not late. A cancelled flight has no delay: it takes none over, and none is carried over from it.
 
         The second time `message` comes it changes nothing and returns the same as the first time.
         """
@@ -46,11 +45,11 @@ class Projection:
                 return int(known[0])
             row = db.execute("SELECT previous FROM aircraft WHERE tail = ?", (tail,)).fetchone()
             previous = None if row is None else row[0]
-            carried_over = 0 if previous is None or delay is None else max(0, min(previous, delay))
+            carried_over = 0 if previous is None or delay is None else max(0, previous)
             db.execute("INSERT INTO messages VALUES (?, ?)", (message, carried_over))
             db.execute(
                 """INSERT INTO aircraft VALUES (?, 1, ?, ?) ON CONFLICT DO UPDATE SET flights = flights + 1,
-                   previous = coalesce(excluded.previous, previous), carried_over = carried_over + excluded.carried_over""",
+                   previous = excluded.previous, carried_over = carried_over + excluded.carried_over""",
                 (tail, delay, carried_over),
             )
             return carried_over

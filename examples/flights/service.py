@@ -10,7 +10,6 @@ from examples.flights.contracts import AircraftDelayed, Departure, delays, depar
 from examples.flights.enrichment import enrich
 from examples.flights.journal import Journal
 from examples.flights.projection import Projection
-
 from waybill import App, Delivery, Reject, Retry
 
 HOME = Path(os.environ.get("FLIGHTS_HOME", "flights-run"))

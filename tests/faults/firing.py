@@ -148,7 +148,11 @@ def check(entries: list[Entry]) -> Verdict:
                 last[entry.key] = max(last.get(entry.key, -1), entry.number)
             starts[entry.number].append(entry)
             open_ = unfinished[entry.key]
-            overtaken += [f"{entry.key}: {entry.number} started before {lower} succeeded" for lower in open_ if lower < entry.number]
+            overtaken += [
+                f"{entry.key}: {entry.number} started before {lower} succeeded"
+                for lower in open_
+                if lower < entry.number
+            ]
             if entry.number not in done:
                 open_.add(entry.number)
         elif entry.what == "end":

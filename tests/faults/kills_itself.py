@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from waybill import App, Retry, Settings, Topic
 
@@ -23,7 +24,7 @@ ATTEMPTS = 3
 
 @app.consume(jobs, concurrency=5, retry=Retry.fixed(ATTEMPTS, delay=0.01))
 async def work(job: Job) -> None:
-    with open(sys.argv[2], "a") as journal:
+    with Path(sys.argv[2]).open("a") as journal:
         journal.write(f"{job.number}\n")
         journal.flush()
         os.fsync(journal.fileno())

@@ -34,7 +34,7 @@ from waybill import (
 from .stand_ins import until
 
 if TYPE_CHECKING:
-    from waybill.message import Missing  # type: ignore[attr-defined]  # noqa: F401
+    from waybill.message import Missing  # type: ignore[attr-defined]
 
 
 @dataclass
@@ -192,7 +192,9 @@ async def test_a_publish_that_cannot_be_encoded_is_told_and_sends_nothing() -> N
 async def test_a_key_that_is_no_text_is_refused_to_its_publisher_alone(key: Any) -> None:
     async with App("a", settings=MEMORY).running() as app:
         good, bad = await asyncio.gather(
-            app.publish(ORDERS, Order("1"), key="fine"), app.publish(ORDERS, Order("2"), key=key), return_exceptions=True
+            app.publish(ORDERS, Order("1"), key="fine"),
+            app.publish(ORDERS, Order("2"), key=key),
+            return_exceptions=True,
         )
     assert type(good) is Confirmed
     assert isinstance(bad, EncodeError | ConfigurationError)

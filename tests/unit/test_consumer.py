@@ -548,6 +548,19 @@ async def test_a_revoked_partition_releases_what_has_not_started_and_settles_wha
         await until(lambda: {"a0", "b0"} <= set(bench.ids(Ack)))
 
 
+async def test_what_a_revoked_partition_had_not_started_is_given_back_in_the_order_of_its_key() -> None:
+    gate = asyncio.Event()
+    bench, handler = Bench(), Recorder(b=gate)
+    async with consuming(bench, handler, ordered=True, concurrency=1, window=100):
+        bench.push(message("b", key="b"), partition="other")
+        bench.push(*(message(f"a{n:02}", key="a") for n in range(40)), partition="p")
+        await until(lambda: len(bench.held) == 41)
+        bench.notify(Revoking(frozenset({"p"})))
+        await until(lambda: len(bench.ids(Release)) == 40)
+        gate.set()
+    assert bench.ids(Release)[:40] == [f"a{n:02}" for n in range(40)]
+
+
 # ------------------------------------------------------------------ shutdown
 
 

@@ -101,7 +101,8 @@ async def test_each_message_of_a_batch_has_its_own_result() -> None:
         )
     assert [type(result) for result in results] == [Confirmed, PublishRefused, PublishUnknown, Confirmed]
     assert "too bad" in str(results[1])
-    assert results[1].message_id == "b" and results[1].topic == "things"  # type: ignore[union-attr]
+    assert results[1].message_id == "b"
+    assert results[1].topic == "things"
 
 
 @pytest.mark.parametrize("error", [BrokerUnavailable("away"), KeyError("an adapter's bug")])
@@ -245,7 +246,8 @@ async def test_a_key_is_never_in_two_overlapping_sends_and_keeps_its_order(*, se
         await asyncio.gather(*(publish(f"k{n}") for n in range(5)))
     for n in range(5):
         of_key = [ident for ident in wire.stored if ident.startswith(f"k{n}-")]
-        assert of_key == sorted(of_key) and len(of_key) == 40
+        assert of_key == sorted(of_key)
+        assert len(of_key) == 40
     assert wire.most_overlapping <= 4
     if not sends_in_order:
         assert all(len({ident[:2] for ident in send}) == len(send) for send in wire.sends)

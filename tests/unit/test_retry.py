@@ -14,7 +14,9 @@ from waybill import ConfigurationError, Retry
 from waybill.retry import MINIMUM_DELAY, GiveUp, Wait, seconds
 
 
-def decide(policy: Retry, attempt: int = 1, error: BaseException | None = None, age: float = 0, chance: float = 0.5) -> Any:
+def decide(
+    policy: Retry, attempt: int = 1, error: BaseException | None = None, age: float = 0, chance: float = 0.5
+) -> Any:
     return policy.decide(attempt, error or ValueError(), age=age, chance=chance)
 
 
@@ -74,7 +76,9 @@ def test_the_most_attempts_any_error_can_have_counts_the_policies_of_its_own() -
 def test_a_delay_is_never_below_the_least_nor_above_the_cap(
     *, attempts: int, first: float, cap: float, factor: float, attempt: int, chance: float, jitter: bool
 ) -> None:
-    decision = decide(Retry.exponential(attempts, first=first, cap=cap, factor=factor, jitter=jitter), attempt, chance=chance)
+    decision = decide(
+        Retry.exponential(attempts, first=first, cap=cap, factor=factor, jitter=jitter), attempt, chance=chance
+    )
     if isinstance(decision, GiveUp):
         assert attempt >= attempts
     else:

@@ -7,22 +7,18 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from waybill.adapter import Admin
 from waybill.app import App
-from waybill.clock import SystemClock
 from waybill.errors import ConfigurationError
-from waybill.loading import AdapterContext, open_adapter
 from waybill.topic import Topic
 
 if TYPE_CHECKING:
     from waybill.settings import Settings
 
-__all__ = ["admin_of", "describe_bus", "find_topic", "load_app", "open_app", "reference_of"]
+__all__ = ["describe_bus", "find_topic", "load_app", "open_app", "reference_of"]
 
 
 def reference_of(given: str | None, *, url: str | None, dev: bool) -> str:
@@ -64,16 +60,6 @@ def describe_bus(app: App, settings: Settings) -> str:
     if not settings.url:
         return f"no broker configured: using {url} in the working directory"
     return f"{app.name}: using {safe_url(url)}"
-
-
-@asynccontextmanager
-async def admin_of(app: App, settings: Settings) -> AsyncGenerator[Admin]:
-    """The broker's administration, connected, without starting the application."""
-    from waybill.settings import broker_url  # noqa: PLC0415
-
-    context = AdapterContext(application=app.name, clock=SystemClock(), options=settings.broker)
-    async with open_adapter(broker_url(settings), context) as adapter:
-        yield adapter.admin
 
 
 def load_app(reference: str) -> App:

@@ -6,12 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from waybill.cli import options
-from waybill.cli.application import admin_of, open_app, reference_of
+from waybill.cli.application import open_app, reference_of
 from waybill.topology import Backlog, Count, Exactness
 
 if TYPE_CHECKING:
     from waybill.app import App
-    from waybill.settings import Settings
 
 __all__ = ["backlog"]
 
@@ -30,7 +29,7 @@ def backlog(
     """
     from waybill.cli.screen import age, document, table  # noqa: PLC0415 - `waybill --help` need not load it
 
-    found = asyncio.run(_read(*open_app(reference_of(app, url=url, dev=dev), url=url, dev=dev)))
+    found = asyncio.run(_read(open_app(reference_of(app, url=url, dev=dev), url=url, dev=dev)[0]))
     if as_json:
         document([_object(item) for item in found])
         return
@@ -57,8 +56,8 @@ def backlog(
     table(["topic", "group", *numbers], rows, numbers=numbers)
 
 
-async def _read(app: App, settings: Settings) -> list[Backlog]:
-    async with admin_of(app, settings) as admin:
+async def _read(app: App) -> list[Backlog]:
+    async with app.admin() as admin:
         return [await admin.backlog(subscription) for subscription in app.topology.subscriptions]
 
 

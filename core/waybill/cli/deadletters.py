@@ -42,7 +42,7 @@ def list_(  # noqa: PLR0917 - typer calls it by name
 
     opened = open_app(reference_of(app, url=url, dev=dev), url=url, dev=dev)
     wanted = Wanted(topic=topic, group=group, reason=reason)
-    found = asyncio.run(collect(*opened, wanted, limit))
+    found = asyncio.run(collect(opened[0], wanted, limit))
     now = datetime.now(UTC)
     if as_json:
         document([_summary(letter, now) for letter in found.letters])
@@ -84,7 +84,7 @@ def show(  # noqa: PLR0917 - typer calls it by name
     if raw and as_json:
         raise ConfigurationError("--raw writes bytes, --json a document: choose one")
     opened = open_app(reference_of(app, url=url, dev=dev), url=url, dev=dev)
-    found = asyncio.run(collect(*opened, Wanted(topic=topic, group=group, id=id_), limit=20)).letters
+    found = asyncio.run(collect(opened[0], Wanted(topic=topic, group=group, id=id_), limit=20)).letters
     if not found:
         raise WaybillError(f"no dead letter has an id that begins with {id_!r}: `waybill dlq list` shows them")
     if len({letter.message.id for letter in found}) > 1:

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from waybill.adapter import Admin
-from waybill.cli.application import admin_of
 from waybill.errors import ConfigurationError
 from waybill.message import DeadLetterRecord, Message
 from waybill.topology import Subscription
 
 if TYPE_CHECKING:
     from waybill.app import App
-    from waybill.settings import Settings
 
 __all__ = ["Found", "Letter", "Wanted", "collect"]
 
@@ -52,7 +50,7 @@ class Found:
     complete: bool
 
 
-async def collect(app: App, settings: Settings, wanted: Wanted, limit: int) -> Found:
+async def collect(app: App, wanted: Wanted, limit: int) -> Found:
     """Read them all and keep the newest `limit`. Raises `ConfigurationError` for a topic or group the application lacks."""
     subscriptions = [
         subscription
@@ -64,7 +62,7 @@ async def collect(app: App, settings: Settings, wanted: Wanted, limit: int) -> F
         raise ConfigurationError(f"{app.name} has no such topic and group. Its own are: {known}")
     letters: list[Letter] = []
     total, complete = 0, True
-    async with admin_of(app, settings) as admin:
+    async with app.admin() as admin:
         for subscription in subscriptions:
             found = await _browse(admin, subscription, wanted, limit)
             letters += found.letters

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from waybill.cli import options
-from waybill.cli.application import admin_of, open_app, reference_of
+from waybill.cli.application import open_app, reference_of
 
 if TYPE_CHECKING:
     from waybill.app import App
-    from waybill.settings import Settings
     from waybill.topology import Plan
 
 __all__ = ["group"]
@@ -30,7 +29,7 @@ def apply(
     """Create what is missing. Nothing is deleted; what differs is named, left as it is, and makes the exit code 2."""
     from waybill.cli.screen import document, line  # noqa: PLC0415 - `waybill --help` need not load it
 
-    plan = asyncio.run(_apply(*open_app(reference_of(app, url=url, dev=dev), url=url, dev=dev)))
+    plan = asyncio.run(_apply(open_app(reference_of(app, url=url, dev=dev), url=url, dev=dev)[0]))
     if as_json:
         document([{"action": c.action, "what": c.what, "detail": c.detail} for c in plan.changes])
     for change in plan.changes if not as_json else ():
@@ -42,8 +41,8 @@ def apply(
         raise typer.Exit(2)
 
 
-async def _apply(app: App, settings: Settings) -> Plan:
-    async with admin_of(app, settings) as admin:
+async def _apply(app: App) -> Plan:
+    async with app.admin() as admin:
         plan = await admin.plan(app.topology)
         await admin.apply(plan)
         return plan

@@ -238,10 +238,15 @@ class Engine:
             await self._helper.do(self._turn.take)
 
     async def _commit(self, jobs: list[Job]) -> None:
+        durable = any(job.durable for job in jobs) and self.location.durable
+        try:
+            await self._begin(durable=durable)
+        except sqlite3.Error as error:
+            for job in jobs:
+                _fail(job.future, foreign(error, self.location))
+            return
         results: list[Any] = []
         try:
-            durable = any(job.durable for job in jobs) and self.location.durable
-            await self._begin(durable=durable)
             for job in jobs:
                 results.append(job.work(self._writer))  # noqa: PERF401 - what was done so far counts if one fails
             if durable:

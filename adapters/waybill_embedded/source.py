@@ -97,7 +97,9 @@ class FileSource:
                     if stalled:
                         self._notify(Resumed())
                     return deliveries
-                if due is not None:
+                if (
+                    due is not None and not something
+                ):  # what is there and not for us yet (a second suspect) rings when it is
                     pause = min(PATIENCE, max(due - self._clock.time(), 0.001))
             except BrokerUnavailable as error:
                 stalled = True

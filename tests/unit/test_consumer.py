@@ -14,7 +14,7 @@ import pytest
 from waybill import ConfigurationError, DecodeError, LeaseLost, Reject, Retry, RetryAfter
 from waybill.adapter import Revoking
 from waybill.clock import TestClock
-from waybill.consumer import ConsumerOptions, Handled
+from waybill.consumer import ConsumerOptions, Handled, current_handling
 from waybill.errors import BrokerUnavailable
 from waybill.message import Delivery, Message
 from waybill.outcomes import Ack, DeadLetter, Defer, Failed, Lost, Refused, Release, Settled, SettleResult, Unknown
@@ -285,6 +285,22 @@ async def test_what_a_failed_handler_did_to_the_headers_is_not_seen_by_the_retry
         bench.push(message("a", key="k", headers={"x": "y"}))
         await until(lambda: bench.ids(DeadLetter))
     assert seen == [{"x": "y"}, {"x": "y"}]
+
+
+async def test_each_attempt_counts_what_it_publishes_from_the_beginning() -> None:
+    counted: list[list[int]] = []
+
+    async def handler(_: Delivery[Any]) -> None:
+        handling = current_handling.get()
+        assert handling is not None
+        counted.append([handling.ordinal("audit"), handling.ordinal("audit"), handling.ordinal("other")])
+        raise ValueError
+
+    bench = Bench()
+    async with consuming(bench, handler, ordered=True):
+        bench.push(message("a", key="k"))
+        await until(lambda: bench.ids(DeadLetter))
+    assert counted == [[0, 1, 0]] * 3, "the ids of what a second attempt publishes would differ from the first's"
 
 
 # ------------------------------------------------------------------ the window

@@ -501,7 +501,7 @@ async def test_an_unreadable_message_does_not_close_its_key(url: str, path: Path
     async with opened(url, g) as bus, reading(bus, g) as source:
         await send(bus, *(message(f"k{n}", key="k") for n in range(3)))
         with contextlib.closing(sqlite3.connect(path)) as connection:
-            connection.execute('UPDATE messages SET envelope = \'{"waybill":"{\\"v\\":99}"}\' WHERE seq = 1')
+            connection.execute("UPDATE messages SET message = 'garbage' WHERE seq = 1")
             connection.commit()
         deliveries = await take(source)
         assert len(deliveries) == 3
@@ -532,8 +532,8 @@ _HOLD = """
 
     asyncio.run(main())
 """
-_TAKE = "source = await bus.source(g, window=100, notify=print).__aenter__(); await take(source, {limit})"
-_TAKE_DEAD = "dead = await bus.dead_letters(g).__aenter__(); await dead.receive({limit})"
+_TAKE = "way = bus.source(g, window=100, notify=print); assert await take(await way.__aenter__(), {limit})"
+_TAKE_DEAD = "way = bus.dead_letters(g); assert await (await way.__aenter__()).receive({limit})"
 
 
 async def hold_and_die(url: str, body: str = _TAKE, *, ordered: bool = False, limit: int = 100) -> None:
@@ -657,7 +657,7 @@ async def test_the_backlog_can_be_told_though_its_oldest_message_is_unreadable(u
     async with opened(url) as bus:
         await send(bus, message("a"))
         with contextlib.closing(sqlite3.connect(path)) as connection:
-            connection.execute('UPDATE messages SET envelope = \'{"waybill":"{\\"v\\":99}"}\'')
+            connection.execute("UPDATE messages SET message = 'garbage'")
             connection.commit()
         assert (await bus.admin.backlog(group())).ready.value == 1
 
@@ -747,12 +747,12 @@ async def test_the_log_does_not_grow_without_bound_while_readers_overlap(
     async with opened(f"{url}?sync=normal") as bus, bus.sink(Destination("topic", TOPIC)) as sink:
         reading_on = asyncio.ensure_future(read_on())
         wal = Path(f"{path}-wal")
-        for _ in range(1000):
+        for _ in range(2500):
             await sink.send([message("m", body=bytes(20_000))], deadline=time.monotonic() + 5)
             largest = max(largest, wal.stat().st_size)
         done.set()
         await reading_on
-    assert largest < 12 << 20, f"20 MB were written, and the log grew to {largest >> 10} KiB"
+    assert largest < 25 << 20, f"50 MB were written, and the log grew to {largest >> 10} KiB"
 
 
 async def test_the_turn_is_one_at_a_time_also_between_writing_and_copying_the_log(url: str) -> None:

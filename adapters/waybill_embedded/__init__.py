@@ -7,6 +7,7 @@ for as long as the application runs. See docs/adr/0005 for how, and why SQLite.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -18,6 +19,7 @@ from waybill.loading import AdapterContext
 from waybill.outcomes import Ack, DeadLetter, Defer, Release, SettlementKind
 from waybill.topology import Destination, Subscription
 from waybill_embedded.admin import FileAdmin
+from waybill_embedded.claims import release_owner
 from waybill_embedded.engine import Engine
 from waybill_embedded.file import locate
 from waybill_embedded.members import Members
@@ -74,14 +76,16 @@ class EmbeddedAdapter:
         try:
             if self._members.id:
                 async with asyncio.timeout(PATIENCE):
-                    await self._engine.write(
-                        lambda connection: self._members.bury(connection, self._members.id, dead=False)
-                    )
+                    await self._engine.write(self._leave)
         except (TimeoutError, BrokerError):
             pass  # the others find the doorbell silent and clear up
         finally:
             self._members.close()
             await self._engine.close()
+
+    def _leave(self, connection: sqlite3.Connection) -> None:
+        release_owner(connection, self._members.id)
+        self._members.bury(connection, self._members.id, dead=False)
 
     def limits(self, destination: Destination) -> Limits:
         del destination  # the same everywhere

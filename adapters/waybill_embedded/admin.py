@@ -10,6 +10,7 @@ from waybill.topology import Backlog, Change, Count, Exactness, Plan, Subscripti
 from waybill_embedded import rows
 from waybill_embedded.claims import LATER, LEASED, PARKED, READY
 from waybill_embedded.engine import Engine
+from waybill_embedded.file import mapped
 from waybill_embedded.sink import find
 
 __all__ = ["FileAdmin"]
@@ -25,6 +26,10 @@ class FileAdmin:
         self._clock = clock
 
     async def plan(self, topology: Topology) -> Plan:
+        with mapped(self._engine.location):
+            return self._plan(topology)
+
+    def _plan(self, topology: Topology) -> Plan:
         connection = self._engine.reader
         topics = {name for (name,) in connection.execute("SELECT name FROM topics")}
         changes = [
@@ -49,6 +54,10 @@ class FileAdmin:
             await self._engine.write(work, durable=True)
 
     async def backlog(self, subscription: Subscription) -> Backlog:
+        with mapped(self._engine.location):
+            return self._backlog(subscription)
+
+    def _backlog(self, subscription: Subscription) -> Backlog:
         place = find(self._engine.reader, subscription.topic.name, subscription.group)
         if place is None:
             return Backlog(
@@ -71,29 +80,34 @@ class FileAdmin:
         due = min((moment for moment in (new_due, later_due) if moment is not None), default=None)
         oldest = None
         if first is not None:
-            columns = self._engine.reader.execute(
-                "SELECT message, body FROM messages WHERE seq = ?", (first,)
-            ).fetchone()
-            oldest = None if columns is None else max(0.0, now - rows.read(*columns).time.timestamp())
+            columns = self._engine.reader.execute("SELECT message FROM messages WHERE seq = ?", (first,)).fetchone()
+            if columns is not None:
+                message = rows.read_any(columns[0], None, number=first, topic=subscription.topic.name)
+                oldest = max(0.0, now - message.time.timestamp())
         return Backlog(
             subscription=subscription,
             ready=Count(new + waiting),
             in_flight=Count(leased),
             delayed=Count(new_delayed + later),
             dead=Count(dead),
-            oldest=Count(oldest) if oldest is not None else Count(0.0),
+            oldest=Count(oldest),
             next_due=Count(None if due is None else max(0.0, due - now)),
         )
 
     async def browse(self, subscription: Subscription, *, after: str | None = None, limit: int = 100) -> Page:
+        with mapped(self._engine.location):
+            return self._browse(subscription, int(after or 0), limit)
+
+    def _browse(self, subscription: Subscription, after: int, limit: int) -> Page:
         place = find(self._engine.reader, subscription.topic.name, subscription.group)
         if place is None:
             return Page(())
         found = self._engine.reader.execute(
             "SELECT id, message, body FROM dead WHERE grp = ? AND id > ? ORDER BY id LIMIT ?",
-            (place[1], int(after or 0), limit),
+            (place[1], after, limit),
         ).fetchall()
-        messages = [rows.read(*row[1:]) for row in found]
+        topic = subscription.topic.name
+        messages = [rows.read_any(*row[1:], number=row[0], topic=topic) for row in found]
         return Page(messages, str(found[-1][0]) if len(found) == limit else None)
 
 
@@ -107,13 +121,17 @@ _CREATE_GROUP = """
 _BACKLOG = """
     WITH new AS (SELECT seq, due FROM messages WHERE topic = :topic AND seq > (SELECT cursor FROM groups WHERE id = :grp)
                  AND (target IS NULL OR target = :grp)),
-         old AS (SELECT seq, state, due FROM entries WHERE grp = :grp)
+         old AS (SELECT seq, state, due, key FROM entries WHERE grp = :grp),
+         held_up AS (SELECT seq FROM old WHERE state = :PARKED AND key IN (
+                     SELECT key FROM old WHERE state = :READY AND due > :now AND key IS NOT NULL))
     SELECT (SELECT count(*) FROM new WHERE due IS NULL OR due <= :now), (SELECT count(*) FROM new WHERE due > :now),
            (SELECT min(due) FROM new WHERE due > :now),
-           (SELECT count(*) FROM old WHERE state = :PARKED OR (state IN (:READY, :LATER) AND due <= :now)),
+           (SELECT count(*) FROM old WHERE (state = :PARKED OR (state IN (:READY, :LATER) AND due <= :now)))
+               - (SELECT count(*) FROM held_up),
            (SELECT count(*) FROM old WHERE state = :LEASED),
-           (SELECT count(*) FROM old WHERE state IN (:READY, :LATER) AND due > :now),
+           (SELECT count(*) FROM old WHERE state IN (:READY, :LATER) AND due > :now) + (SELECT count(*) FROM held_up),
            (SELECT min(due) FROM old WHERE state IN (:READY, :LATER) AND due > :now),
            (SELECT count(*) FROM dead WHERE grp = :grp),
-           coalesce((SELECT min(seq) FROM old WHERE NOT (state IN (:READY, :LATER) AND due > :now)),
+           coalesce((SELECT min(seq) FROM old WHERE seq NOT IN held_up AND NOT (state IN (:READY, :LATER) AND due > :now)),
                     (SELECT min(seq) FROM new WHERE due IS NULL OR due <= :now))"""
+"""What is parked behind a retry that is not due waits for it, so it counts as delayed."""

@@ -23,7 +23,18 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-__all__ = ["Claimed", "Group", "acknowledge", "claim", "defer", "promote", "release", "release_owner", "waiting"]
+__all__ = [
+    "Claimed",
+    "Group",
+    "acknowledge",
+    "claim",
+    "defer",
+    "forget_keys",
+    "promote",
+    "release",
+    "release_owner",
+    "waiting",
+]
 
 READY, LEASED, PARKED, LATER = range(4)
 
@@ -36,6 +47,7 @@ class Claimed(NamedTuple):
     first_failure: float | None
     handed: int
     crashes: int
+    key: str | None
     message: str
     body: bytes | None
 
@@ -49,34 +61,42 @@ class Group(NamedTuple):
 
 
 def waiting(connection: sqlite3.Connection, group: Group, now: float) -> tuple[bool, float | None]:
-    """Whether there is something to claim, and otherwise when the next is due. Reads only; may be out of date."""
-    new = connection.execute(
-        "SELECT 1 FROM messages WHERE topic = ? AND seq > (SELECT cursor FROM groups WHERE id = ?) LIMIT 1",
-        (group.topic, group.id),
-    ).fetchone()
-    if new is not None:
-        return True, None
-    due = [
-        row[0]
-        for state in (READY, LATER)
-        for row in connection.execute(
-            "SELECT due FROM entries WHERE grp = ? AND state = ? ORDER BY due LIMIT 1", (group.id, state)
-        )
-    ]
-    first = min(due, default=None)
-    return first is not None and first <= now, first
+    """Whether there is something to claim, and when the next becomes due. Reads only; may be out of date."""
+    row = connection.execute(_WAITING, {"topic": group.topic, "grp": group.id, "now": now}).fetchone()
+    something, *dues = row
+    return bool(something), min((due for due in dues if due is not None), default=None)
+
+
+_WAITING = f"""
+    SELECT EXISTS (SELECT 1 FROM messages WHERE topic = :topic AND seq > (SELECT cursor FROM groups WHERE id = :grp))
+        OR EXISTS (SELECT 1 FROM entries WHERE grp = :grp AND state = {READY} AND due <= :now)
+        OR EXISTS (SELECT 1 FROM entries WHERE grp = :grp AND state = {LATER} AND due <= :now),
+        (SELECT min(due) FROM entries WHERE grp = :grp AND state = {READY} AND due > :now),
+        (SELECT min(due) FROM entries WHERE grp = :grp AND state = {LATER} AND due > :now)"""
+
+
+def forget_keys(connection: sqlite3.Connection, group: Group) -> None:
+    """The group was ordered and is so no more: nothing waits behind anything."""
+    connection.execute(
+        "UPDATE entries SET key = NULL, state = iif(state = ?, ?, ?) WHERE grp = ? AND key IS NOT NULL",
+        (LEASED, LEASED, READY, group.id),
+    )
 
 
 def claim(
     connection: sqlite3.Connection, group: Group, *, owner: int, now: float, limit: int, suspects: bool
-) -> list[Claimed]:
-    """Lease at most `limit` entries to `owner`, in order. `suspects`: whether one suspect may be among them."""
+) -> tuple[list[Claimed], bool]:
+    """Lease at most `limit` entries to `owner`, in order. `suspects`: whether one suspect may be among them.
+
+    And whether the log was read further: then there may be more behind, even if nothing of it was for `owner` now.
+    """
     if group.ordered:
         _join_lines(connection, group, now)
     claimed = _claim_waiting(connection, group, owner, now, limit, suspects=suspects)
-    if len(claimed) < limit:
-        claimed += _claim_new(connection, group, owner, now, limit - len(claimed))
-    return claimed
+    if len(claimed) == limit:
+        return claimed, False
+    new, moved = _claim_new(connection, group, owner, now, limit - len(claimed))
+    return claimed + new, moved
 
 
 def _claim_waiting(
@@ -108,7 +128,7 @@ def _claim_waiting(
         (LEASED, owner, group.id, listed),
     )
     rows = connection.execute(
-        """SELECT e.seq, e.attempts, e.first_failure, e.handed, e.crashes, m.message, m.body
+        """SELECT e.seq, e.attempts, e.first_failure, e.handed, e.crashes, m.key, m.message, m.body
            FROM entries e JOIN messages m ON m.seq = e.seq
            WHERE e.grp = ? AND e.seq IN (SELECT value FROM json_each(?)) ORDER BY e.seq""",
         (group.id, listed),
@@ -135,15 +155,17 @@ def _followers(connection: sqlite3.Connection, group: Group, keys: Sequence[str]
     return taken
 
 
-def _claim_new(connection: sqlite3.Connection, group: Group, owner: int, now: float, limit: int) -> list[Claimed]:
+def _claim_new(
+    connection: sqlite3.Connection, group: Group, owner: int, now: float, limit: int
+) -> tuple[list[Claimed], bool]:
     (cursor,) = connection.execute("SELECT cursor FROM groups WHERE id = ?", (group.id,)).fetchone()
     rows = connection.execute(
-        """SELECT seq, target, due, message, body FROM messages
+        """SELECT seq, target, due, key, message, body FROM messages
            WHERE topic = ? AND seq > ? ORDER BY seq LIMIT ?""",
         (group.topic, cursor, limit),
     ).fetchall()
     if not rows:
-        return []
+        return [], False
     last = rows[-1][0]
     span = {
         "owner": owner, "grp": group.id, "topic": group.topic, "cursor": cursor, "last": last, "now": now,
@@ -160,11 +182,12 @@ def _claim_new(connection: sqlite3.Connection, group: Group, owner: int, now: fl
                 (group.id, cursor, last, LEASED),
             )
         }
-    return [
-        Claimed(seq, 0, None, 1, 0, message, body)
-        for seq, target, due, message, body in rows
+    claimed = [
+        Claimed(seq, 0, None, 1, 0, key, message, body)
+        for seq, target, due, key, message, body in rows
         if (target is None or target == group.id) and (seq in mine if mine is not None else (due is None or due <= now))
     ]
+    return claimed, True
 
 
 _TAKE = """

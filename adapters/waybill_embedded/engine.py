@@ -19,6 +19,7 @@ import sqlite3
 import threading
 from asyncio import Future, Task
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -54,23 +55,32 @@ class Turn(Protocol):
 
 
 class FileTurn:
-    """The turn among processes: `flock` on a file of its own. The kernel frees it when its holder dies."""
+    """The turn among processes: `flock` on a file of its own. The kernel frees it when its holder dies.
+
+    One open file has one such lock, whoever asks for it; so a plain lock keeps this engine's own users apart.
+    """
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._ours = threading.Lock()
 
     def try_take(self) -> bool:
+        if not self._ours.acquire(blocking=False):
+            return False
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._ours.release()
             return False
         return True
 
     def take(self) -> None:
+        self._ours.acquire()
         fcntl.flock(self._fd, fcntl.LOCK_EX)
 
     def give(self) -> None:
         fcntl.flock(self._fd, fcntl.LOCK_UN)
+        self._ours.release()
 
     def close(self) -> None:
         os.close(self._fd)
@@ -168,19 +178,18 @@ class Engine:
         except OSError as error:
             raise foreign(_cannot_open(error), location) from error
         self._helper = Helper("waybill-embedded")
-        try:
-            with mapped(location):
-                self._writer = connect(location)
-                await self._take_turn()
-                try:
-                    prepare(self._writer, location)
-                finally:
-                    self._turn.give()
-                self.reader = self._writer if location.path is None else connect(location)
-        except BaseException:
-            self._helper.stop()
-            self._turn.close()
-            raise
+        with ExitStack() as undo, mapped(location):
+            undo.callback(self._turn.close)
+            undo.callback(self._helper.stop)
+            self._writer = connect(location)
+            undo.callback(self._writer.close)
+            await self._take_turn(self._helper)
+            try:
+                prepare(self._writer, location)
+            finally:
+                self._turn.give()
+            self.reader = self._writer if location.path is None else connect(location)
+            undo.pop_all()
 
     async def close(self) -> None:
         """Finish what was asked for, copy the log into the file, and let go of everything."""
@@ -218,7 +227,7 @@ class Engine:
         try:
             while self._jobs:
                 try:
-                    await self._take_turn()
+                    await self._take_turn(self._helper)
                 except BrokerError as error:
                     jobs, self._jobs = self._jobs, []
                     for job in jobs:
@@ -233,9 +242,10 @@ class Engine:
         finally:
             self._runner = None
 
-    async def _take_turn(self) -> None:
+    async def _take_turn(self, helper: Helper) -> None:
+        """Take the turn; `helper` is the one that waits for it, and can do nothing else meanwhile."""
         if not self._turn.try_take():
-            await self._helper.do(self._turn.take)
+            await helper.do(self._turn.take)
 
     async def _commit(self, jobs: list[Job]) -> None:
         durable = any(job.durable for job in jobs) and self.location.durable
@@ -301,7 +311,7 @@ class Engine:
         helper = Helper("waybill-embedded-checkpoint")
         try:
             frames = await helper.do(lambda: self._copy_log("PASSIVE"))
-            await self._take_turn()
+            await self._take_turn(helper)
             try:
                 await helper.do(lambda: self._copy_log("PASSIVE"))
                 now = self._loop.time()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeAlias
 
 from waybill.errors import BrokerError, BrokerUnavailable
 from waybill.message import Message
@@ -16,6 +16,7 @@ from waybill_embedded.members import Members
 
 __all__ = ["FileSink", "bury_message"]
 
+Columns: TypeAlias = tuple[str | None, float | None, str, bytes | None]
 INSERT = "INSERT INTO messages (topic, target, key, due, message, body) VALUES (?, ?, ?, ?, ?, ?)"
 
 
@@ -29,7 +30,25 @@ class FileSink:
 
     async def send(self, messages: Sequence[Message], *, deadline: float) -> Sequence[SendResult]:
         del deadline  # a transaction ends by itself; callers who cannot wait have gone by then
-        encoded = [(message.key, _due(message), *rows.write(message)) for message in messages]
+        try:
+            encoded = [_columns(message) for message in messages]
+        except (ValueError, TypeError, OverflowError):
+            return await self._send_readable(messages)
+        return await self._send(messages, encoded)
+
+    async def _send_readable(self, messages: Sequence[Message]) -> Sequence[SendResult]:
+        """One of them cannot be written; the others must not suffer for it."""
+        results: list[SendResult] = []
+        for message in messages:
+            try:
+                encoded = _columns(message)
+            except (ValueError, TypeError, OverflowError) as error:
+                results.append(Refused(f"the message cannot be written: {error}"))
+            else:
+                results += await self._send([message], [encoded])
+        return results
+
+    async def _send(self, messages: Sequence[Message], encoded: Sequence[Columns]) -> Sequence[SendResult]:
         store = self._bury if self._destination.kind == "dead" else self._store
         try:
             last = await self._engine.write(lambda connection: store(connection, messages, encoded), durable=True)
@@ -44,7 +63,7 @@ class FileSink:
         return [Confirmed(message.id, str(first + number)) for number, message in enumerate(messages)]
 
     def _store(
-        self, connection: sqlite3.Connection, _messages: Sequence[Message], encoded: Sequence[tuple[Any, ...]]
+        self, connection: sqlite3.Connection, _messages: Sequence[Message], encoded: Sequence[Columns]
     ) -> int | None:
         place = find(connection, self._destination.topic.name, self._destination.group)
         if place is None:
@@ -53,7 +72,7 @@ class FileSink:
         return _last(connection)
 
     def _bury(
-        self, connection: sqlite3.Connection, messages: Sequence[Message], _encoded: Sequence[tuple[Any, ...]]
+        self, connection: sqlite3.Connection, messages: Sequence[Message], _encoded: Sequence[Columns]
     ) -> int | None:
         place = find(connection, self._destination.topic.name, self._destination.group)
         if place is None:
@@ -82,8 +101,12 @@ def find(connection: sqlite3.Connection, topic: str, group: str | None) -> tuple
     return row[0], row[1]
 
 
-def _due(message: Message) -> float | None:
-    return None if message.due is None else message.due.timestamp()
+def _columns(message: Message) -> Columns:
+    """Key, due time, message and body. Raises `ValueError` and its kind for what SQLite or JSON cannot hold."""
+    if message.key is not None:
+        message.key.encode()
+    due = None if message.due is None else message.due.timestamp()
+    return message.key, due, *rows.write(message)
 
 
 def _last(connection: sqlite3.Connection) -> int:

@@ -13,8 +13,8 @@ import msgspec
 
 from waybill.adapter import Notify, Resumed, Stalled
 from waybill.clock import Clock
-from waybill.errors import BrokerUnavailable, DecodeError, DestinationMissing
-from waybill.message import Delivery, Message
+from waybill.errors import BrokerUnavailable, DestinationMissing
+from waybill.message import Delivery
 from waybill.outcomes import (
     DONE,
     LOST,
@@ -31,6 +31,7 @@ from waybill.topology import Subscription
 from waybill_embedded import claims, rows
 from waybill_embedded.claims import Claimed, Group
 from waybill_embedded.engine import Engine
+from waybill_embedded.file import mapped
 from waybill_embedded.members import Members
 from waybill_embedded.sink import bury_message, find
 
@@ -72,77 +73,76 @@ class FileSource:
             raise DestinationMissing(
                 f"{self._subscription.name} does not exist on this broker: run `waybill topology apply`"
             )
-        self._group = Group(numbers[0], numbers[1], self._subscription.ordered)
+        self._group = group = Group(numbers[0], numbers[1], self._subscription.ordered)
+        if not group.ordered:
+            await self._engine.write(lambda c: claims.forget_keys(c, group))
 
     async def close(self) -> None:
-        """Give back what is still held."""
+        """Give back what is still held, also by a `receive` that was cut short."""
         self._quiet = True
         self._members.wake()
-        if self._out:
-            member = self._members.id
-            if await self._engine.write(lambda c: claims.release_owner(c, member, group=self._group.id)):
-                self._members.ring()
-            self._out.clear()
+        member = self._members.id
+        if member and await self._engine.write(lambda c: claims.release_owner(c, member, group=self._group.id)):
+            self._members.ring()
+        self._out.clear()
 
     # ---------------------------------------------------------------- receiving
 
     async def receive(self, limit: int) -> Sequence[Delivery[Any]]:
         stalled = False
         while not self._quiet:
-            pause = PATIENCE
+            due = None
             try:
                 await self._look_around()
-                something, due = claims.waiting(self._engine.reader, self._group, self._clock.time())
-                if something and (deliveries := await self._claim(limit)):
-                    if stalled:
+                with mapped(self._engine.location):
+                    something, due = claims.waiting(self._engine.reader, self._group, self._clock.time())
+                if something:
+                    deliveries, moved = await self._claim(limit)
+                    if deliveries and stalled:
                         self._notify(Resumed())
-                    return deliveries
-                if (
-                    due is not None and not something
-                ):  # what is there and not for us yet (a second suspect) rings when it is
-                    pause = min(PATIENCE, max(due - self._clock.time(), 0.001))
+                    if deliveries:
+                        return deliveries
+                    if moved:
+                        continue
             except BrokerUnavailable as error:
                 stalled = True
                 self._notify(Stalled(str(error)))
             if not self._quiet:
-                await self._members.wait(pause)
+                pause = PATIENCE if due is None else max(due - self._clock.time(), 0.001)
+                await self._members.wait(min(PATIENCE, pause))
         return ()
 
     async def quiesce(self) -> None:
         self._quiet = True
         self._members.wake()
 
-    async def _claim(self, limit: int) -> list[Delivery[Any]]:
+    async def _claim(self, limit: int) -> tuple[list[Delivery[Any]], bool]:
         now = self._clock.time()
         lease = self._subscription.lease
         lease_until = time.monotonic() + lease
 
-        def work(connection: sqlite3.Connection) -> tuple[int, list[Claimed]]:
+        def work(connection: sqlite3.Connection) -> tuple[int, list[Claimed], bool]:
             member = self._members.session(connection, lease)
-            claimed = claims.claim(
-                connection, self._group, owner=member, now=now, limit=limit, suspects=not self._suspects
-            )
-            return member, claimed
+            suspects = not self._suspects
+            return member, *claims.claim(connection, self._group, owner=member, now=now, limit=limit, suspects=suspects)
 
-        member, claimed = await self._engine.write(work)
-        deliveries = [self._delivery(Token(row.seq, member), row, now, lease_until) for row in claimed]
+        member, claimed, moved = await self._engine.write(work)
+        deliveries = [self._delivery(Token(row.seq, member), row, lease_until) for row in claimed]
         for delivery, row in zip(deliveries, claimed, strict=True):
             self._out[delivery.token] = delivery
             if row.crashes:
                 self._suspects.add(delivery.token)
-        return deliveries
+        return deliveries, moved
 
-    def _delivery(self, token: Token, row: Claimed, now: float, lease_until: float) -> Delivery[Any]:
-        try:
-            message = rows.read(row.message, row.body)
-        except DecodeError as error:
-            message = self._unreadable(row, now, error)
+    def _delivery(self, token: Token, row: Claimed, lease_until: float) -> Delivery[Any]:
+        topic = self._subscription.topic.name
+        message = rows.read_any(row.message, row.body, number=row.seq, topic=topic, key=row.key)
         if row.first_failure is not None:
             first = datetime.fromtimestamp(row.first_failure, UTC)
             message = msgspec.structs.replace(message, first_failure=first)
         return Delivery(
             message=message,
-            topic=self._subscription.topic.name,
+            topic=topic,
             group=self._subscription.group,
             attempt=1 + max(row.attempts, message.attempts) + max(0, row.crashes - 1),
             redelivered=row.handed > 1,
@@ -151,38 +151,17 @@ class FileSource:
             token=token,
         )
 
-    def _unreadable(self, row: Claimed, now: float, error: DecodeError) -> Message:
-        """A stand-in for a message whose attributes cannot be read, so that its bytes end among the dead letters."""
-        return Message(
-            id=f"unreadable-{row.seq}",
-            body=row.body,
-            type=self._subscription.topic.name,
-            source="",
-            time=datetime.fromtimestamp(now, UTC),
-            headers={"unreadable": str(error)},
-            content_type="application/x-unreadable",
-        )
-
     async def _look_around(self) -> None:
         """Once in a while: is the group still there, and is anyone gone whose leases can be taken back?"""
         now = time.monotonic()
         if now - self._looked < PATIENCE:
             return
         self._looked = now
-        if find(self._engine.reader, self._subscription.topic.name, self._subscription.group) is None:
+        with mapped(self._engine.location):
+            found = find(self._engine.reader, self._subscription.topic.name, self._subscription.group)
+        if found is None:
             raise DestinationMissing(f"{self._subscription.name} was removed from this broker")
-        if not self._members.gone(self._engine.reader):
-            return
-
-        def work(connection: sqlite3.Connection) -> bool:
-            found = False
-            for number, dead in self._members.gone(connection):
-                found |= claims.release_owner(connection, number, crashed=dead)
-                self._members.bury(connection, number, dead=dead)
-            return found
-
-        if await self._engine.write(work):
-            self._members.ring()
+        await take_back(self._engine, self._members)
 
     # ---------------------------------------------------------------- settling
 
@@ -253,6 +232,23 @@ class FileSource:
         ]
 
 
+async def take_back(engine: Engine, members: Members) -> None:
+    """Give out anew what members held that are dead or overdue."""
+    with mapped(engine.location):
+        if not members.gone(engine.reader):
+            return
+
+    def work(connection: sqlite3.Connection) -> bool:
+        found = False
+        for number, dead in members.gone(connection):
+            found |= claims.release_owner(connection, number, crashed=dead)
+            members.bury(connection, number, dead=dead)
+        return found
+
+    if await engine.write(work):
+        members.ring()
+
+
 class DeadSource:
     """One group's dead letters, to take. `Ack` removes one for good, `Release` puts it back as it was."""
 
@@ -270,6 +266,7 @@ class DeadSource:
                 f"{self._subscription.name} does not exist on this broker: run `waybill topology apply`"
             )
         self._group = numbers[1]
+        await take_back(self._engine, self._members)  # what a process had taken that has died since
 
     async def close(self) -> None:
         member, group = self._members.id, self._group
@@ -295,7 +292,7 @@ class DeadSource:
         topic = self._subscription.topic.name
         return [
             Delivery(
-                message=rows.read(*row[1:]),
+                message=rows.read_any(*row[1:], number=row[0], topic=topic),
                 topic=topic,
                 group=self._subscription.group,
                 lease_until=lease_until,

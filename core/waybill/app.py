@@ -26,7 +26,7 @@ from waybill.errors import (
     PublishRefused,
     PublishUnknown,
 )
-from waybill.headers import check_headers, size
+from waybill.headers import check_headers, is_text, size
 from waybill.ids import derived_id, new_id
 from waybill.loading import AdapterContext, open_adapter
 from waybill.message import NO_HEADERS, Delivery, Message, Outgoing
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 __all__ = ["App", "Registration"]
 
 log = logging.getLogger("waybill.app")
+
+IN_CHAIN = 1000
+"""Messages of one `publish_many` that are in the send-middleware at once."""
 
 T = TypeVar("T")
 Duration: TypeAlias = float | timedelta
@@ -128,6 +131,7 @@ class App:
         self._registrations: list[Registration] = []
         self._observers: list[Callable[[Handled], None]] = []
         self._runtime: _Runtime | None = None
+        self._open_already = False
 
     # ---------------------------------------------------------------- declaring
 
@@ -270,8 +274,11 @@ class App:
     ) -> Message:
         body = topic.codec.encode(value)
         if key is None and topic.key is not None:
-            key = topic.key(value)
-        if key is not None and (not isinstance(key, str) or not key):
+            try:
+                key = topic.key(value)
+            except Exception as error:
+                raise EncodeError(f"{topic.name}: its key function failed: {error!r}") from error
+        if key is not None and (not isinstance(key, str) or not key or not is_text(key)):
             raise EncodeError(f"{topic.name}: the key must be a text of at least one character, not {key!r}")
         now = runtime.clock.time()
         handling = current_handling.get()
@@ -279,7 +286,8 @@ class App:
             identity, correlation, causation, cause = new_id(), None, None, None
         else:
             cause = handling.delivery.message
-            identity = derived_id(f"{cause.id}/{topic.name}/{handling.ordinal(topic.name)}")
+            ordinal = handling.ordinal(topic.name)
+            identity = derived_id(f"{self.name}/{handling.delivery.group}/{cause.id}/{topic.name}/{ordinal}")
             correlation, causation = cause.correlation_id or cause.id, cause.id
         return Message(
             id=identity,
@@ -355,9 +363,29 @@ class App:
         send_middleware: Sequence[SendMiddleware] | None = None,
         observers: Sequence[Callable[[Handled], None]] = (),
     ) -> AsyncGenerator[_Runtime, None]:
-        if self._runtime is not None:
+        if self._open_already:
             raise ConfigurationError(f"application {self.name!r} is running already: one `running()` at a time")
-        adapter = self._adapter(url, settings, clock)
+        self._open_already = True
+        try:
+            adapter = self._adapter(url, settings, clock)
+            async with self._runtime_on(
+                adapter, settings, clock, consume=consume, send_middleware=send_middleware, observers=observers
+            ) as runtime:
+                yield runtime
+        finally:
+            self._open_already = False
+
+    @asynccontextmanager
+    async def _runtime_on(
+        self,
+        adapter: Adapter,
+        settings: Settings,
+        clock: Clock,
+        *,
+        consume: bool,
+        send_middleware: Sequence[SendMiddleware] | None,
+        observers: Sequence[Callable[[Handled], None]],
+    ) -> AsyncGenerator[_Runtime, None]:
         self._check(adapter.claims)
         async with adapter:
             self._check(adapter.capabilities)
@@ -404,12 +432,13 @@ class App:
 class _Port:
     """One topic's way out: the send-middleware around its producer."""
 
-    __slots__ = ("_chain", "_limits", "_producer", "_topic")
+    __slots__ = ("_chain", "_limits", "_producer", "_slots", "_topic")
 
     def __init__(self, producer: Producer, topic: str, middleware: Sequence[SendMiddleware], limits: Limits) -> None:
         self._producer = producer
         self._topic = topic
         self._limits = limits
+        self._slots = asyncio.Semaphore(IN_CHAIN)
         innermost: Send = self._innermost
         self._chain = compose(middleware, innermost) if middleware else None
 
@@ -424,7 +453,10 @@ class _Port:
             if (refused := self._beyond(message)) is not None:
                 return _resolved(refused)
             return await self._producer.submit(message, deadline=deadline)
-        return asyncio.ensure_future(self._as_result(message, deadline))
+        await self._slots.acquire()
+        sending = asyncio.ensure_future(self._as_result(message, deadline))
+        sending.add_done_callback(lambda _: self._slots.release())
+        return sending
 
     async def _as_result(self, message: Message, deadline: float) -> SendResult:
         try:
@@ -525,12 +557,12 @@ class _Runtime:
                 raise error
 
     async def port(self, topic: Topic[Any]) -> _Port:
+        if not isinstance(topic, Topic):
+            raise ConfigurationError(f"publish({topic!r}, …): give the Topic object, not its name")
         port = self._ports.get(topic.name)
         return port if port is not None else await self._open_port(topic)
 
     async def _open_port(self, topic: Topic[Any]) -> _Port:
-        if not isinstance(topic, Topic):
-            raise ConfigurationError(f"publish({topic!r}, …): give the Topic object, not its name")
         async with self._opening:
             if topic.name not in self._ports:
                 await self.declare(Topology((topic.spec,), tuple(topic.subscriptions())))
@@ -577,6 +609,13 @@ def _takes_delivery(handler: Callable[..., Any], topic: Topic[Any]) -> bool:
         for p in inspect.signature(handler).parameters.values()
         if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD} and p.default is p.empty
     ]
+    needed = [
+        p.name
+        for p in inspect.signature(handler).parameters.values()
+        if p.kind is p.KEYWORD_ONLY and p.default is p.empty
+    ]
+    if needed:
+        raise ConfigurationError(f"{_name(handler)} needs {', '.join(needed)} by keyword, which nobody gives it")
     if len(parameters) not in {1, 2}:
         raise ConfigurationError(
             f"{_name(handler)} takes {len(parameters)} arguments: a handler takes the value, and the Delivery if it wants it"

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 import msgspec
 
-from waybill.errors import ConfigurationError, DecodeError, EncodeError
+from waybill.errors import ConfigurationError, DecodeError, EncodeError, describe
 
 __all__ = ["BytesCodec", "Codec", "JsonCodec", "StructCodec", "codec_for"]
 
@@ -54,7 +54,10 @@ class BytesCodec:
 
 
 class JsonCodec(Generic[T]):
-    """JSON through pydantic. A key that stands twice counts as its last; unknown keys are what the type makes of them."""
+    """JSON through pydantic. A key that stands twice counts as its last; unknown keys are what the type makes of them.
+
+    JSON has no NaN and no infinity; a value that holds one is refused when it is published.
+    """
 
     content_type = JSON
 
@@ -64,29 +67,42 @@ class JsonCodec(Generic[T]):
 
         try:
             adapter = TypeAdapter(payload)
-        except PydanticUserError as error:
+            if not adapter.pydantic_complete:
+                adapter.rebuild(raise_errors=True)
+        except (PydanticUserError, NameError) as error:
+            code = getattr(error, "code", None)
+            fix = "a dataclass, TypedDict, pydantic model, msgspec.Struct, a built-in type or bytes, all defined by now"
+            if code == "typed-dict-version":
+                fix = "TypedDict from typing_extensions, which Python before 3.12 needs here"
             raise ConfigurationError(
-                f"{payload!r} cannot be a payload: use a dataclass, TypedDict, pydantic model, msgspec.Struct, a "
-                f"built-in type or bytes, or give the topic a codec of your own ({error.code})"
+                f"{payload!r} cannot be a payload: use {fix}, or give the topic a codec of your own ({code})"
             ) from error
         self._dump = adapter.dump_json
-        self._check = adapter.validate_python
         self._load = adapter.validate_json
-        self._type = payload if type(payload) is type else None
+        self._type = payload if _can_be_checked(payload) else None
+        self._has_floats = "'float'" in str(adapter.core_schema) or "'any'" in str(adapter.core_schema)
 
     def encode(self, value: T) -> bytes:
         if self._type is not None and not isinstance(value, self._type):
             raise EncodeError(f"this topic carries {self._type.__name__}, not {type(value).__name__}")
         try:
-            return self._dump(value, warnings="error")
-        except (ValueError, TypeError, RecursionError) as error:
+            body = self._dump(value, warnings="error")
+            if self._has_floats and b"null" in body:
+                self._load(body)  # NaN and infinity are written as null, which no consumer could read
+        except Exception as error:
             raise EncodeError(f"cannot be written as JSON: {_summary(error)}") from error
+        return body
 
     def decode(self, body: bytes) -> T:
         try:
             return self._load(body)
-        except (ValueError, TypeError, RecursionError) as error:
+        except Exception as error:  # also what the payload's own validators raise: the body does not fit
             raise DecodeError(_summary(error)) from error
+
+
+def _can_be_checked(payload: Any) -> bool:
+    """Whether `isinstance` tells a value of it (not of a TypedDict); pydantic's own check of built-in types is the kinder."""
+    return isinstance(payload, type) and payload.__module__ != "builtins" and not hasattr(payload, "__total__")
 
 
 class StructCodec(Generic[T]):
@@ -103,19 +119,24 @@ class StructCodec(Generic[T]):
         if not isinstance(value, self._type):
             raise EncodeError(f"this topic carries {self._type.__name__}, not {type(value).__name__}")
         try:
-            return self._encode(value)
-        except (ValueError, TypeError, RecursionError, msgspec.MsgspecError) as error:
-            raise EncodeError(f"cannot be written as JSON: {error}") from error
+            body = self._encode(value)
+            if b"null" in body:
+                self._decode(body)  # NaN and infinity are written as null, which no consumer could read
+        except Exception as error:
+            raise EncodeError(f"cannot be written as JSON: {_summary(error)}") from error
+        return body
 
     def decode(self, body: bytes) -> T:
         try:
             return self._decode(body)
-        except (ValueError, RecursionError, msgspec.MsgspecError) as error:
-            raise DecodeError(str(error)) from error
+        except Exception as error:  # also what a `__post_init__` raises
+            raise DecodeError(_summary(error)) from error
 
 
 def codec_for(payload: type[T]) -> Codec[T]:
     """The codec a topic gets unless it names one."""
+    if isinstance(payload, str):
+        raise ConfigurationError(f"the payload is a type, not its name: {payload} instead of {payload!r}")
     if payload is bytes:
         return cast("Codec[T]", BytesCodec())
     if isinstance(payload, type) and issubclass(payload, msgspec.Struct):
@@ -123,11 +144,11 @@ def codec_for(payload: type[T]) -> Codec[T]:
     return JsonCodec(payload)
 
 
-def _summary(error: BaseException) -> str:
+def _summary(error: Exception) -> str:
     """The error in one line, without the values it is about: those may be secrets."""
     errors: Any = getattr(error, "errors", None)
-    if errors is None:
-        return f"{type(error).__name__}: {error}" if isinstance(error, RecursionError) else str(error)
-    found = errors(include_input=False, include_url=False, include_context=False)
+    if not callable(errors):
+        return f"{type(error).__name__}: {describe(error)}"
+    found: Any = errors(include_input=False, include_url=False, include_context=False)
     lines = [f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in found[:5]]
     return "; ".join(lines) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")

@@ -17,16 +17,17 @@ from asyncio import Task
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from waybill.adapter import Adapter, Event, Resumed, Revoked, Revoking, Sink, Source
 from waybill.clock import Clock
-from waybill.deadletters import describe, record
+from waybill.deadletters import record
 from waybill.errors import (
     BrokerError,
     ConfigurationError,
@@ -35,12 +36,14 @@ from waybill.errors import (
     LeaseLost,
     Reject,
     RetryAfter,
+    describe,
 )
 from waybill.lanes import Lanes
-from waybill.message import Delivery
+from waybill.message import Delivery, Message
 from waybill.middleware import Handler
 from waybill.outcomes import (
     ACK,
+    DONE,
     LOST,
     RELEASE,
     Ack,
@@ -52,7 +55,7 @@ from waybill.outcomes import (
     Settlement,
     SettleResult,
 )
-from waybill.retry import MINIMUM_DELAY, GiveUp, Retry
+from waybill.retry import GiveUp, Retry
 from waybill.settling import Held, Settler, back_off
 from waybill.topology import Destination, Subscription
 
@@ -132,7 +135,8 @@ class Consumer:
         self._clock = clock
         self._observers = observers
         self._lanes: Lanes[Held] = Lanes(ordered=subscription.ordered)
-        self._held: set[Held] = set()
+        self._held: dict[Held, None] = {}
+        """In the order they came, which within one key is the order to give them back in."""
         self._bytes = 0
         self._running: set[Held] = set()
         self._limit = options.held
@@ -151,6 +155,7 @@ class Consumer:
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._context = copy_context()
         self._can = self._adapter.capabilities
         self._source: Source = await self._stack.enter_async_context(
             self._adapter.source(self.subscription, window=self._limit, notify=self._on_event)
@@ -180,32 +185,33 @@ class Consumer:
         self._stopping = True
         self._stopped.set()
         self._room.set()
-        await self._source.quiesce()
-        await asyncio.wait([self._fetching], timeout=max(1.0, grace))
-        self._fetching.cancel()  # it has ended, unless the broker hangs
-        for held in self._lanes.drain():
-            self._give_back(held)
-        if running := self._handler_tasks():
-            await asyncio.wait(running, timeout=max(0.0, end - self._loop.time()))
-        for held in list(self._running):
-            self._cancel(held, "shutdown")
-        if running := self._handler_tasks():
-            _, stuck = await asyncio.wait(running, timeout=1.0)
-            for _ in stuck:
-                log.error(
-                    "%s: a handler does not end though it was cancelled; its message will be handed out again", self
-                )
-        for held in self._held - self._running:
-            if held.outcome is None:
-                self._give_back(held)
         try:
+            try:
+                await self._source.quiesce()
+            except BrokerError as error:
+                log.warning("%s: the broker could not be asked to stop delivering: %s", self, error)
+            await asyncio.wait([self._fetching], timeout=max(1.0, grace))
+            self._fetching.cancel()  # it has ended, unless the broker hangs
+            self._give_back_unstarted()
+            if running := self._handler_tasks():
+                await asyncio.wait(running, timeout=max(0.0, end - self._loop.time()))
+            for held in list(self._running):
+                self._cancel(held, "shutdown")
+            if running := self._handler_tasks():
+                _, stuck = await asyncio.wait(running, timeout=1.0)
+                for _ in stuck:
+                    log.error("%s: a handler does not end though cancelled; its message will be handed out again", self)
             async with asyncio.timeout(LAST_CALL):
                 await self._settler.drain()
         except TimeoutError:
             log.warning("%s: closed with %d deliveries unsettled; they will be handed out again", self, len(self._held))
-        await self._settler.close()
-        for task in self._tasks:
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        for task in (self._fetching, *self._tasks):
             task.cancel()
+        await self._settler.close()
         await asyncio.wait([self._fetching, *self._tasks])
         try:
             async with asyncio.timeout(LAST_CALL):
@@ -281,10 +287,12 @@ class Consumer:
         before = self._bytes
         for delivery in deliveries:
             message = delivery.message
-            held = Held(delivery, delivery.lease_until)
-            self._held.add(held)
+            held = Held(delivery, delivery.lease_until, handed=delivery.attempt)
+            self._held[held] = None
             if message.body is not None:
                 self._bytes += len(message.body)
+            if message.headers:  # what one handler does to them is not seen by the next
+                msgspec.structs.force_setattr(message, "headers", MappingProxyType(dict(message.headers)))
             msgspec.structs.force_setattr(delivery, "_holder", self)
             settlement = self._decided(delivery)
             if settlement is not None:
@@ -299,20 +307,27 @@ class Consumer:
         """What becomes of a delivery without any handling; `None`: it is to be handled."""
         if self._unacknowledged and self._was_handled(delivery):
             return ACK
-        expires = delivery.message.expires
-        if expires is None and delivery.attempt <= self._most:
-            return None
-        now = self._clock.time()
         if delivery.attempt > self._most:
             detail = "the processes that handled it died, once more than it has attempts"
+            now = self._clock.time()
             return DeadLetter(record(delivery, "crashed", now=now, detail=detail, attempts=delivery.attempt - 1))
-        if expires is not None and expires.timestamp() < now:
-            detail = f"it was to be handled by {expires.isoformat()}"
-            return DeadLetter(record(delivery, "expired", now=now, detail=detail, attempts=delivery.attempt - 1))
-        return None
+        return self._expired(delivery)
+
+    def _expired(self, delivery: Delivery[Any]) -> Settlement | None:
+        expires = delivery.message.expires
+        if expires is None:
+            return None
+        now = self._clock.time()
+        if expires.timestamp() >= now:
+            return None
+        detail = f"it was to be handled by {expires.isoformat()}"
+        return DeadLetter(record(delivery, "expired", now=now, detail=detail, attempts=delivery.attempt - 1))
 
     def _was_handled(self, delivery: Delivery[Any]) -> bool:
-        return delivery.redelivered and self._unacknowledged.pop(_identity(delivery), self) is None
+        return (
+            delivery.redelivered
+            and self._unacknowledged.pop(_identity(delivery.message, delivery.attempt), self) is None
+        )
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Revoked):
@@ -322,7 +337,7 @@ class Consumer:
         elif isinstance(event, Revoking):
             for held in [held for held in self._held if held.delivery.partition in event.partitions]:
                 if held.task is None and held.outcome is None:
-                    for item in self._lanes.evict(held.key, held) or [held]:
+                    for item in self._evict(held):
                         self._give_back(item)
         elif isinstance(event, Resumed):
             self._trouble(None)
@@ -340,9 +355,16 @@ class Consumer:
             held = self._lanes.take()
             if held is None:
                 break
+            settlement = self._expired(held.delivery)
+            if settlement is not None:
+                self._settler.add(held, settlement)
+                self._lanes.done(held.key)
+                continue
             held.deadline = deadline
             self._running.add(held)
-            held.task = self._loop.create_task(self._handle(held), name="waybill-handler")
+            # a context of its own: this may run in the task of the handler before
+            context = self._context.copy()
+            held.task = self._loop.create_task(self._handle(held), name="waybill-handler", context=context)
 
     async def _handle(self, held: Held) -> None:
         current_handling.set(held)
@@ -358,35 +380,44 @@ class Consumer:
 
     def _judge(self, held: Held, error: BaseException) -> Settlement:
         """The one place that decides what becomes of a message whose handler did not return."""
+        if held.cause in {"shutdown", "lease"} or isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+            return self._released(held)  # not the message's fault, whatever the handler made of being cancelled
+        try:
+            return self._decide(held, error)
+        except Exception as second:  # a policy or an error of the user's that breaks when looked at
+            log.exception("%s: message %s cannot be judged by its retry policy", self, held.delivery.message.id)
+            now = self._clock.time()
+            return DeadLetter(record(held.delivery, "retries_exhausted", now=now, error=error, detail=repr(second)))
+
+    def _decide(self, held: Held, error: BaseException) -> Settlement:
         delivery = held.delivery
         now = self._clock.time()
-        if isinstance(error, asyncio.CancelledError):
-            if held.cause in {"shutdown", "lease"}:
-                return RELEASE  # not the message's fault: costs no attempt
-            if held.cause == "timeout":
-                error = HandlerTimeout(f"the handler ran longer than {self.options.timeout:g} s")
-        elif isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
-            return RELEASE  # the process is told to end: the message has done nothing
+        if isinstance(error, asyncio.CancelledError) and held.cause == "timeout":
+            error = HandlerTimeout(f"the handler ran longer than {self.options.timeout:g} s")
         if isinstance(error, Reject):
             return DeadLetter(record(delivery, "rejected", now=now, error=error, detail=error.reason))
         if isinstance(error, DecodeError) and delivery._value is msgspec.UNSET:
             return DeadLetter(record(delivery, "decode_error", now=now, error=error))  # will never decode: no retry
         first = delivery.message.first_failure or datetime.fromtimestamp(now, UTC)
-        chance = random.random()  # noqa: S311 - not a secret
-        decision = self.options.retry.decide(delivery.attempt, error, age=now - first.timestamp(), chance=chance)
+        decision = self.options.retry.decide(
+            delivery.attempt,
+            error,
+            age=now - first.timestamp(),
+            chance=random.random(),  # noqa: S311 - not a secret
+            asked=error.delay if isinstance(error, RetryAfter) else None,
+        )
         if isinstance(decision, GiveUp):
             return DeadLetter(record(delivery, decision.reason, now=now, error=error))
-        after = max(error.delay, MINIMUM_DELAY) if isinstance(error, RetryAfter) else decision.delay
         log.info(
             "%s: attempt %d of message %s failed, next in %.3g s: %s: %.256r",
             self,
             delivery.attempt,
             delivery.message.id,
-            after,
+            decision.delay,
             type(error).__name__,
             describe(error),
         )
-        return Defer(after, delivery.attempt, first)
+        return Defer(decision.delay, delivery.attempt, first)
 
     def _ended(self, held: Held, settlement: Settlement) -> None:
         self._running.discard(held)
@@ -397,15 +428,16 @@ class Consumer:
             self._on_results([(held, LOST)])
         elif isinstance(settlement, Defer) and key is not None:
             self._hold_key(held, key, settlement)
-            self._dispatch()
-            return
         else:
             self._settler.add(held, settlement)
         if key is not None and (held.lost or isinstance(settlement, Release)):
             self._give_back_lane(key)  # whoever gets it next handles it before what is behind it
-        else:
+        elif not (isinstance(settlement, Defer) and key is not None):
             self._lanes.done(key)
+        if self._stopping:
+            self._give_back_unstarted()
         self._dispatch()
+        self._check_room()
 
     def _hold_key(self, held: Held, key: str, settlement: Defer) -> None:
         """An ordered key waits for its failed message.
@@ -413,12 +445,12 @@ class Consumer:
         Where the broker keeps the key's later messages back, ours are released behind the failed one and the lane
         stays closed until the broker has taken that; elsewhere the lane waits here, lease renewed.
         """
-        from_ = self._can.holds_key_from
-        if from_ is not None and settlement.after >= from_ and Defer in self._adapter.native_settlements:
+        if self._broker_holds(settlement.after):
             self._settler.add(held, settlement)
             for follower in self._lanes.waiting(key):
                 self._give_back(follower)
             return
+        self._tell(Handled(delivery=held.delivery, settlement=settlement, result=DONE))
         message = msgspec.structs.replace(held.delivery.message, first_failure=settlement.first_failure)
         held.delivery = msgspec.structs.replace(
             held.delivery,
@@ -427,56 +459,93 @@ class Consumer:
             _value=msgspec.UNSET,  # what the failed handler did to the value is not seen by the next
         )
         held.tried = True
+        held.ordinals = None
+        held.cause = None
         self._loop.call_later(settlement.after, self._resume_key, held)
+
+    def _broker_holds(self, after: float) -> bool:
+        from_, longest = self._can.holds_key_from, self._can.longest_defer
+        if from_ is None or Defer not in self._adapter.native_settlements:
+            return False
+        return from_ <= after and (longest is None or after <= longest)
 
     def _resume_key(self, held: Held) -> None:
         if held in self._held and held.outcome is None and not held.lost and not self._stopping:
             self._lanes.again(held.key, held)
             self._dispatch()
 
+    def _released(self, held: Held) -> Release:
+        return Release(held.delivery.attempt - 1) if held.tried else RELEASE
+
     def _give_back(self, held: Held) -> None:
-        self._settler.add(held, Release(held.delivery.attempt - 1) if held.tried else RELEASE)
+        self._settler.add(held, self._released(held))
 
     def _give_back_lane(self, key: str) -> None:
         for follower in self._lanes.clear(key):
             self._give_back(follower)
+
+    def _give_back_unstarted(self) -> None:
+        """All that has not started, except what waits behind a handler that runs: it is given back after its head."""
+        busy = {held.key for held in self._running} if self._lanes.ordered else set[str | None]()
+        busy.discard(None)
+        for held in list(self._held):
+            if held.task is None and held.outcome is None and held.key not in busy:
+                for item in self._evict(held):
+                    self._give_back(item)
+
+    def _evict(self, held: Held) -> list[Held]:
+        """Take a delivery that has not started, and all that cannot start without it, out of the lanes, in order."""
+        evicted = self._lanes.evict(held.key, held)
+        if evicted or not self._lanes.ordered or held.key is None:
+            return evicted or [held]
+        return [held, *self._lanes.clear(held.key)]  # it waited in place, the others behind it
 
     # ---------------------------------------------------------------- settling
 
     def _on_results(self, results: Sequence[tuple[Held, SettleResult]]) -> None:
         for held, result in results:
             self._settled(held, result)
-        if not self._room.is_set() and self._wanted():
-            self._room.set()
+        self._check_room()
 
     def _settled(self, held: Held, result: SettleResult) -> None:
         settlement = held.outcome
         assert settlement is not None  # noqa: S101 - nothing is settled without an outcome
         self._forget(held)
-        if isinstance(settlement, Ack) and (isinstance(result, Lost) or not self._can.acks_surely):
-            self._remember(held.delivery)
-        if isinstance(result, Lost):
-            if isinstance(settlement, Ack):
+        lost = isinstance(result, Lost)
+        if lost:
+            held.lost = True
+        if isinstance(settlement, Ack) and (lost or not self._can.acks_surely):
+            self._remember(held)
+            if lost:
                 log.warning(
                     "%s: message %s was handled, but its lease was lost before the acknowledgement: it may be handled again",
                     self,
                     held.delivery.message.id,
                 )
-            held.lost = True
         if isinstance(settlement, Defer) and self._lanes.ordered and held.key is not None:
             self._give_back_lane(held.key)  # those that arrived while the broker was taking the retry
+        self._tell(Handled(delivery=held.delivery, settlement=settlement, result=result))
+
+    def _tell(self, handled: Handled) -> None:
         for observe in self._observers:
-            observe(Handled(delivery=held.delivery, settlement=settlement, result=result))
+            try:
+                observe(handled)
+            except Exception:
+                log.exception("%s: an observer failed", self)
+
+    def _check_room(self) -> None:
+        if not self._room.is_set() and self._wanted():
+            self._room.set()
 
     def _forget(self, held: Held) -> None:
         if held in self._held:
-            self._held.remove(held)
+            del self._held[held]
             body = held.delivery.message.body
             if body is not None:
                 self._bytes -= len(body)
 
-    def _remember(self, delivery: Delivery[Any]) -> None:
-        self._unacknowledged[_identity(delivery)] = None
+    def _remember(self, held: Held) -> None:
+        self._unacknowledged[_identity(held.delivery.message, held.handed)] = None
         if len(self._unacknowledged) > MEMORY:
             self._unacknowledged.popitem(last=False)
 
@@ -522,7 +591,7 @@ class Consumer:
 
     async def extend(self, delivery: Delivery[Any], more: float) -> None:
         """Serves `Delivery.extend`."""
-        held = next((held for held in self._running if held.delivery is delivery), None)
+        held = next((held for held in self._running if held.delivery.token == delivery.token), None)
         if held is None:
             raise LeaseLost("the handler has ended; there is nothing to extend")
         held.deadline = self._loop.time() + more
@@ -539,14 +608,12 @@ class Consumer:
             log.warning("%s: the lease of message %s was lost while its handler ran", self, held.delivery.message.id)
             self._cancel(held, "lease")
         elif held.outcome is None:
-            evicted = self._lanes.evict(held.key, held)
-            if not evicted and self._lanes.ordered and held.key is not None:
-                evicted = self._lanes.clear(held.key)  # it waited in place, the others behind it
-            for item in evicted:
+            for item in self._evict(held):
                 if item is not held:
                     self._give_back(item)
             self._forget(held)
             self._dispatch()
+            self._check_room()
 
     def _cancel(self, held: Held, cause: str) -> None:
         if held.task is not None:
@@ -568,5 +635,5 @@ class Consumer:
         return self.subscription.name
 
 
-def _identity(delivery: Delivery[Any]) -> tuple[str, int, int]:
-    return delivery.message.id, delivery.attempt, delivery.message.redrives
+def _identity(message: Message, attempt: int) -> tuple[str, int, int]:
+    return message.id, attempt, message.redrives

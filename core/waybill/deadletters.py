@@ -8,9 +8,10 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any
 
+from waybill.errors import describe
 from waybill.message import DeadLetterRecord, Delivery
 
-__all__ = ["MAX_DETAIL", "MAX_STACK", "describe", "record", "shorten"]
+__all__ = ["MAX_DETAIL", "MAX_STACK", "record", "shorten"]
 
 MAX_DETAIL = 1024
 MAX_STACK = 8192
@@ -43,16 +44,6 @@ def record(
         host=HOST,
         process=os.getpid(),
     )
-
-
-def describe(error: BaseException | None) -> str:
-    """The error's text, even where its `__str__` is broken."""
-    if error is None:
-        return ""
-    try:
-        return str(error)
-    except Exception as second:  # noqa: BLE001 - a user's class; the letter must be written all the same
-        return f"<{type(error).__qualname__}.__str__ raised {type(second).__qualname__}>"
 
 
 def _stack(error: BaseException) -> str | None:

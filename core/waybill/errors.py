@@ -57,6 +57,10 @@ __all__ = [
 ]
 
 
+LONGEST = 100 * 365.25 * 86_400.0
+"""Seconds: the longest duration that anything may have."""
+
+
 class WaybillError(Exception):
     """Root of every error of this library."""
 
@@ -160,8 +164,8 @@ class Reject(Outcome):
     """Dead-letter the message now, with this reason. No further attempt is made."""
 
     def __init__(self, reason: str = "rejected") -> None:
-        super().__init__(reason)
-        self.reason = reason
+        self.reason = str(reason)
+        super().__init__(self.reason)
 
 
 class RetryAfter(Outcome):
@@ -169,6 +173,16 @@ class RetryAfter(Outcome):
 
     def __init__(self, delay: float | timedelta, reason: str = "") -> None:
         self.delay = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
-        if not self.delay >= 0:
-            raise ValueError(f"RetryAfter({delay!r}): the delay is in seconds and cannot be negative")
+        if not 0 <= self.delay <= LONGEST:
+            raise ValueError(f"RetryAfter({delay!r}): the delay is in seconds, from 0 to {LONGEST:.0f} (a century)")
         super().__init__(reason or f"retry after {self.delay:g} s")
+
+
+def describe(error: BaseException | None) -> str:
+    """The error's text, even where its `__str__` is broken."""
+    if error is None:
+        return ""
+    try:
+        return str(error)
+    except Exception as second:  # noqa: BLE001 - a user's class; the letter must be written all the same
+        return f"<{type(error).__qualname__}.__str__ raised {type(second).__qualname__}>"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from waybill.envelope import RESERVED
 from waybill.errors import ConfigurationError
 from waybill.message import NO_HEADERS
 
-__all__ = ["MAX_HEADERS", "check_headers", "size"]
+__all__ = ["MAX_HEADERS", "check_headers", "is_text", "size"]
 
 MAX_HEADERS = 256
 MAX_NAME = 128
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 ROUTING = frozenset({"cc", "bcc"})
 """RabbitMQ sends a copy to whatever these name."""
 OURS = ("waybill", "ce_", "ce-", "cloudevents:", "cloudevents_", "x-death", "x-delay", "x-stream-", "aws.", "amazon.")
@@ -31,11 +34,11 @@ def check_headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:
         low = name.lower()
         if low in ROUTING or low in RESERVED or low.startswith(OURS) or low == "content-type":
             raise ConfigurationError(f"header {name!r} has a meaning to brokers or to Waybill: use another name")
-        if not 1 <= len(name) <= MAX_NAME or not (name + value).isprintable() or not _utf8(name + value):
+        if not 1 <= len(name) <= MAX_NAME or CONTROL.search(name + value) or not is_text(name + value):
             raise ConfigurationError(
                 f"header {name!r}: names are 1 to {MAX_NAME} characters, and neither name nor value holds control characters"
             )
-    return dict(headers)
+    return MappingProxyType(dict(headers))
 
 
 def size(headers: Mapping[str, str]) -> int:
@@ -43,7 +46,8 @@ def size(headers: Mapping[str, str]) -> int:
     return sum(len(name.encode()) + len(value.encode()) for name, value in headers.items())
 
 
-def _utf8(text: str) -> bool:
+def is_text(text: str) -> bool:
+    """Whether it can be written as UTF-8: no half of a surrogate pair is left alone."""
     try:
         text.encode()
     except UnicodeEncodeError:

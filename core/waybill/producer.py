@@ -122,13 +122,13 @@ class Producer:
             self._pump()
             if self._sends:
                 await asyncio.wait(self._sends, timeout=end - self._loop.time(), return_when=asyncio.FIRST_COMPLETED)
+        for pending in self._queue:
+            pending.decide(Refused("the application stopped before it could be sent"))
+        self._queue.clear()  # before what is on the wire ends, or that would send more
         for task in self._sends:
             task.cancel()
         if self._sends:
             await asyncio.wait(self._sends)
-        for pending in self._queue:
-            pending.decide(Refused("the application stopped before it could be sent"))
-        self._queue.clear()
         self._make_room()
         if self._timer is not None:
             self._timer.cancel()
@@ -141,6 +141,10 @@ class Producer:
             self._room.append(turn)
             try:
                 await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._make_room()  # it was this caller's turn: pass it on
+                raise
             finally:
                 if turn in self._room:
                     self._room.remove(turn)
@@ -196,6 +200,9 @@ class Producer:
         except Exception as error:  # an adapter's bug: the callers must not wait for ever because of it
             log.exception("%s: the adapter failed", self._topic)
             results = [Unknown(f"the adapter failed: {error!r}")] * len(batch)
+        if len(results) != len(batch):
+            log.error("%s: the adapter gave %d results for %d messages", self._topic, len(results), len(batch))
+            results = [Unknown("the adapter did not say what became of it")] * len(batch)
         self._decide(batch, results)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - always run as a task
@@ -204,21 +211,23 @@ class Producer:
             self._pump()
 
     def _decide(self, batch: list[Pending], results: list[SendResult]) -> None:
-        doubtful: set[str] = set()
+        doubtful: dict[str, str] = {}
         for pending, result in zip(batch, results, strict=True):
             key = pending.message.key
             if key is not None:
                 self._busy.discard(key)
                 if type(result) is Unknown:
-                    doubtful.add(key)
+                    doubtful[key] = pending.message.id
             pending.decide(result)
         self._wire.difference_update(batch)
         if doubtful:
             self._refuse_behind(doubtful)
 
-    def _refuse_behind(self, keys: set[str]) -> None:
+    def _refuse_behind(self, doubtful: dict[str, str]) -> None:
+        """Refuse what waits behind a message in doubt (by key, its id), but not that message, sent once more."""
         for pending in self._queue:
-            if pending.message.key in keys:
+            key = pending.message.key
+            if key is not None and doubtful.get(key, pending.message.id) != pending.message.id:
                 pending.decide(
                     Refused(
                         f"an earlier message of key {pending.message.key!r} may or may not be stored; publish both again in order"
@@ -229,7 +238,7 @@ class Producer:
         """Give up what is past its deadline."""
         self._timer = None
         now = self._loop.time()
-        doubtful: set[str] = set()
+        doubtful: dict[str, str] = {}
         for pending in self._queue:
             if pending.deadline < now:
                 pending.decide(Refused("not sent by its deadline: the broker did not take what was before it"))
@@ -237,7 +246,7 @@ class Producer:
             if pending.deadline < now:
                 pending.decide(Unknown("no answer by its deadline"))
                 if pending.message.key is not None:
-                    doubtful.add(pending.message.key)
+                    doubtful[pending.message.key] = pending.message.id
         if doubtful:
             self._refuse_behind(doubtful)
         if self._queue or self._wire:

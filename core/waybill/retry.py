@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
 
-from waybill.errors import ConfigurationError
+from waybill.errors import LONGEST, ConfigurationError
 
 __all__ = ["MINIMUM_DELAY", "GiveUp", "Retry", "Wait", "seconds"]
 
@@ -16,10 +16,12 @@ MINIMUM_DELAY = 0.01
 
 
 def seconds(value: float | timedelta, what: str) -> float:
-    """A duration in seconds from a number or a `timedelta`; `ConfigurationError` if it is negative or no number."""
+    """A duration in seconds from a number or a `timedelta`; `ConfigurationError` if it is negative, endless or no number."""
     number = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(number, bool) or not isinstance(number, int | float) or not number >= 0:
-        raise ConfigurationError(f"{what}={value!r}: a duration is a number of seconds or a timedelta, not negative")
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= LONGEST:
+        raise ConfigurationError(
+            f"{what}={value!r}: a duration is a number of seconds or a timedelta, not negative and at most a century"
+        )
     return float(number)
 
 
@@ -52,7 +54,7 @@ class Retry:
     attempts: int
     first: float = 0.0
     factor: float = 1.0
-    cap: float = float("inf")
+    cap: float = LONGEST
     jitter: bool = True
     max_age: float | None = None
     never: tuple[type[BaseException], ...] = ()
@@ -61,8 +63,19 @@ class Retry:
     def __post_init__(self) -> None:
         if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
             raise ConfigurationError(f"Retry: attempts={self.attempts!r} is the total of handlings, at least 1")
-        if self.factor < 1:
-            raise ConfigurationError(f"Retry: factor={self.factor!r} would make the delays shrink; use at least 1")
+        if not 1 <= self.factor <= LONGEST:
+            raise ConfigurationError(f"Retry: factor={self.factor!r}: at least 1, or the delays would shrink")
+        for what, value in (("first", self.first), ("cap", self.cap), ("max_age", self.max_age)):
+            if value is not None:
+                seconds(value, f"Retry: {what}")
+        for kind in (*self.never, *self.per):
+            if not isinstance(kind, type) or not issubclass(kind, BaseException):
+                raise ConfigurationError(f"Retry: {kind!r} is no exception class")
+        for kind, policy in self.per.items():
+            if not isinstance(policy, Retry):
+                raise ConfigurationError(
+                    f"Retry: per[{kind.__name__}]={policy!r} is no Retry; use Retry.none() for no retries"
+                )
 
     @classmethod
     def exponential(
@@ -109,18 +122,21 @@ class Retry:
         """One attempt, then the dead letters."""
         return cls(attempts=1)
 
-    def decide(self, attempt: int, error: BaseException, *, age: float, chance: float) -> Wait | GiveUp:
+    def decide(
+        self, attempt: int, error: BaseException, *, age: float, chance: float, asked: float | None = None
+    ) -> Wait | GiveUp:
         """What follows the failed `attempt` (1 for the first).
 
-        `age`: seconds since the first failure; `chance`: uniform in [0, 1).
+        `age`: seconds since the first failure; `chance`: uniform in [0, 1); `asked`: the seconds that the handler asked
+        for, instead of the policy's.
         """
         policy = self._for(error)
-        if isinstance(error, policy.never):
+        if policy is None or isinstance(error, policy.never):
             return GiveUp("non_retryable")
         if attempt >= policy.attempts:
             return GiveUp("retries_exhausted")
-        delay = policy.ceiling(attempt)
-        if policy.jitter:
+        delay = policy.ceiling(attempt) if asked is None else asked
+        if policy.jitter and asked is None:
             delay *= chance
         delay = max(delay, MINIMUM_DELAY)
         if policy.max_age is not None and age + delay > policy.max_age:
@@ -143,8 +159,11 @@ class Retry:
         """The longest wait in seconds after each failed attempt but the last."""
         return [max(self.ceiling(attempt), MINIMUM_DELAY) for attempt in range(1, self.attempts)]
 
-    def _for(self, error: BaseException) -> Retry:
+    def _for(self, error: BaseException) -> Retry | None:
+        """The policy for the most specific class of `error` that is named; `None`: that class is never retried."""
         for kind in type(error).__mro__:
+            if kind in self.never:
+                return None
             if kind in self.per:
                 return self.per[kind]
         return self

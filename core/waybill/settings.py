@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -16,13 +17,20 @@ __all__ = ["DEFAULT_URL", "Settings", "broker_url", "load", "safe_url"]
 
 DEFAULT_URL = "sqlite:///waybill.db"
 PREFIX = "WAYBILL_"
+SECRET = re.compile(r"((?:^|(?<=&))[^=&]*(?:password|passwd|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
+"""Parameters of a URL that are not shown."""
 
 
 class Settings(BaseSettings):
     """Every setting of an application. Unknown keys are errors. Durations are seconds."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", toml_file="waybill.toml", extra="forbid", frozen=True
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        toml_file="waybill.toml",
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
     )
 
     url: str | None = Field(default=None, repr=False)
@@ -93,9 +101,14 @@ def broker_url(settings: Settings) -> str:
 
 
 def safe_url(url: str) -> str:
-    """The URL without its password, for logs and screens."""
-    parts = urlsplit(url)
-    if parts.password is None:
+    """The URL without its secrets, for logs and screens."""
+    try:
+        parts = urlsplit(url)
+        user, host = parts.username or "", parts.netloc.rpartition("@")[2]
+        secret = parts.password is not None
+        query = SECRET.sub(r"\1***", parts.query)
+    except ValueError:
+        return "(a URL that cannot be read)"
+    if not secret and query == parts.query:
         return url
-    _, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+    return urlunsplit(parts._replace(netloc=f"{user}:***@{host}" if secret else parts.netloc, query=query))

@@ -65,6 +65,11 @@ class Held(msgspec.Struct, eq=False):
     tried: bool = False
     """Whether it was handled here before and waited in place for its retry."""
     outcome: Settlement | None = None
+    """What was decided."""
+    placed: bool = False
+    """Its copy lies at its new place: what is left to do is to acknowledge."""
+    handed: int = 1
+    """The attempt it was handed out as."""
     ordinals: dict[str, int] | None = None
 
     @property
@@ -152,7 +157,13 @@ class Settler:
         try:
             while self._pending:
                 batch, self._pending = self._pending, []
-                again, cause = await self._settle(self._living(batch))
+                try:
+                    again, cause = await self._settle(self._living(batch))
+                except (
+                    Exception
+                ) as error:  # an adapter's bug: nothing is lost by asking again, and somebody must hear of it
+                    log.exception("the adapter failed to settle")
+                    again, cause = [held for held in batch if not held.lost], f"the adapter failed to settle: {error!r}"
                 if cause is None:
                     failures = 0
                     self._mark(None)
@@ -183,11 +194,11 @@ class Settler:
         """What could not be settled now, in order, and why."""
         again: list[Held] = []
         cause: str | None = None
-        if not all(self._is_native(held.outcome) for held in batch):
+        if not all(self._is_native(held) for held in batch):
             batch, again, cause = await self._emulate(batch)
         if not batch:
             return again, cause
-        settled = [Settled(held.delivery, held.outcome) for held in batch if held.outcome is not None]
+        settled = [Settled(held.delivery, ACK if held.placed else held.outcome or ACK) for held in batch]
         try:
             async with self.lock:
                 results = await self._source.settle(settled)
@@ -209,7 +220,7 @@ class Settler:
         moving: dict[type[Defer | DeadLetter], list[Held]] = {}
         for held in batch:
             settlement = held.outcome
-            if self._is_native(settlement):
+            if self._is_native(held):
                 ready.append(held)
             elif isinstance(settlement, Defer | DeadLetter):
                 moving.setdefault(type(settlement), []).append(held)
@@ -227,14 +238,17 @@ class Settler:
                 continue
             for held, result in zip(helds, results, strict=True):
                 if isinstance(result, Confirmed):
-                    held.outcome = ACK  # it lies at its new place: if the ack fails now, only the ack is repeated
+                    held.placed = True  # if the acknowledgement fails now, only that is repeated
                     ready.append(held)
                 else:
                     again.append(held)
                     cause = result.reason if isinstance(result, Refused) else result.cause
         return ready, again, cause
 
-    def _is_native(self, settlement: Settlement | None) -> bool:
+    def _is_native(self, held: Held) -> bool:
+        settlement = held.outcome
+        if held.placed:
+            return True
         if type(settlement) not in self._native:
             return False
         return not (isinstance(settlement, Defer) and settlement.after > self._longest_defer)

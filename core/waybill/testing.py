@@ -13,7 +13,7 @@ clock is the test's: `drain` moves it to the next retry or delayed message, so r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -61,9 +61,21 @@ class TestBus:
         self._attempts: list[Handled] = []
         self.clock = clock
 
-    async def publish(self, topic: Topic[T], value: T, **options: Any) -> Confirmed:
+    async def publish(
+        self,
+        topic: Topic[T],
+        value: T,
+        *,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        delay: float | timedelta | None = None,
+        expires: float | timedelta | None = None,
+        deadline: float | timedelta | None = None,
+    ) -> Confirmed:
         """`App.publish`, with the same options."""
-        return await self._app.publish(topic, value, **options)
+        return await self._app.publish(
+            topic, value, key=key, headers=headers, delay=delay, expires=expires, deadline=deadline
+        )
 
     async def drain(self, *, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - a test wants to see what was left, not a bare TimeoutError
         """Run until every message of the application's subscriptions is handled, retried to its end or dead-lettered.

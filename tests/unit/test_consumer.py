@@ -15,7 +15,7 @@ from waybill import ConfigurationError, DecodeError, LeaseLost, Reject, Retry, R
 from waybill.adapter import Revoking
 from waybill.clock import TestClock
 from waybill.consumer import ConsumerOptions, Handled, current_handling
-from waybill.errors import BrokerUnavailable
+from waybill.errors import LONGEST, BrokerUnavailable
 from waybill.message import Delivery, Message
 from waybill.outcomes import Ack, DeadLetter, Defer, Failed, Lost, Refused, Release, Settled, SettleResult, Unknown
 
@@ -123,10 +123,15 @@ async def test_retry_after_makes_no_attempt_past_the_greatest_age() -> None:
 
 
 @pytest.mark.parametrize("delay", [float("inf"), 1e14, timedelta.max])
+def test_an_endless_delay_is_refused_where_it_is_made(delay: Any) -> None:
+    with pytest.raises(ValueError, match="century"):
+        RetryAfter(delay)
+
+
 @pytest.mark.parametrize("native", [frozenset(), frozenset({Defer})])
-async def test_an_endless_delay_stops_nothing_else(delay: Any, native: Any) -> None:
+async def test_the_longest_delay_stops_nothing_else(native: Any) -> None:
     bench = Bench(native=LEAST | native)
-    async with consuming(bench, Recorder(a=RetryAfter(delay)), grace=0.1):
+    async with consuming(bench, Recorder(a=RetryAfter(LONGEST)), grace=0.1):
         bench.push(message("a"))
         await until(lambda: not bench.ready)
         bench.push(message("b"))
@@ -455,13 +460,12 @@ async def test_a_broker_that_holds_the_key_gets_the_followers_back_behind_the_fa
 
 
 async def test_a_key_whose_retry_is_too_long_for_the_broker_is_not_closed_for_ever() -> None:
-    can = msgspec.structs.replace(HOLDS, longest_defer=10.0)
-    bench, handler = Bench(can=can), Recorder(a0=RetryAfter(20))
-    async with consuming(bench, handler, ordered=True, grace=0.1):
-        bench.push(message("a0", key="a"))
-        await until(lambda: "Ack a0" in bench.journal)
-        bench.push(message("a1", key="a"))
-        await until(lambda: "a1" in handler.ids, within=1)
+    can = msgspec.structs.replace(HOLDS, longest_defer=0.05)
+    bench, handler = Bench(can=can), Recorder(a0=RetryAfter(0.2))
+    async with consuming(bench, handler, ordered=True, grace=0.1, retry=Retry.fixed(2, delay=0.2)):
+        bench.push(message("a0", key="a"), message("a1", key="a"))
+        await until(lambda: "a1" in handler.ids, within=2)
+    assert handler.ids == ["a0", "a0", "a1"]
 
 
 async def test_messages_without_a_key_have_no_order_to_wait_for() -> None:

@@ -231,7 +231,7 @@ class App:
         `ConfigurationError` (headers) or `ClosedError`.
         """
         runtime = self._running()
-        port = await runtime.port(topic)
+        port = runtime.ready(topic) or await runtime.port(topic)
         message = self._message(runtime, topic, value, key=key, headers=headers, delay=delay, expires=expires)
         return await port.publish(message, runtime.deadline(deadline))
 
@@ -556,11 +556,14 @@ class _Runtime:
             if isinstance(error, BaseException):
                 raise error
 
-    async def port(self, topic: Topic[Any]) -> _Port:
+    def ready(self, topic: Topic[Any]) -> _Port | None:
+        """The topic's way out, if it is open already."""
         if not isinstance(topic, Topic):
             raise ConfigurationError(f"publish({topic!r}, …): give the Topic object, not its name")
-        port = self._ports.get(topic.name)
-        return port if port is not None else await self._open_port(topic)
+        return self._ports.get(topic.name)
+
+    async def port(self, topic: Topic[Any]) -> _Port:
+        return self.ready(topic) or await self._open_port(topic)
 
     async def _open_port(self, topic: Topic[Any]) -> _Port:
         async with self._opening:

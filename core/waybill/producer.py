@@ -13,6 +13,8 @@ import logging
 from asyncio import Future, Task
 from collections import deque
 
+import msgspec
+
 from waybill.adapter import Sink
 from waybill.errors import BrokerError, ClosedError, PublishRefused, PublishUnknown
 from waybill.message import Message
@@ -32,15 +34,12 @@ TICK = 0.05
 """Seconds between looks at the deadlines: one timer for all callers."""
 
 
-class Pending:
+class Pending(msgspec.Struct, eq=False):
     """One message on its way: queued, then on the wire, then decided."""
 
-    __slots__ = ("deadline", "message", "outcome")
-
-    def __init__(self, message: Message, outcome: Future[SendResult], deadline: float) -> None:
-        self.message = message
-        self.outcome = outcome
-        self.deadline = deadline
+    message: Message
+    outcome: Future[SendResult]
+    deadline: float
 
     def decide(self, result: SendResult) -> None:
         if not self.outcome.done():
@@ -60,6 +59,8 @@ class Producer:
         self._busy: set[str] = set()
         self._sends: set[Task[None]] = set()
         self._room: deque[Future[None]] = deque()
+        self._reserved = 0
+        """Places in the queue that are given to callers who have waited and not come yet."""
         self._loop = asyncio.get_running_loop()
         self._pumping = False
         self._timer: asyncio.TimerHandle | None = None
@@ -71,7 +72,7 @@ class Producer:
         Raises `PublishRefused`, `PublishUnknown` or `ClosedError`. Waits for room while the buffer is full. Cancelled
         before it was handed to the sink, the message is not sent; afterwards it may be.
         """
-        result = await (await self.submit(message, deadline=deadline))
+        result = await (self.offer(message, deadline) or await self.submit(message, deadline=deadline))
         if type(result) is Confirmed:
             return result
         raise self.error(message, result)
@@ -93,20 +94,31 @@ class Producer:
 
     async def submit(self, message: Message, *, deadline: float) -> Future[SendResult]:
         """Queue the message; the future brings its outcome and never raises. Waits for room until `deadline`."""
-        outcome: Future[SendResult] = self._loop.create_future()
-        pending = Pending(message, outcome, deadline)
-        if len(self._queue) >= self._buffer or self._room:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._wait_for_room()
-            except TimeoutError:
-                pending.decide(
-                    Refused(f"{len(self._queue)} messages are waiting to be sent and none could be by the deadline")
-                )
-                return outcome
+        outcome = self.offer(message, deadline)
+        if outcome is not None:
+            return outcome
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._turn()
+        except TimeoutError:
+            refused: Future[SendResult] = self._loop.create_future()
+            waiting = len(self._queue)
+            refused.set_result(Refused(f"{waiting} messages are waiting to be sent and none could be by the deadline"))
+            return refused
+        self._reserved -= 1
+        return self._enqueue(message, deadline)
+
+    def offer(self, message: Message, deadline: float) -> Future[SendResult] | None:
+        """Like `submit` where there is room at once; `None` where there is not, or others have waited for it longer."""
+        if self._room or len(self._queue) + self._reserved >= self._buffer:
+            return None
+        return self._enqueue(message, deadline)
+
+    def _enqueue(self, message: Message, deadline: float) -> Future[SendResult]:
         if self._closed:
             raise ClosedError(f"{self._topic}: the application is stopping, nothing more can be published")
-        self._queue.append(pending)
+        outcome: Future[SendResult] = self._loop.create_future()
+        self._queue.append(Pending(message, outcome, deadline))
         if not self._pumping:
             self._pumping = True
             self._loop.call_soon(self._pump)
@@ -135,25 +147,26 @@ class Producer:
 
     # ---------------------------------------------------------------- inside
 
-    async def _wait_for_room(self) -> None:
-        while len(self._queue) >= self._buffer and not self._closed:
-            turn: Future[None] = self._loop.create_future()
-            self._room.append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._make_room()  # it was this caller's turn: pass it on
-                raise
-            finally:
-                if turn in self._room:
-                    self._room.remove(turn)
+    async def _turn(self) -> None:
+        """Wait, in order, until a place in the queue is reserved for this caller."""
+        turn: Future[None] = self._loop.create_future()
+        self._room.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._reserved -= 1  # it had its turn already: pass it on
+                self._make_room()
+            elif turn in self._room:
+                self._room.remove(turn)
+            raise
 
     def _make_room(self) -> None:
-        free = len(self._room) if self._closed else self._buffer - len(self._queue)
+        free = len(self._room) if self._closed else self._buffer - len(self._queue) - self._reserved
         for _ in range(min(free, len(self._room))):
             turn = self._room.popleft()
             if not turn.done():
+                self._reserved += 1
                 turn.set_result(None)
 
     def _pump(self) -> None:

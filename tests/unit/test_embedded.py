@@ -758,7 +758,7 @@ async def test_the_log_does_not_grow_without_bound_while_readers_overlap(
 async def test_the_turn_is_one_at_a_time_also_between_writing_and_copying_the_log(url: str) -> None:
     async with opened(url) as bus:
         await bus._engine._take_turn(bus._engine._helper)
-        second = asyncio.ensure_future(bus._engine._take_turn())
+        second = asyncio.ensure_future(bus._engine._take_turn(bus._engine._helper))
         try:
             await never(second.done, during=0.1)
         finally:

@@ -782,3 +782,32 @@ async def test_a_publish_in_one_process_wakes_a_consumer_in_another_member_at_on
         before = time.monotonic()
         assert ids(await receiving) == ["a"]
         assert time.monotonic() - before < 0.3
+
+
+async def test_what_was_held_in_a_file_that_was_copied_away_is_handed_out_in_the_copy(url: str, tmp_path: Path) -> None:
+    """The members of the original cannot have followed: nobody there would ever settle what they hold."""
+    copy = tmp_path / "copy.db"
+    async with opened(url) as bus, reading(bus) as source:
+        await send(bus, message("a"))
+        assert ids(await take(source)) == ["a"]
+        with contextlib.closing(sqlite3.connect(tmp_path / "bus.db")) as db:
+            db.execute("VACUUM INTO ?", (str(copy),))
+        async with opened(f"sqlite:///{copy}") as other, reading(other) as taken:
+            assert ids(await take(taken)) == ["a"]
+
+
+@pytest.mark.parametrize(("query", "flushed"), [("", True), ("?sync=full", True), ("?sync=normal", False)])
+async def test_a_publish_is_flushed_to_the_disk_and_a_claim_is_not(url: str, query: str, flushed: bool) -> None:
+    """By what SQLite is told before each commit: FULL flushes, NORMAL does not."""
+    async with opened(url + query) as bus, reading(bus) as source:
+        told: list[str] = []
+        bus._engine._writer.set_trace_callback(told.append)
+        await send(bus, message("a"))
+        published = [line for line in told if "synchronous" in line or "INSERT INTO messages" in line]
+        await take(source)
+        claimed = [line for line in told if "synchronous" in line or "INSERT INTO entries" in line][-2:]
+    assert (published[0] == "PRAGMA synchronous = FULL") is flushed
+    if flushed:
+        assert "INSERT INTO messages" in published[1]
+        assert claimed[0] == "PRAGMA synchronous = NORMAL"
+        assert "INSERT INTO entries" in claimed[1]

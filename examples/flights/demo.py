@@ -252,11 +252,13 @@ def _share(values: Sequence[float], share: float) -> float:
 
 NEXT = """\
 Three things to try next
-  1. The same on another broker, with nothing changed:  python -m examples.flights.demo --url amqp://guest:guest@localhost/
-  2. What lies before each group, while and after the demo runs on a file of yours:
-         python -m examples.flights.demo --url sqlite:///flights.db
-         WAYBILL_URL=sqlite:///flights.db waybill backlog --app examples.flights.service:app
-  3. Open examples/flights/service.py: two handlers, and no broker."""
+  1. Keep the bus, and look at it as an operator would:
+         make demo URL=sqlite:///flights.db
+         export WAYBILL_URL=sqlite:///flights.db WAYBILL_APP=examples.flights.service:app
+         .venv/bin/waybill backlog
+         .venv/bin/waybill dlq list --limit 3
+  2. Take `ordered=True` out of examples/flights/service.py and run the demo again: it names what went wrong.
+  3. Write a service of your own: README.md has one in ten lines."""
 
 
 def main() -> int:

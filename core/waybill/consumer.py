@@ -18,8 +18,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -27,27 +25,22 @@ import msgspec
 
 from waybill.adapter import Adapter, Event, Resumed, Revoked, Revoking, Sink, Source
 from waybill.clock import Clock
-from waybill.deadletters import record
 from waybill.errors import (
     BrokerError,
-    ConfigurationError,
-    DecodeError,
-    HandlerTimeout,
     LeaseLost,
-    Reject,
-    RetryAfter,
     describe,
 )
+from waybill.judging import expired, failed, unhandled
 from waybill.lanes import Lanes
 from waybill.message import Delivery, Message
 from waybill.middleware import Handler
+from waybill.options import ConsumerOptions
 from waybill.outcomes import (
     ACK,
     DONE,
     LOST,
     RELEASE,
     Ack,
-    DeadLetter,
     Defer,
     Extended,
     Lost,
@@ -55,11 +48,10 @@ from waybill.outcomes import (
     Settlement,
     SettleResult,
 )
-from waybill.retry import GiveUp, Retry
 from waybill.settling import Held, Settler, back_off
 from waybill.topology import Destination, Subscription
 
-__all__ = ["Consumer", "ConsumerOptions", "Handled", "current_handling"]
+__all__ = ["Consumer", "Handled", "current_handling"]
 
 log = logging.getLogger("waybill.consumer")
 
@@ -67,38 +59,6 @@ LAST_CALL = 1.5
 """Seconds that the broker is given at the end to take what is settled, and again to let go."""
 MEMORY = 10_000
 """Handled messages whose acknowledgement was lost that a consumer remembers."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsumerOptions:
-    """How one subscription is consumed. Durations are seconds.
-
-    concurrency: handlers at once. window: deliveries held at once, started or not, unsettled; `None`: four times the
-    concurrency, at least 16. window_bytes: the bodies held at once, approximately. timeout: a handler's; `None`: no end.
-    """
-
-    concurrency: int = 10
-    window: int | None = None
-    window_bytes: int = 64 << 20
-    timeout: float | None = 60.0
-    retry: Retry = Retry.exponential()  # noqa: RUF009 - frozen
-
-    def __post_init__(self) -> None:
-        if isinstance(self.concurrency, bool) or not isinstance(self.concurrency, int) or self.concurrency < 1:
-            raise ConfigurationError(f"concurrency={self.concurrency!r}: at least 1 handler at a time")
-        if self.window is not None and self.window < self.concurrency:
-            raise ConfigurationError(
-                f"window={self.window!r}: a window smaller than concurrency={self.concurrency} would leave handlers idle"
-            )
-        if self.window_bytes < 1:
-            raise ConfigurationError(f"window_bytes={self.window_bytes!r}: at least 1")
-        if self.timeout is not None and not self.timeout > 0:
-            raise ConfigurationError(f"timeout={self.timeout!r}: seconds above 0, or None for no end")
-
-    @property
-    def held(self) -> int:
-        """Deliveries held at once."""
-        return max(16, 4 * self.concurrency) if self.window is None else self.window
 
 
 class Handled(msgspec.Struct, frozen=True, kw_only=True):
@@ -307,21 +267,7 @@ class Consumer:
         """What becomes of a delivery without any handling; `None`: it is to be handled."""
         if self._unacknowledged and self._was_handled(delivery):
             return ACK
-        if delivery.attempt > self._most:
-            detail = "the processes that handled it died, once more than it has attempts"
-            now = self._clock.time()
-            return DeadLetter(record(delivery, "crashed", now=now, detail=detail, attempts=delivery.attempt - 1))
-        return self._expired(delivery)
-
-    def _expired(self, delivery: Delivery[Any]) -> Settlement | None:
-        expires = delivery.message.expires
-        if expires is None:
-            return None
-        now = self._clock.time()
-        if expires.timestamp() >= now:
-            return None
-        detail = f"it was to be handled by {expires.isoformat()}"
-        return DeadLetter(record(delivery, "expired", now=now, detail=detail, attempts=delivery.attempt - 1))
+        return unhandled(delivery, self._most, self._clock.time())
 
     def _was_handled(self, delivery: Delivery[Any]) -> bool:
         return (
@@ -355,8 +301,7 @@ class Consumer:
             held = self._lanes.take()
             if held is None:
                 break
-            settlement = self._expired(held.delivery)
-            if settlement is not None:
+            if held.delivery.message.expires and (settlement := expired(held.delivery, self._clock.time())):
                 self._settler.add(held, settlement)
                 self._lanes.done(held.key)
                 continue
@@ -379,45 +324,27 @@ class Consumer:
             self._ended(held, ACK)
 
     def _judge(self, held: Held, error: BaseException) -> Settlement:
-        """The one place that decides what becomes of a message whose handler did not return."""
         if held.cause in {"shutdown", "lease"} or isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
             return self._released(held)  # not the message's fault, whatever the handler made of being cancelled
-        try:
-            return self._decide(held, error)
-        except Exception as second:  # a policy or an error of the user's that breaks when looked at
-            log.exception("%s: message %s cannot be judged by its retry policy", self, held.delivery.message.id)
-            now = self._clock.time()
-            return DeadLetter(record(held.delivery, "retries_exhausted", now=now, error=error, detail=repr(second)))
-
-    def _decide(self, held: Held, error: BaseException) -> Settlement:
-        delivery = held.delivery
-        now = self._clock.time()
-        if isinstance(error, asyncio.CancelledError) and held.cause == "timeout":
-            error = HandlerTimeout(f"the handler ran longer than {self.options.timeout:g} s")
-        if isinstance(error, Reject):
-            return DeadLetter(record(delivery, "rejected", now=now, error=error, detail=error.reason))
-        if isinstance(error, DecodeError) and delivery._value is msgspec.UNSET:
-            return DeadLetter(record(delivery, "decode_error", now=now, error=error))  # will never decode: no retry
-        first = delivery.message.first_failure or datetime.fromtimestamp(now, UTC)
-        decision = self.options.retry.decide(
-            delivery.attempt,
+        settlement = failed(
+            held.delivery,
             error,
-            age=now - first.timestamp(),
+            self.options,
+            timed_out=held.cause == "timeout",
+            now=self._clock.time(),
             chance=random.random(),  # noqa: S311 - not a secret
-            asked=error.delay if isinstance(error, RetryAfter) else None,
         )
-        if isinstance(decision, GiveUp):
-            return DeadLetter(record(delivery, decision.reason, now=now, error=error))
-        log.info(
-            "%s: attempt %d of message %s failed, next in %.3g s: %s: %.256r",
-            self,
-            delivery.attempt,
-            delivery.message.id,
-            decision.delay,
-            type(error).__name__,
-            describe(error),
-        )
-        return Defer(decision.delay, delivery.attempt, first)
+        if isinstance(settlement, Defer):
+            log.info(
+                "%s: attempt %d of message %s failed, next in %.3g s: %s: %.256r",
+                self,
+                settlement.attempts,
+                held.delivery.message.id,
+                settlement.after,
+                type(error).__name__,
+                describe(error),
+            )
+        return settlement
 
     def _ended(self, held: Held, settlement: Settlement) -> None:
         self._running.discard(held)

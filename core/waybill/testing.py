@@ -26,9 +26,10 @@ from waybill.outcomes import Confirmed, DeadLetter, Defer, Done
 from waybill.topic import Topic
 
 if TYPE_CHECKING:
-    from waybill.app import App, _Runtime
+    from waybill.app import App
     from waybill.consumer import Handled
     from waybill.middleware import Send
+    from waybill.runtime import Runtime
 
 __all__ = ["DeadLettered", "TestBus", "open_test_bus"]
 
@@ -164,7 +165,7 @@ class TestBus:
 
         return watched
 
-    _runtime: _Runtime
+    _runtime: Runtime
 
 
 @asynccontextmanager

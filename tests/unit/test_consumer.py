@@ -14,9 +14,10 @@ import pytest
 from waybill import ConfigurationError, DecodeError, LeaseLost, Reject, Retry, RetryAfter
 from waybill.adapter import Revoking
 from waybill.clock import TestClock
-from waybill.consumer import ConsumerOptions, Handled, current_handling
+from waybill.consumer import Handled, current_handling
 from waybill.errors import LONGEST, BrokerUnavailable
 from waybill.message import Delivery, Message
+from waybill.options import ConsumerOptions
 from waybill.outcomes import Ack, DeadLetter, Defer, Failed, Lost, Refused, Release, Settled, SettleResult, Unknown
 
 from .stand_ins import CAN, LEAST, Bench, consuming, message, never, until

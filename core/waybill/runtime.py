@@ -1,0 +1,197 @@
+"""An application while it runs: its adapter, its producers, its consumers."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import Future
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from waybill.adapter import Adapter, Limits
+from waybill.clock import Clock
+from waybill.consumer import Consumer, Handled
+from waybill.errors import ConfigurationError, PublishRefused, PublishUnknown
+from waybill.headers import size
+from waybill.message import Message, Outgoing
+from waybill.middleware import Middleware, Send, SendMiddleware, compose
+from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
+from waybill.producer import Producer
+from waybill.registration import Registration
+from waybill.retry import seconds
+from waybill.topic import Topic
+from waybill.topology import Destination, Topology
+
+if TYPE_CHECKING:
+    from waybill.settings import Settings
+
+__all__ = ["Port", "Runtime"]
+
+IN_CHAIN = 1000
+"""Messages of one `publish_many` that are in the send-middleware at once."""
+
+
+class Port:
+    """One topic's way out: the send-middleware around its producer."""
+
+    __slots__ = ("_chain", "_limits", "_producer", "_slots", "_topic")
+
+    def __init__(self, producer: Producer, topic: str, middleware: Sequence[SendMiddleware], limits: Limits) -> None:
+        self._producer = producer
+        self._topic = topic
+        self._limits = limits
+        self._slots = asyncio.Semaphore(IN_CHAIN)
+        innermost: Send = self._innermost
+        self._chain = compose(middleware, innermost) if middleware else None
+
+    async def publish(self, message: Message, deadline: float) -> Confirmed:
+        if self._chain is not None:
+            return await self._chain(Outgoing(topic=self._topic, message=message, deadline=deadline))
+        return await self._send(message, deadline)
+
+    async def submit(self, message: Message, deadline: float) -> Future[SendResult]:
+        """Like `publish`, but gives the outcome as a future and never raises for the message."""
+        if self._chain is None:
+            if (refused := self._beyond(message)) is not None:
+                return _resolved(refused)
+            return await self._producer.submit(message, deadline=deadline)
+        await self._slots.acquire()
+        sending = asyncio.ensure_future(self._as_result(message, deadline))
+        sending.add_done_callback(lambda _: self._slots.release())
+        return sending
+
+    async def _as_result(self, message: Message, deadline: float) -> SendResult:
+        try:
+            return await self.publish(message, deadline)
+        except PublishRefused as error:
+            return Refused(str(error))
+        except PublishUnknown as error:
+            return Unknown(str(error))
+
+    async def _innermost(self, outgoing: Outgoing) -> Confirmed:
+        return await self._send(outgoing.message, outgoing.deadline)
+
+    async def _send(self, message: Message, deadline: float) -> Confirmed:
+        if (refused := self._beyond(message)) is not None:
+            raise self._producer.error(message, refused)
+        return await self._producer.send(message, deadline=deadline)
+
+    def _beyond(self, message: Message) -> Refused | None:
+        """What the destination cannot carry is refused before anything is sent."""
+        limits = self._limits
+        if message.body is not None and len(message.body) > limits.body_bytes:
+            return Refused(
+                f"the body has {len(message.body)} bytes, this broker carries {limits.body_bytes}: send a reference instead"
+            )
+        if message.headers and size(message.headers) > limits.header_bytes:
+            return Refused(f"the headers have {size(message.headers)} bytes, this broker carries {limits.header_bytes}")
+        if message.due is not None and limits.delay is not None:
+            delay = (message.due - message.time).total_seconds()
+            if delay > limits.delay:
+                return Refused(f"a delay of {delay:g} s: this broker delays at most {limits.delay:g} s")
+        return None
+
+
+class Runtime:
+    """An application while it runs."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        settings: Settings,
+        clock: Clock,
+        *,
+        send_middleware: Sequence[SendMiddleware],
+    ) -> None:
+        self._send_middleware = send_middleware
+        self.adapter = adapter
+        self.settings = settings
+        self.clock = clock
+        self.consumers: list[Consumer] = []
+        self._producers: dict[str, Producer] = {}
+        self._ports: dict[str, Port] = {}
+        self._opening = asyncio.Lock()
+        self._stack = AsyncExitStack()
+        self._loop = asyncio.get_running_loop()
+
+    def deadline(self, given: float | timedelta | None) -> float:
+        return self._loop.time() + (self.settings.publish_deadline if given is None else seconds(given, "deadline"))
+
+    async def declare(self, topology: Topology) -> None:
+        if self.settings.topology == "assume":
+            return
+        plan = await self.adapter.admin.plan(topology)
+        if not plan.changes:
+            return
+        if self.settings.topology == "create" and all(change.action == "create" for change in plan.changes):
+            await self.adapter.admin.apply(plan)
+            return
+        listed = "; ".join(f"{change.action} {change.what} {change.detail}".strip() for change in plan.changes)
+        raise ConfigurationError(f"the broker lacks what the application needs: {listed}. Run: waybill topology apply")
+
+    async def start(
+        self,
+        registrations: Sequence[Registration],
+        middleware: Sequence[Middleware],
+        observers: Sequence[Callable[[Handled], None]],
+    ) -> None:
+        """Start a consumer for each of the handlers."""
+        for registration in registrations:
+            consumer = Consumer(
+                self.adapter,
+                msgspec.structs.replace(registration.subscription, lease=self.settings.lease),
+                registration.pipeline(middleware),
+                registration.decoder(),
+                registration.options,
+                clock=self.clock,
+                observers=observers,
+            )
+            await consumer.start()
+            self.consumers.append(consumer)
+
+    async def stop(self) -> None:
+        grace = self.settings.shutdown_grace
+        end = self._loop.time() + grace
+        async with self._stack:
+            ended = await asyncio.gather(*(consumer.stop(grace) for consumer in self.consumers), return_exceptions=True)
+            left = max(1.0, end - self._loop.time())
+            await asyncio.gather(*(producer.close(left) for producer in self._producers.values()))
+        for error in ended:
+            if isinstance(error, BaseException):
+                raise error
+
+    def ready(self, topic: Topic[Any]) -> Port | None:
+        """The topic's way out, if it is open already."""
+        if not isinstance(topic, Topic):
+            raise ConfigurationError(f"publish({topic!r}, …): give the Topic object, not its name")
+        return self._ports.get(topic.name)
+
+    async def port(self, topic: Topic[Any]) -> Port:
+        return self.ready(topic) or await self._open_port(topic)
+
+    async def _open_port(self, topic: Topic[Any]) -> Port:
+        async with self._opening:
+            if topic.name not in self._ports:
+                await self.declare(Topology((topic.spec,), tuple(topic.subscriptions())))
+                destination = Destination("topic", topic.spec)
+                sink = await self._stack.enter_async_context(self.adapter.sink(destination))
+                producer = Producer(
+                    sink,
+                    topic=topic.name,
+                    buffer=self.settings.publish_buffer,
+                    sends_in_order=self.adapter.capabilities.sends_in_order,
+                )
+                self._producers[topic.name] = producer
+                self._ports[topic.name] = Port(
+                    producer, topic.name, self._send_middleware, self.adapter.limits(destination)
+                )
+            return self._ports[topic.name]
+
+
+def _resolved(result: SendResult) -> Future[SendResult]:
+    future: Future[SendResult] = asyncio.get_running_loop().create_future()
+    future.set_result(result)
+    return future

@@ -43,6 +43,7 @@ class Claimed(NamedTuple):
     """One entry, leased, with its message."""
 
     seq: int
+    lane: str | None
     attempts: int
     first_failure: float | None
     handed: int
@@ -128,7 +129,7 @@ def _claim_waiting(
         (LEASED, owner, group.id, listed),
     )
     rows = connection.execute(
-        """SELECT e.seq, e.attempts, e.first_failure, e.handed, e.crashes, m.key, m.message, m.body
+        """SELECT e.seq, e.key, e.attempts, e.first_failure, e.handed, e.crashes, m.key, m.message, m.body
            FROM entries e JOIN messages m ON m.seq = e.seq
            WHERE e.grp = ? AND e.seq IN (SELECT value FROM json_each(?)) ORDER BY e.seq""",
         (group.id, listed),
@@ -183,7 +184,7 @@ def _claim_new(
             )
         }
     claimed = [
-        Claimed(seq, 0, None, 1, 0, key, message, body)
+        Claimed(seq, key if group.ordered else None, 0, None, 1, 0, key, message, body)
         for seq, target, due, key, message, body in rows
         if (target is None or target == group.id) and (seq in mine if mine is not None else (due is None or due <= now))
     ]
@@ -227,12 +228,15 @@ def acknowledge(connection: sqlite3.Connection, group: Group, seqs: Sequence[int
     )
 
 
-def defer(connection: sqlite3.Connection, group: Group, deferred: Iterable[tuple[int, float, int, float]]) -> None:
-    """Let entries wait: (seq, due, attempts, first failure)."""
+def defer(
+    connection: sqlite3.Connection, group: Group, deferred: Iterable[tuple[int, float, int, float, bool]]
+) -> None:
+    """Let entries wait: (seq, due, attempts, first failure, whether its key goes on without it)."""
     connection.executemany(
-        """UPDATE entries SET state = ?, owner = NULL, due = ?, attempts = ?, first_failure = ?, crashes = 0
+        """UPDATE entries SET state = ?, owner = NULL, due = ?, attempts = ?, first_failure = ?, crashes = 0,
+           key = iif(?, NULL, key)
            WHERE grp = ? AND seq = ?""",
-        [(READY, due, attempts, first, group.id, seq) for seq, due, attempts, first in deferred],
+        [(READY, due, attempts, first, relaxed, group.id, seq) for seq, due, attempts, first, relaxed in deferred],
     )
 
 

@@ -147,6 +147,7 @@ class FileSource:
             attempt=1 + max(row.attempts, message.attempts) + max(0, row.crashes - 1),
             redelivered=row.handed > 1,
             handed_out=row.handed,
+            out_of_order=self._group.ordered and row.key is not None and row.lane is None,
             lease_until=lease_until,
             token=token,
         )
@@ -187,7 +188,7 @@ class FileSource:
         acked: list[int] = []
         released: list[int] = []
         tried: list[tuple[int, int]] = []
-        deferred: list[tuple[int, float, int, float]] = []
+        deferred: list[tuple[int, float, int, float, bool]] = []
         keys: set[str] = set()
         for item in settled:
             token, settlement = item.delivery.token, item.settlement
@@ -208,7 +209,8 @@ class FileSource:
                     tried.append((settlement.attempts, token.seq))
             elif isinstance(settlement, Defer):
                 due = self._clock.time() + settlement.after
-                deferred.append((token.seq, due, settlement.attempts, settlement.first_failure.timestamp()))
+                first = settlement.first_failure.timestamp()
+                deferred.append((token.seq, due, settlement.attempts, first, settlement.relaxed))
             else:
                 letter = msgspec.structs.replace(item.delivery.message, due=None, dead=settlement.record)
                 bury_message(connection, self._group.id, letter)

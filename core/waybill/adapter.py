@@ -192,6 +192,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     holds_key_from: float | None = None
     """A `Defer` of at least so many seconds keeps its key's later messages back at the broker, so that the core may
     release those it holds. A shorter one waits in the core, its lane closed and its lease renewed. `None`: never."""
+    relaxes: bool = True
+    """A failed message of an ordered key can be put off while the key's later ones go on."""
     longest_defer: float | None = None
     """A longer `Defer` is emulated: publish, confirm, ack. `None`: any is native (where `Defer` is native at all)."""
     longest_hold: float | None = None

@@ -8,11 +8,11 @@ from asyncio import Future
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from waybill.adapter import Adapter, Admin, Capabilities
 from waybill.clock import Clock, SystemClock
-from waybill.consumer import Handled, current_handling
+from waybill.consumer import Consumer, Handled, current_handling
 from waybill.errors import (
     CapabilityError,
     ClosedError,
@@ -29,6 +29,7 @@ from waybill.outcomes import Confirmed, Refused, SendResult
 from waybill.registration import Registration, name_of
 from waybill.retry import Retry, seconds
 from waybill.runtime import Runtime
+from waybill.sync import SyncApp
 from waybill.topic import Topic, check_name
 from waybill.topology import Subscription, Topology
 
@@ -57,6 +58,10 @@ class _Consume(Protocol[T]):
     def __call__(
         self, handler: Callable[[T, Delivery[T]], Coroutine[Any, Any, None]], /
     ) -> Callable[[T, Delivery[T]], Coroutine[Any, Any, None]]: ...
+    @overload
+    def __call__(self, handler: Callable[[T], None], /) -> Callable[[T], None]: ...
+    @overload
+    def __call__(self, handler: Callable[[T, Delivery[T]], None], /) -> Callable[[T, Delivery[T]], None]: ...
 
 
 class App:
@@ -82,6 +87,8 @@ class App:
         self._observers: list[Callable[[Handled], None]] = []
         self._runtime: Runtime | None = None
         self._open_already = False
+        self.sync = SyncApp(self)
+        """Publishing from code that is not asynchronous. See `waybill.sync`."""
 
     # ---------------------------------------------------------------- declaring
 
@@ -96,6 +103,7 @@ class App:
         timeout: Duration | None = 60.0,
         window: int | None = None,
         window_bytes: int = 64 << 20,
+        on_failure: Literal["block-key", "relax"] | None = None,
     ) -> _Consume[T]:
         """Register a handler for every message that `group` gets of `topic`.
 
@@ -106,7 +114,10 @@ class App:
         group: default, the application's name. concurrency: handlers at once. ordered: messages of one key one after
         another, in publishing order. retry: default `Retry.exponential(5, first=1.0, cap=60.0)`. timeout: how long one
         handling may take (seconds or timedelta); `None` for no end. window, window_bytes: how much is held at once,
-        started or not.
+        started or not. on_failure: what an ordered key does while a failed message waits for its retry: `block-key` (the
+        default) waits with it, `relax` goes on, and the message comes back with `Delivery.out_of_order`.
+
+        A plain function is run in a thread, counted in the same concurrency; it cannot be cancelled.
 
         Raises `ConfigurationError` for what cannot work.
         """
@@ -116,6 +127,8 @@ class App:
             raise ConfigurationError(
                 f"{topic.name} is consumed ordered, but has no key to order by: Topic({topic.name!r}, …, key=lambda value: value.…)"
             )
+        if on_failure == "block-key" and not ordered:
+            raise ConfigurationError(f"{topic.name}: on_failure='block-key' makes a key wait, which needs ordered=True")
         subscription = Subscription(
             topic=topic.spec, group=check_name(self.name if group is None else group, "group"), ordered=ordered
         )
@@ -125,13 +138,14 @@ class App:
             window_bytes=window_bytes,
             timeout=None if timeout is None else seconds(timeout, "timeout"),
             retry=Retry.exponential() if retry is None else retry,
+            on_failure=on_failure,
         )
 
         def register(handler: Callable[..., Any]) -> Any:
             for other in self._registrations:
                 if other.subscription.name == subscription.name:
                     raise ConfigurationError(
-                        f"{subscription.name} has a handler already ({name_of(other.handler)}): one handler a group; "
+                        f"{subscription.name} has a handler already ({other.name}): one handler a group; "
                         f"give {name_of(handler)} a group of its own to let both see every message"
                     )
             self._registrations.append(Registration(topic, subscription, options, handler))
@@ -147,6 +161,17 @@ class App:
     def registrations(self) -> Sequence[Registration]:
         """The handlers, in the order they were registered."""
         return tuple(self._registrations)
+
+    def consumer(self, topic: Topic[Any], *, group: str | None = None) -> Consumer:
+        """The running consumer of `topic` for `group` (default: the application's name), to pause, resume and resize.
+
+        Raises `ClosedError` when the application does not run, `ConfigurationError` when it has no such handler.
+        """
+        name = f"{topic.name}/{self.name if group is None else group}"
+        for consumer in self._running().consumers:
+            if consumer.subscription.name == name:
+                return consumer
+        raise ConfigurationError(f"application {self.name!r} has no handler for {name}")
 
     @property
     def topology(self) -> Topology:
@@ -350,6 +375,11 @@ class App:
             f"{r.subscription.name} is consumed ordered, and {can.broker} keeps no order over several members: drop ordered=True"
             for r in self._registrations
             if r.subscription.ordered and not can.ordered
+        ]
+        gaps += [
+            f"{r.subscription.name}: {can.broker} cannot let a key go on without its failed message: use on_failure='block-key'"
+            for r in self._registrations
+            if r.subscription.ordered and r.options.relaxed and not can.relaxes
         ]
         if gaps:
             raise CapabilityError("; ".join(gaps))

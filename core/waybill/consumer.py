@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from contextvars import ContextVar, copy_context
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -57,6 +58,8 @@ log = logging.getLogger("waybill.consumer")
 
 LAST_CALL = 1.5
 """Seconds that the broker is given at the end to take what is settled, and again to let go."""
+HUNG = 5.0
+"""Seconds at least that a handler is given to end after its time is over."""
 MEMORY = 10_000
 """Handled messages whose acknowledgement was lost that a consumer remembers."""
 
@@ -101,6 +104,9 @@ class Consumer:
         self._running: set[Held] = set()
         self._limit = options.held
         self._most = options.retry.most
+        self._relaxed = subscription.ordered and options.relaxed
+        self._concurrency = options.concurrency
+        self._paused = False
         self._average = 1024.0
         self._unacknowledged: OrderedDict[tuple[str, int, int], None] = OrderedDict()
         self._stopping = False
@@ -108,6 +114,8 @@ class Consumer:
         self._room = asyncio.Event()
         self._stack = AsyncExitStack()
         self._tasks: list[Task[None]] = []
+        self.hung = 0
+        """Handlers that were cancelled for running too long and run on: they ignore it, or are stuck in a thread."""
         self.trouble: str | None = None
         """Why the consumer is not moving now; `None` when nothing is known to be wrong."""
 
@@ -193,6 +201,36 @@ class Consumer:
 
         return place
 
+    # ---------------------------------------------------------------- while it runs
+
+    def pause(self) -> None:
+        """Start no handler until `resume`. Those that run finish; what is held stays held, its leases renewed."""
+        self._paused = True
+
+    def resume(self) -> None:
+        self._paused = False
+        self._dispatch()
+        self._check_room()
+
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
+    @property
+    def concurrency(self) -> int:
+        """Handlers at once. May be set while running: fewer takes effect as running ones end, more at once."""
+        return self._concurrency
+
+    @concurrency.setter
+    def concurrency(self, handlers: int) -> None:
+        options = replace(self.options, concurrency=handlers, window=max(handlers, self._limit))
+        self._concurrency = options.concurrency
+        if self.options.window is None:
+            self._limit = replace(options, window=None).held
+        if hasattr(self, "_settler"):
+            self._dispatch()
+            self._check_room()
+
     # ---------------------------------------------------------------- fetching
 
     async def _fetch(self) -> None:
@@ -235,10 +273,10 @@ class Consumer:
 
         A nearly full window waits until a quarter is free, so that fetches stay large; but not while handlers idle.
         """
-        if self._settler.stuck:
+        if self._settler.stuck or self._paused:
             return 0
         room = self._limit - len(self._held)
-        if room < self._limit // 4 and len(self._running) >= self.options.concurrency:
+        if room < self._limit // 4 and len(self._running) >= self._concurrency:
             return 0
         left = self.options.window_bytes - self._bytes
         return max(0, min(room, int(left / self._average) or (1 if not self._held else 0)))
@@ -248,6 +286,10 @@ class Consumer:
         for delivery in deliveries:
             message = delivery.message
             held = Held(delivery, delivery.lease_until, handed=delivery.attempt)
+            if self._relaxed and message.attempts:  # a copy that was put off, on a broker that makes copies
+                msgspec.structs.force_setattr(delivery, "out_of_order", True)
+            if self.subscription.ordered and not delivery.out_of_order:
+                held.lane = message.key
             self._held[held] = None
             if message.body is not None:
                 self._bytes += len(message.body)
@@ -258,7 +300,7 @@ class Consumer:
             if settlement is not None:
                 self._settler.add(held, settlement)
             else:
-                self._lanes.add(message.key, held)
+                self._lanes.add(held.lane, held)
         average = (self._bytes - before) / len(deliveries) + 256
         self._average += (average - self._average) / 8
         self._dispatch()
@@ -293,17 +335,17 @@ class Consumer:
     # ---------------------------------------------------------------- handling
 
     def _dispatch(self) -> None:
-        if self._settler.stuck:
+        if self._settler.stuck or self._paused:
             return
         timeout = self.options.timeout
         deadline = float("inf") if timeout is None else self._loop.time() + timeout
-        while len(self._running) < self.options.concurrency and not self._stopping:
+        while len(self._running) < self._concurrency and not self._stopping:
             held = self._lanes.take()
             if held is None:
                 break
             if held.delivery.message.expires and (settlement := expired(held.delivery, self._clock.time())):
                 self._settler.add(held, settlement)
-                self._lanes.done(held.key)
+                self._lanes.done(held.lane)
                 continue
             held.deadline = deadline
             self._running.add(held)
@@ -349,17 +391,17 @@ class Consumer:
     def _ended(self, held: Held, settlement: Settlement) -> None:
         self._running.discard(held)
         held.task = None
-        key = held.key if self._lanes.ordered else None
+        key = held.lane
         if held.lost:
             held.outcome = settlement
             self._on_results([(held, LOST)])
-        elif isinstance(settlement, Defer) and key is not None:
+        elif isinstance(settlement, Defer) and key is not None and not settlement.relaxed:
             self._hold_key(held, key, settlement)
         else:
             self._settler.add(held, settlement)
         if key is not None and (held.lost or isinstance(settlement, Release)):
             self._give_back_lane(key)  # whoever gets it next handles it before what is behind it
-        elif not (isinstance(settlement, Defer) and key is not None):
+        elif not isinstance(settlement, Defer) or settlement.relaxed or key is None:
             self._lanes.done(key)
         if self._stopping:
             self._give_back_unstarted()
@@ -398,7 +440,7 @@ class Consumer:
 
     def _resume_key(self, held: Held) -> None:
         if held in self._held and held.outcome is None and not held.lost and not self._stopping:
-            self._lanes.again(held.key, held)
+            self._lanes.again(held.lane, held)
             self._dispatch()
 
     def _released(self, held: Held) -> Release:
@@ -413,19 +455,18 @@ class Consumer:
 
     def _give_back_unstarted(self) -> None:
         """All that has not started, except what waits behind a handler that runs: it is given back after its head."""
-        busy = {held.key for held in self._running} if self._lanes.ordered else set[str | None]()
-        busy.discard(None)
+        busy = {held.lane for held in self._running} - {None}
         for held in list(self._held):
-            if held.task is None and held.outcome is None and held.key not in busy:
+            if held.task is None and held.outcome is None and held.lane not in busy:
                 for item in self._evict(held):
                     self._give_back(item)
 
     def _evict(self, held: Held) -> list[Held]:
         """Take a delivery that has not started, and all that cannot start without it, out of the lanes, in order."""
-        evicted = self._lanes.evict(held.key, held)
-        if evicted or not self._lanes.ordered or held.key is None:
+        evicted = self._lanes.evict(held.lane, held)
+        if evicted or held.lane is None:
             return evicted or [held]
-        return [held, *self._lanes.clear(held.key)]  # it waited in place, the others behind it
+        return [held, *self._lanes.clear(held.lane)]  # it waited in place, the others behind it
 
     # ---------------------------------------------------------------- settling
 
@@ -449,8 +490,8 @@ class Consumer:
                     self,
                     held.delivery.message.id,
                 )
-        if isinstance(settlement, Defer) and self._lanes.ordered and held.key is not None:
-            self._give_back_lane(held.key)  # those that arrived while the broker was taking the retry
+        if isinstance(settlement, Defer) and held.lane is not None and not settlement.relaxed:
+            self._give_back_lane(held.lane)  # those that arrived while the broker was taking the retry
         self._tell(Handled(delivery=held.delivery, settlement=settlement, result=result))
 
     def _tell(self, handled: Handled) -> None:
@@ -555,8 +596,17 @@ class Consumer:
         while True:
             await asyncio.sleep(pause)
             now = self._loop.time()
-            for held in [held for held in self._running if held.deadline < now and held.cause is None]:
-                self._cancel(held, "timeout")
+            hung = 0
+            for held in list(self._running):
+                if held.deadline < now and held.cause is None:
+                    self._cancel(held, "timeout")
+                elif held.cause == "timeout" and held.deadline + max(HUNG, timeout) < now:
+                    hung += 1
+            if hung > self.hung:
+                log.error(
+                    "%s: %d handlers do not end though their time is over: this process should be replaced", self, hung
+                )
+            self.hung = hung
 
     def __str__(self) -> str:
         return self.subscription.name

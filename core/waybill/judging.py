@@ -85,4 +85,4 @@ def _failed(
     decision = options.retry.decide(delivery.attempt, error, age=age, chance=chance, asked=asked)
     if isinstance(decision, GiveUp):
         return DeadLetter(record(delivery, decision.reason, now=now, error=error))
-    return Defer(decision.delay, delivery.attempt, first)
+    return Defer(decision.delay, delivery.attempt, first, relaxed=options.relaxed)

@@ -117,6 +117,8 @@ class Delivery(msgspec.Struct, Generic[T], frozen=True, eq=False, kw_only=True, 
     handed_out: int | None = None
     """The broker's own count of hand-outs, this one included; `None`: it keeps none. Prefetched ones and releases count
     as well, so it detects what kills processes and nothing finer."""
+    out_of_order: bool = False
+    """Whether later messages of its key may have been handled before: it failed, and the subscription is relaxed."""
     lease_until: float = float("inf")
     """When the lease ended at first, on `time.monotonic()`. Extensions are not written here."""
     partition: str | None = None

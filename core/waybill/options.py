@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from waybill.errors import ConfigurationError
 from waybill.retry import Retry
@@ -16,6 +17,7 @@ class ConsumerOptions:
 
     concurrency: handlers at once. window: deliveries held at once, started or not, unsettled; `None`: four times the
     concurrency, at least 16. window_bytes: the bodies held at once, approximately. timeout: a handler's; `None`: no end.
+    on_failure: whether a key waits for its failed message; `None`: yes where the subscription is ordered.
     """
 
     concurrency: int = 10
@@ -23,10 +25,15 @@ class ConsumerOptions:
     window_bytes: int = 64 << 20
     timeout: float | None = 60.0
     retry: Retry = Retry.exponential()  # noqa: RUF009 - frozen
+    on_failure: Literal["block-key", "relax"] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.concurrency, bool) or not isinstance(self.concurrency, int) or self.concurrency < 1:
             raise ConfigurationError(f"concurrency={self.concurrency!r}: at least 1 handler at a time")
+        if self.on_failure not in {None, "block-key", "relax"}:
+            raise ConfigurationError(
+                f"on_failure={self.on_failure!r}: block-key (later ones of the key wait) or relax (they pass)"
+            )
         if self.window is not None and self.window < self.concurrency:
             raise ConfigurationError(
                 f"window={self.window!r}: a window smaller than concurrency={self.concurrency} would leave handlers idle"
@@ -35,6 +42,11 @@ class ConsumerOptions:
             raise ConfigurationError(f"window_bytes={self.window_bytes!r}: at least 1")
         if self.timeout is not None and not self.timeout > 0:
             raise ConfigurationError(f"timeout={self.timeout!r}: seconds above 0, or None for no end")
+
+    @property
+    def relaxed(self) -> bool:
+        """Whether a key's later messages go on while a failed one waits."""
+        return self.on_failure == "relax"
 
     @property
     def held(self) -> int:

@@ -71,6 +71,8 @@ class Defer(msgspec.Struct, frozen=True):
     attempts: int
     """Handlings so far, all of them failed. The core counts; whoever brings the message back must know the number."""
     first_failure: datetime
+    relaxed: bool = False
+    """Later messages of its key need not wait for it: it comes back out of order."""
 
 
 class Release(msgspec.Struct, frozen=True):

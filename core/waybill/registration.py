@@ -11,6 +11,7 @@ from waybill.errors import ConfigurationError, DecodeError
 from waybill.message import Delivery, Message
 from waybill.middleware import Handler, Middleware, compose
 from waybill.options import ConsumerOptions
+from waybill.threads import in_threads
 from waybill.topic import Topic
 from waybill.topology import Subscription
 
@@ -20,16 +21,17 @@ __all__ = ["Registration", "name_of"]
 class Registration:
     """One handler and how its subscription is consumed."""
 
-    __slots__ = ("handler", "options", "subscription", "takes_delivery", "topic")
+    __slots__ = ("handler", "name", "options", "subscription", "takes_delivery", "topic")
 
     def __init__(
         self, topic: Topic[Any], subscription: Subscription, options: ConsumerOptions, handler: Callable[..., Any]
     ) -> None:
+        self.takes_delivery = _takes_delivery(handler, topic)
         self.topic = topic
         self.subscription = subscription
         self.options = options
-        self.handler = handler
-        self.takes_delivery = _takes_delivery(handler, topic)
+        self.handler = handler if _is_async(handler) else in_threads(handler, subscription.name)
+        self.name = name_of(handler)
 
     def pipeline(self, middleware: Sequence[Middleware]) -> Handler:
         """The middleware around decoding and the handler, folded once."""
@@ -70,13 +72,15 @@ def name_of(handler: Callable[..., Any]) -> str:
     return getattr(handler, "__qualname__", repr(handler))
 
 
+def _is_async(handler: Callable[..., Any]) -> bool:
+    called = handler if inspect.isroutine(handler) else getattr(handler, "func", type(handler).__call__)
+    return inspect.iscoroutinefunction(inspect.unwrap(called)) or inspect.iscoroutinefunction(handler)
+
+
 def _takes_delivery(handler: Callable[..., Any], topic: Topic[Any]) -> bool:
     """Whether the handler wants the delivery too. Raises `ConfigurationError` if it cannot be called for this topic."""
     if not callable(handler):
         raise ConfigurationError(f"{handler!r} is no function, so it cannot handle {topic.name}")
-    called = handler if inspect.isroutine(handler) else type(handler).__call__
-    if not inspect.iscoroutinefunction(inspect.unwrap(called)) and not inspect.iscoroutinefunction(handler):
-        raise ConfigurationError(f"{name_of(handler)} handles {topic.name} and must be `async def`")
     parameters = [
         p
         for p in inspect.signature(handler).parameters.values()

@@ -115,10 +115,10 @@ class Runtime:
         self._ports: dict[str, Port] = {}
         self._opening = asyncio.Lock()
         self._stack = AsyncExitStack()
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
 
     def deadline(self, given: float | timedelta | None) -> float:
-        return self._loop.time() + (self.settings.publish_deadline if given is None else seconds(given, "deadline"))
+        return self.loop.time() + (self.settings.publish_deadline if given is None else seconds(given, "deadline"))
 
     async def declare(self, topology: Topology) -> None:
         if self.settings.topology == "assume":
@@ -154,10 +154,10 @@ class Runtime:
 
     async def stop(self) -> None:
         grace = self.settings.shutdown_grace
-        end = self._loop.time() + grace
+        end = self.loop.time() + grace
         async with self._stack:
             ended = await asyncio.gather(*(consumer.stop(grace) for consumer in self.consumers), return_exceptions=True)
-            left = max(1.0, end - self._loop.time())
+            left = max(1.0, end - self.loop.time())
             await asyncio.gather(*(producer.close(left) for producer in self._producers.values()))
         for error in ended:
             if isinstance(error, BaseException):

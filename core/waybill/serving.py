@@ -57,7 +57,7 @@ async def serve(
 
     grace = (app.settings or load()).shutdown_grace
     stop = asyncio.Event() if stop is None else stop
-    heart = None if alive is None else asyncio.create_task(_beat(alive), name="waybill-heartbeat")
+    heart = None if alive is None else asyncio.create_task(_beat(app, alive), name="waybill-heartbeat")
     try:
         with _signals(stop, supervised=supervised):
             await _consume(app, stop, grace, ready)
@@ -95,9 +95,12 @@ async def _consume(app: App, stop: asyncio.Event, grace: float, ready: Callable[
         await asyncio.wait({running, stopping})
 
 
-async def _beat(alive: Callable[[], None]) -> None:
+async def _beat(app: App, alive: Callable[[], None]) -> None:
+    """Signs of life, unless a handler is stuck that nothing can end: then the process had better be replaced."""
     while True:
-        alive()
+        runtime = app._runtime
+        if runtime is None or not any(consumer.hung for consumer in runtime.consumers):
+            alive()
         await asyncio.sleep(BEAT)
 
 

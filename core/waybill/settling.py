@@ -72,9 +72,8 @@ class Held(msgspec.Struct, eq=False):
     """The attempt it was handed out as."""
     ordinals: dict[str, int] | None = None
 
-    @property
-    def key(self) -> str | None:
-        return self.delivery.message.key
+    lane: str | None = None
+    """The key it waits behind and is waited for; `None`: neither."""
 
     def ordinal(self, topic: str) -> int:
         """0 for the first message this handling publishes to `topic`, then 1, and so on."""

@@ -113,7 +113,7 @@ async def _keyword(order: Order, *, database: str) -> None:
 @pytest.mark.parametrize(
     ("handler", "said"),
     [
-        (_plain, "async def"), (_none, "0 arguments"), (_three, "3 arguments"), (_other, "carries Order"),
+        (_none, "0 arguments"), (_three, "3 arguments"), (_other, "carries Order"),
         (7, "no function"), (_keyword, "database"),
     ],
 )  # fmt: skip

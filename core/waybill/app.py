@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from asyncio import Future
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from waybill.errors import (
     ConfigurationError,
     EncodeError,
 )
+from waybill.explaining import Explained, explain
 from waybill.headers import check_headers, is_text
 from waybill.ids import derived_id, new_id
 from waybill.loading import AdapterContext, open_adapter
@@ -81,6 +83,11 @@ class App:
     ) -> None:
         self.name = check_name(name, "application")
         self.settings = settings
+        for wrap in (*middleware, *send_middleware):
+            if not callable(wrap) or inspect.iscoroutinefunction(wrap):
+                raise ConfigurationError(
+                    f"{wrap!r} is no middleware: that is a plain function that takes the next step and returns its own"
+                )
         self._middleware = tuple(middleware)
         self._send_middleware = tuple(send_middleware)
         self._registrations: list[Registration] = []
@@ -111,7 +118,8 @@ class App:
         It raises: tried again as `retry` says, then dead-lettered. It raises `Reject`: dead-lettered now; `RetryAfter`:
         tried again later.
 
-        group: default, the application's name. concurrency: handlers at once. ordered: messages of one key one after
+        group: default, the application's name. The first group of a topic starts with what was published before it, a later
+        one with what comes. concurrency: handlers at once. ordered: messages of one key one after
         another, in publishing order. retry: default `Retry.exponential(5, first=1.0, cap=60.0)`. timeout: how long one
         handling may take (seconds or timedelta); `None` for no end. window, window_bytes: how much is held at once,
         started or not. on_failure: what an ordered key does while a failed message waits for its retry: `block-key` (the
@@ -122,7 +130,12 @@ class App:
         Raises `ConfigurationError` for what cannot work.
         """
         if not isinstance(topic, Topic):
-            raise ConfigurationError(f"consume({topic!r}): give the Topic object, not its name or type")
+            hint = (
+                "write @app.consume(topic)"
+                if inspect.isroutine(topic)
+                else "give the Topic object, not its name or type"
+            )
+            raise ConfigurationError(f"consume({topic!r}): {hint}")
         if ordered and topic.key is None:
             raise ConfigurationError(
                 f"{topic.name} is consumed ordered, but has no key to order by: Topic({topic.name!r}, …, key=lambda value: value.…)"
@@ -172,6 +185,15 @@ class App:
             if consumer.subscription.name == name:
                 return consumer
         raise ConfigurationError(f"application {self.name!r} has no handler for {name}")
+
+    def explain(self) -> list[Explained]:
+        """What will become of the messages of each handler, in words; without connecting. Raises `ConfigurationError`."""
+        from waybill.settings import broker_url, load  # noqa: PLC0415 - pydantic-settings is slow to import
+
+        settings = self.settings or load()
+        can = self._adapter(broker_url(settings), settings, SystemClock()).claims
+        self._check(can)
+        return explain(self._registrations, can, lease=settings.lease)
 
     @property
     def topology(self) -> Topology:
@@ -247,7 +269,10 @@ class App:
         delay: Duration | None = None,
         expires: Duration | None = None,
     ) -> Message:
-        body = topic.codec.encode(value)
+        try:
+            body = topic.codec.encode(value)
+        except EncodeError as error:
+            raise EncodeError(f"{topic.name}: {error}") from error
         if key is None and topic.key is not None:
             try:
                 key = topic.key(value)
@@ -303,11 +328,20 @@ class App:
 
         Raises `ConfigurationError`, `BrokerError`.
         """
+        async with self.connected() as adapter:
+            yield adapter.admin
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncGenerator[Adapter, None]:
+        """The broker itself, connected, for tools such as `waybill.redrive`; nothing is declared, published or consumed.
+
+        Raises `ConfigurationError`, `BrokerError`.
+        """
         from waybill.settings import broker_url, load  # noqa: PLC0415 - pydantic-settings is slow to import
 
         settings = self.settings or load()
         async with self._adapter(broker_url(settings), settings, SystemClock()) as adapter:
-            yield adapter.admin
+            yield adapter
 
     def run(self) -> None:
         """Consume until SIGTERM or SIGINT, then shut down in order; a second signal leaves at once. Blocks."""

@@ -87,8 +87,8 @@ class JsonCodec(Generic[T]):
             raise EncodeError(f"this topic carries {self._type.__name__}, not {type(value).__name__}")
         try:
             body = self._dump(value, warnings="error")
-            if self._has_floats and b"null" in body:
-                self._load(body)  # NaN and infinity are written as null, which no consumer could read
+            if self._type is None or (self._has_floats and b"null" in body):
+                self._load(body)  # nothing has checked it yet; and NaN is written as null, which no consumer could read
         except Exception as error:
             raise EncodeError(f"cannot be written as JSON: {_summary(error)}") from error
         return body
@@ -148,7 +148,7 @@ def _summary(error: Exception) -> str:
     """The error in one line, without the values it is about: those may be secrets."""
     errors: Any = getattr(error, "errors", None)
     if not callable(errors):
-        return f"{type(error).__name__}: {describe(error)}"
+        return f"{type(error).__name__}: {' '.join(describe(error).split())}"
     found: Any = errors(include_input=False, include_url=False, include_context=False)
     lines = [f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in found[:5]]
     return "; ".join(lines) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")

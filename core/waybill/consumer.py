@@ -29,7 +29,7 @@ from waybill.clock import Clock
 from waybill.errors import (
     BrokerError,
     LeaseLost,
-    describe,
+    one_line,
 )
 from waybill.judging import expired, failed, unhandled
 from waybill.lanes import Lanes
@@ -42,6 +42,7 @@ from waybill.outcomes import (
     LOST,
     RELEASE,
     Ack,
+    DeadLetter,
     Defer,
     Extended,
     Lost,
@@ -49,6 +50,7 @@ from waybill.outcomes import (
     Settlement,
     SettleResult,
 )
+from waybill.retry import duration
 from waybill.settling import Held, Settler, back_off
 from waybill.topology import Destination, Subscription
 
@@ -377,14 +379,13 @@ class Consumer:
             chance=random.random(),  # noqa: S311 - not a secret
         )
         if isinstance(settlement, Defer):
-            log.info(
-                "%s: attempt %d of message %s failed, next in %.3g s: %s: %.256r",
+            log.warning(
+                "%s: attempt %d of message %s failed, next in %s: %s",
                 self,
                 settlement.attempts,
                 held.delivery.message.id,
-                settlement.after,
-                type(error).__name__,
-                describe(error),
+                duration(settlement.after),
+                one_line(error),
             )
         return settlement
 
@@ -490,6 +491,16 @@ class Consumer:
                     self,
                     held.delivery.message.id,
                 )
+        if isinstance(settlement, DeadLetter) and not lost:
+            message, why = held.delivery.message.id, settlement.record
+            log.warning(
+                "%s: message %s is a dead letter: %s: %.200s (waybill dlq show %s)",
+                self,
+                message,
+                why.reason,
+                why.detail,
+                message,
+            )
         if isinstance(settlement, Defer) and held.lane is not None and not settlement.relaxed:
             self._give_back_lane(held.lane)  # those that arrived while the broker was taking the retry
         self._tell(Handled(delivery=held.delivery, settlement=settlement, result=result))

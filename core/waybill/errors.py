@@ -186,3 +186,13 @@ def describe(error: BaseException | None) -> str:
         return str(error)
     except Exception as second:  # noqa: BLE001 - a user's class; the letter must be written all the same
         return f"<{type(error).__qualname__}.__str__ raised {type(second).__qualname__}>"
+
+
+def one_line(error: BaseException) -> str:
+    """The error for a log: class, text and the place where it was raised, on one line of bounded length."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = "" if frame is None else f" ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})"
+    text = " ".join(describe(error).split())
+    return f"{type(error).__name__}: {text if len(text) <= 256 else text[:255] + '…'}{place}"

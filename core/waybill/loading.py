@@ -15,7 +15,8 @@ from waybill.errors import AdapterNotFound
 
 __all__ = ["AdapterContext", "AdapterFactory", "open_adapter"]
 
-EXTRAS = {"amqp": "rabbitmq", "amqps": "rabbitmq", "kafka": "kafka", "sqs": "sqs"}
+PLANNED = {"amqp": "RabbitMQ", "amqps": "RabbitMQ", "kafka": "Kafka", "sqs": "SQS and SNS"}
+"""Adapters of ours that are not part of this version."""
 
 
 class AdapterContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,9 +38,12 @@ def open_adapter(url: str, context: AdapterContext) -> Adapter:
     found = {point.name: point for point in entry_points(group="waybill.adapters")}
     if scheme not in found:
         known = ", ".join(f"{name}://" for name in sorted(found)) or "none"
-        fix = f"Install it with: pip install 'waybill[{EXTRAS[scheme]}]'" if scheme in EXTRAS else "Check the URL"
-        raise AdapterNotFound(
-            f"no adapter for {scheme or '(no scheme)'}:// is installed. {fix}. Installed are: {known}"
-        )
+        if scheme in PLANNED:
+            raise AdapterNotFound(
+                f"the adapter for {PLANNED[scheme]} is not part of this version. Installed are: {known}"
+            )
+        if not scheme:
+            raise AdapterNotFound(f"{url!r} names no broker; for a file write sqlite:///{url}. Installed are: {known}")
+        raise AdapterNotFound(f"no adapter for {scheme}:// is installed. Check the URL. Installed are: {known}")
     factory = cast("AdapterFactory", found[scheme].load())
     return factory(url, context)

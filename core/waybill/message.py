@@ -68,7 +68,7 @@ class Message(
     body: bytes | None = None
     """`None`: a tombstone, which says that the key's value is gone."""
     type: str
-    """What happened; the topic's name unless the topic says otherwise."""
+    """What happened; the topic's name."""
     source: str
     """The application that published it."""
     time: datetime

@@ -1,5 +1,7 @@
 """A fixture for pytest: `waybill_bus` runs the application that the test's own `waybill_app` fixture gives.
 
+    from waybill.testing import TestBus
+
     @pytest.fixture
     def waybill_app() -> App:
         return app
@@ -9,7 +11,7 @@
         await waybill_bus.drain()
         assert waybill_bus.published(invoices) == [Invoice("o1")]
 
-Needs pytest-asyncio (or anyio's plugin) for the asynchronous fixture.
+Needs pytest-asyncio with `asyncio_mode = "auto"` (or anyio's plugin) for the asynchronous fixture and test.
 """
 
 from __future__ import annotations

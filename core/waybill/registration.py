@@ -102,6 +102,10 @@ def _takes_delivery(handler: Callable[..., Any], topic: Topic[Any]) -> bool:
     except (NameError, TypeError):
         hint = None  # names that exist for type checkers only: they have checked it
     payload = topic.payload
+    if hint is Delivery or typing.get_origin(hint) is Delivery:
+        raise ConfigurationError(
+            f"{name_of(handler)} takes the Delivery first: the value comes first, the Delivery second"
+        )
     if type(hint) is type and type(payload) is type and not issubclass(payload, hint):
         raise ConfigurationError(
             f"{name_of(handler)} takes {hint.__name__}, but {topic.name} carries {payload.__name__}"

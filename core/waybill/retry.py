@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from waybill.errors import LONGEST, ConfigurationError
 
-__all__ = ["MINIMUM_DELAY", "GiveUp", "Retry", "Wait", "seconds"]
+__all__ = ["MINIMUM_DELAY", "GiveUp", "Retry", "Wait", "duration", "seconds"]
 
 MINIMUM_DELAY = 0.01
 """Seconds. A failing message is never tried again at once, or it would spin."""
@@ -23,6 +23,14 @@ def seconds(value: float | timedelta, what: str) -> float:
             f"{what}={value!r}: a duration is a number of seconds or a timedelta, not negative and at most a century"
         )
     return float(number)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `0.05 s`, `90 s`, `15 min`, `2 h`, `3 d`."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import sys
@@ -34,8 +35,7 @@ class Settings(BaseSettings):
     )
 
     url: str | None = Field(default=None, repr=False)
-    """Which broker, and where: `sqlite:///bus.db`, `memory://`, `amqp://…`, `kafka://…`, `sqs://…`. May hold a password:
-    it is never printed whole."""
+    """Which broker, and where: `sqlite:///bus.db` or `memory://`. May hold a password: it is never printed whole."""
     app: str | None = None
     """The application the command line works on, as `module:attribute`."""
     dev: bool = False
@@ -75,15 +75,20 @@ def load(**arguments: Any) -> Settings:
         if name.startswith(PREFIX) and name.split("__", 1)[0] not in known and name != f"{PREFIX}WORKER"
     ]
     if unknown:
+        near = [match for name in unknown for match in difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8)]
+        hint = f"Did you mean {', '.join(sorted(near))}? " if near else ""
         raise ConfigurationError(
-            f"unknown setting in the environment: {', '.join(sorted(unknown))}. Known are: {', '.join(sorted(known))}"
+            f"unknown setting in the environment: {', '.join(sorted(unknown))}. {hint}Known are: {', '.join(sorted(known))}"
         )
     try:
         return Settings(**arguments)
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False)
         lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in found)
-        raise ConfigurationError(f"settings cannot be used: {lines}") from None
+        known_names = ", ".join(sorted(Settings.model_fields))
+        raise ConfigurationError(
+            f"settings (from arguments, the environment, waybill.toml) cannot be used: {lines}. Known are: {known_names}"
+        ) from None
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"waybill.toml cannot be read: {error}") from error
 
@@ -93,9 +98,11 @@ def broker_url(settings: Settings) -> str:
     if settings.url:
         return settings.url
     if settings.dev or sys.stdout.isatty() or sys.stderr.isatty():
+        path = os.path.abspath(DEFAULT_URL.removeprefix("sqlite:///"))  # noqa: PTH100 - for people
+        print(f"no broker is configured: using the file {path}", file=sys.stderr)  # noqa: T201 - nobody should wonder
         return DEFAULT_URL
     raise ConfigurationError(
-        "no broker is configured. Set WAYBILL_URL (for instance sqlite:////var/lib/bus.db or amqp://…), or `url` in "
+        "no broker is configured. Set WAYBILL_URL (for instance sqlite:////var/lib/bus.db), or `url` in "
         f"waybill.toml; for development, --dev or WAYBILL_DEV=1 uses {DEFAULT_URL}"
     )
 

@@ -30,7 +30,8 @@ def check_name(name: str, what: str) -> str:
 class Topic(Generic[T]):
     """Where messages of type `T` are published. Immutable; one object may serve any number of applications.
 
-    `name`: letters, digits, `.`, `_` and `-`. `payload`: a dataclass, TypedDict, pydantic model, msgspec.Struct, `bytes`
+    `name`: letters, digits, `.`, `_` and `-`. `payload`: a dataclass, TypedDict (before Python 3.12
+    that of typing_extensions), pydantic model, msgspec.Struct, `bytes`
     or a built-in type. `key`: from a value to the text whose messages keep their order. `groups`: those that belong
     to the topic wherever they run, so that a publisher declares them before their first consumer exists.
     `codec`: instead of the one chosen by `payload`.

@@ -254,10 +254,10 @@ NEXT = """\
 Three things to try next
   1. Keep the bus, and look at it as an operator would:
          make demo URL=sqlite:///flights.db
-         export WAYBILL_URL=sqlite:///flights.db WAYBILL_APP=examples.flights.service:app
-         .venv/bin/waybill backlog
-         .venv/bin/waybill dlq list --limit 3
-  2. Take `ordered=True` out of examples/flights/service.py and run the demo again: it names what went wrong.
+         .venv/bin/waybill backlog --app examples.flights.service:app --url sqlite:///flights.db
+         .venv/bin/waybill explain --app examples.flights.service:app --url sqlite:///flights.db
+  2. Take `ordered=True` out of examples/flights/service.py and run the demo again: it names what
+     went wrong. (git checkout examples/flights/service.py puts it back.)
   3. Write a service of your own: README.md has one in ten lines."""
 
 

@@ -6,10 +6,13 @@ import json
 import os
 import pty
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,8 +118,12 @@ def letters(shell: Shell) -> Shell:
 
 
 @pytest.mark.parametrize(
-    "verb", [["run"], ["publish"], ["backlog"], ["topology", "apply"], ["dlq", "list"], ["dlq", "show"]]
-)
+    "verb",
+    [
+        ["run"], ["publish"], ["backlog"], ["topology", "plan"], ["topology", "verify"], ["topology", "apply"],
+        ["dlq", "list"], ["dlq", "show"], ["dlq", "redrive"], ["dlq", "discard"], ["dlq", "export"],
+    ],
+)  # fmt: skip
 def test_every_verb_explains_itself_with_an_example(shell: Shell, verb: list[str]) -> None:
     told = shell.done(*verb, "--help")
     assert f"Example: waybill {' '.join(verb)}" in told
@@ -399,6 +406,299 @@ def test_dlq_show_of_none_has_failed(letters: Shell) -> None:
     assert "choose one" in letters.wrong("dlq", "show", "x", "--raw", "--json")
 
 
+# ---------------------------------------------------------------- redrive, discard, export
+
+BURY = """
+import asyncio, sys
+from datetime import UTC, datetime, timedelta
+from service import app
+from waybill import DeadLetterRecord
+from waybill.message import Message
+from waybill.topology import Destination
+
+async def main(count, reason, age, expires):
+    now = datetime.now(UTC)
+    async with app.connected() as bus:
+        await bus.admin.apply(await bus.admin.plan(app.topology))
+        group = app.topology.subscriptions[0]
+        record = DeadLetterRecord(
+            reason=reason, topic=group.topic.name, group=group.group, attempts=5, at=now - timedelta(seconds=age)
+        )
+        letters = [
+            Message(id=f"{reason}-{n}", type="placed", source="test", time=now, body=b"1", key="k", dead=record,
+                    expires=now - timedelta(seconds=1) if expires else None)
+            for n in range(count)
+        ]
+        async with bus.sink(Destination("dead", group.topic, group.group)) as sink:
+            await sink.send(letters, deadline=1e12)
+
+asyncio.run(main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), len(sys.argv) > 4))
+"""
+
+
+def bury(shell: Shell, count: int, reason: str, *, age: float = 0, expired: bool = False) -> None:
+    """Dead letters of `orders.placed/billing`, with ids like `rejected-0`."""
+    subprocess.run(
+        [sys.executable, "-c", BURY, str(count), reason, str(age), *(["expired"] if expired else [])],
+        cwd=shell.folder, env=shell.environment, check=True, timeout=30,
+    )  # fmt: skip
+
+
+def dead_ids(shell: Shell) -> list[str]:
+    return [letter["id"] for letter in json.loads(shell.run("dlq", "list", "--json", "--limit", "9999").stdout)]
+
+
+def waybill(shell: Shell, *arguments: str, **more: Any) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", "import sys; from waybill.cli import main; sys.exit(main())", *arguments]
+    return subprocess.Popen(command, cwd=shell.folder, env=shell.environment, **more)
+
+
+def test_redrive_shows_what_it_would_do_and_changes_nothing(shell: Shell) -> None:
+    bury(shell, 3, "rejected", age=7200)
+    bury(shell, 2, "expired", age=90, expired=True)
+    ended = shell.run("dlq", "redrive", "--topic", "orders.placed", "--type", "placed")
+    assert ended.returncode == 0
+    head, *rows = (re.split(r"  +", row.strip()) for row in ended.stdout.splitlines())
+    assert head == ["topic", "group", "reason", "letters", "oldest"]
+    assert [row[:4] for row in rows] == [
+        ["orders.placed", "billing", "rejected", "3"],
+        ["orders.placed", "billing", "expired", "2"],
+    ]
+    assert rows[0][4] == "2.0 h"
+    expired, hint = ended.stderr.splitlines()
+    assert expired.startswith("2 of them have expired")
+    assert hint.endswith("To do it: waybill dlq redrive --topic orders.placed --type placed --yes")
+    assert len(dead_ids(shell)) == 5
+    assert json.loads(shell.done("backlog", "--json"))[0]["ready"] == 0
+    told = json.loads(shell.done("dlq", "redrive", "--json", "--limit", "4"))
+    assert [(kind["dry_run"], kind["reason"], kind["letters"]) for kind in told] == [
+        (True, "rejected", 3),
+        (True, "expired", 1),
+    ]
+
+
+def test_redrive_warns_of_order_and_keeps_passwords_to_itself(shell: Shell) -> None:
+    service = shell.folder / "service.py"
+    service.write_text(SERVICE.replace("@app.consume(orders)", "@app.consume(orders, ordered=True)"))
+    bury(shell, 1, "rejected")
+    told = shell.run("dlq", "redrive", "--url", "sqlite:///bus.db").stderr
+    assert "orders.placed/billing: consumed ordered" in told
+    assert "end of its key's line" in told
+    assert "--url sqlite:///bus.db --yes" in told
+    code = "import sys; from waybill.cli.survey import command; print(command())"
+    for given in (["--url", "amqp://me:secret@host/"], ["--url=amqp://me:secret@host/"]):
+        ended = subprocess.run(
+            [sys.executable, "-c", code, *given], capture_output=True, text=True, check=True, env=shell.environment
+        )
+        assert "me" in ended.stdout
+        assert "secret" not in ended.stdout
+
+
+def test_redrive_does_it(letters: Shell) -> None:
+    assert letters.done("dlq", "redrive", "--yes") == "orders.placed/billing: 2 redriven\nscans/billing: 1 redriven\n"
+    assert dead_ids(letters) == []
+    assert [row["ready"] for row in json.loads(letters.done("backlog", "--json"))] == [2, 1]
+    assert letters.done("dlq", "redrive", "--yes") == "no dead letter is like that\n"
+    assert letters.run("dlq", "redrive").stderr == "no dead letter is like that\n"
+    letters.kill_some()  # rejected again
+    assert [letter["redrives"] for letter in json.loads(letters.done("dlq", "list", "--json"))] == [1, 1, 1]
+
+
+def test_redrive_as_json(letters: Shell) -> None:
+    told = json.loads(letters.done("dlq", "redrive", "--yes", "--json", "--topic", "scans"))
+    assert told == [
+        {
+            "dry_run": False, "topic": "scans", "group": "billing", "redriven": 1, "refused": 0, "unknown": 0,
+            "unremoved": 0, "unwanted": 0, "cause": "", "gave_up": False,
+        }
+    ]  # fmt: skip
+
+
+def test_redrive_filters(shell: Shell) -> None:
+    bury(shell, 12, "rejected", age=5)
+    bury(shell, 3, "crashed", age=3 * 3600)
+    assert "4 redriven" in shell.done("dlq", "redrive", "--yes", "--reason", "rejected", "--limit", "4")
+    assert dead_ids(shell) == [f"crashed-{n}" for n in range(3)] + [f"rejected-{n}" for n in range(4, 12)]
+    assert "2 redriven" in shell.done("dlq", "redrive", "--yes", "--id", "rejected-10", "--id", "crashed-1")
+    assert "3 redriven" in shell.done("dlq", "redrive", "--yes", "--newer-than", "2h", "--limit", "3")
+    assert dead_ids(shell) == ["crashed-0", "crashed-2"] + [f"rejected-{n}" for n in (7, 8, 9, 11)]
+    assert "2 redriven" in shell.done("dlq", "redrive", "--yes", "--older-than", "1.5h")
+    assert shell.done("dlq", "redrive", "--yes", "--type", "other") == "no dead letter is like that\n"
+    assert "1 redriven" in shell.done("dlq", "redrive", "--yes", "--id", "rejected-11")
+    assert dead_ids(shell) == [f"rejected-{n}" for n in (7, 8, 9)]
+
+
+def test_an_id_that_is_given_whole_is_meant(shell: Shell) -> None:
+    bury(shell, 12, "rejected")
+    assert "1 redriven" in shell.done("dlq", "redrive", "--yes", "--id", "rejected-1")
+    assert {"rejected-10", "rejected-11"} <= set(dead_ids(shell))
+    assert "several ids begin with 'rejected-1': rejected-10, rejected-11" in shell.wrong(
+        "dlq", "redrive", "--yes", "--id", "rejected-1"
+    )
+    assert "begins with 'x'" in shell.wrong("dlq", "redrive", "--id", "x", code=1)
+
+
+def test_redrive_wrong_use(shell: Shell) -> None:
+    for age in ("5", "5w", "-5m", "five", "1e3s", "99999999d"):
+        assert "--older-than" in shell.wrong("dlq", "redrive", f"--older-than={age}")
+    assert "both" in shell.wrong("dlq", "redrive", "--older-than", "2h", "--newer-than", "60m")
+    assert "orders.placed/billing" in shell.wrong("dlq", "redrive", "--group", "nobody", "--yes")
+    assert shell.run("dlq", "redrive", "--limit", "0").returncode == 2
+    assert shell.run("dlq", "redrive", "--rate", "0").returncode == 2
+
+
+def test_redrive_ends_in_order_on_ctrl_c(shell: Shell) -> None:
+    bury(shell, 50, "rejected")
+    process = waybill(shell, "dlq", "redrive", "--yes", "--rate", "10", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    end = time.monotonic() + 20
+    while (json.loads(shell.done("backlog", "--json"))[0]["ready"] or 0) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert err == b"interrupted: the others are dead letters still\n"
+    found = re.fullmatch(rb"orders.placed/billing: (\d+) redriven\n", out)
+    assert found is not None
+    left = dead_ids(shell)
+    assert len(left) == 50 - int(found[1])
+    assert json.loads(shell.done("backlog", "--json"))[0]["ready"] == int(found[1])
+    assert f"{len(left)} redriven" in shell.done("dlq", "redrive", "--yes")  # none of them is held
+
+
+def test_redrive_shows_a_bar_on_a_terminal_and_a_line_at_the_end(shell: Shell) -> None:
+    bury(shell, 3, "rejected")
+    leader, follower = pty.openpty()
+    process = waybill(shell, "dlq", "redrive", "--yes", "--rate", "4", stdout=subprocess.PIPE, stderr=follower)
+    os.close(follower)
+    told = read_all(leader)
+    assert process.stdout is not None
+    assert process.stdout.read() == b"orders.placed/billing: 3 redriven\n"
+    process.stdout.close()
+    assert process.wait(20) == 0
+    assert "━" in told
+    assert "2 so far" in told
+
+
+def test_discard(letters: Shell) -> None:
+    assert letters.run("dlq", "discard", "--yes").returncode == 2
+    assert "--reason-text" in letters.wrong("dlq", "discard", "--yes", "--reason-text", " ")
+    dry = letters.run("dlq", "discard", "--reason-text", "only a test", "--topic", "scans")
+    assert dry.returncode == 0
+    assert "To do it: waybill dlq discard --reason-text 'only a test' --topic scans --yes" in dry.stderr
+    assert len(dead_ids(letters)) == 3
+    (scan,) = json.loads(letters.done("dlq", "list", "--json", "--topic", "scans"))
+    ended = letters.run("dlq", "discard", "--reason-text", "only a test", "--topic", "scans", "--yes")
+    assert (ended.returncode, ended.stdout) == (0, "scans/billing: 1 discarded\n")
+    assert f"discarding {scan['id']} of scans/billing (rejected): only a test\n" in ended.stderr
+    assert len(dead_ids(letters)) == 2
+    told = letters.run("dlq", "discard", "--reason-text", "x", "--yes", "--json").stdout
+    assert json.loads(told) == [
+        {"dry_run": False, "topic": "orders.placed", "group": "billing", "discarded": 2, "unremoved": 0, "unwanted": 0}
+    ]
+    assert [row["ready"] for row in json.loads(letters.done("backlog", "--json"))] == [0, 0]
+
+
+def test_export(letters: Shell) -> None:
+    assert letters.done("dlq", "export", "--to", "letters.jsonl") == "3 written to letters.jsonl\n"
+    text = (letters.folder / "letters.jsonl").read_text()
+    assert letters.done("dlq", "export") == text
+    found = [json.loads(line) for line in text.splitlines()]
+    assert sorted(item["attributes"]["id"] for item in found) == sorted(dead_ids(letters))
+    order = next(item for item in found if item["attributes"].get("partitionkey") == "A-1")
+    (shown,) = json.loads(letters.done("dlq", "show", order["attributes"]["id"], "--json"))
+    assert {name: shown[name] for name in order} == order
+    assert order["headers"] == {"tenant": "north"}
+    scan = next(item for item in found if item["topic"] == "scans")
+    assert (scan["body"], scan["body_encoding"]) == ("/wBzY2Fu", "base64")
+    assert len(letters.done("dlq", "export", "--limit", "1", "--topic", "orders.placed").splitlines()) == 1
+
+
+def test_an_export_never_replaces_a_file_and_leaves_none_that_is_not_whole(letters: Shell) -> None:
+    (letters.folder / "kept").write_text("before")
+    assert "there is such a file" in letters.wrong("dlq", "export", "--to", "kept")
+    assert (letters.folder / "kept").read_text() == "before"
+    letters.wrong("dlq", "export", "--to", "new", "--id", "zzz", code=1)
+    assert not (letters.folder / "new").exists()
+    assert "No such file" in letters.wrong("dlq", "export", "--to", "absent/new")
+
+
+# ---------------------------------------------------------------- topology plan and verify, backlog --watch
+
+
+def test_plan_and_verify_name_what_is_missing_and_change_nothing(shell: Shell) -> None:
+    names = ["topic orders.placed", "topic scans", "group orders.placed/billing", "group scans/billing"]
+    for _ in range(2):
+        assert shell.done("topology", "plan") == "".join(f"would create {name}\n" for name in names)
+        ended = shell.run("topology", "verify")
+        assert (ended.returncode, ended.stderr) == (2, "")
+        assert ended.stdout == "".join(f"missing: {name}\n" for name in names)
+    ended = shell.run("topology", "verify", "--json")
+    assert ended.returncode == 2
+    assert json.loads(ended.stdout)[0] == {"action": "create", "what": "topic orders.placed", "detail": ""}
+    shell.done("topology", "apply")
+    assert shell.done("topology", "plan") == "nothing is missing\n"
+    assert shell.done("topology", "verify") == "everything is there\n"
+    assert json.loads(shell.done("topology", "verify", "--json")) == []
+
+
+def test_watching_a_backlog_through_a_pipe(shell: Shell) -> None:
+    shell.done("publish", "orders.placed", "--data", GOOD)
+    process = waybill(shell, "backlog", "--watch", "0.2", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    head, first = process.stdout.readline(), process.stdout.readline()
+    shell.done("publish", "orders.placed", "--data", GOOD)
+    seen = [first]
+    while re.split(rb"  +", seen[-1])[3:4] != [b"2"]:
+        seen.append(process.stdout.readline())
+        assert len(seen) < 200
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, b"")
+    assert re.split(rb"  +", head.strip())[:4] == [b"time", b"topic", b"group", b"ready"]
+    assert re.match(rb"\d{4}-\d\d-\d\dT[\d:]{8}\+00:00  orders\.placed  billing +1 ", first)
+
+
+def test_watching_a_backlog_as_json(shell: Shell) -> None:
+    process = waybill(shell, "backlog", "--watch", "--json", "0.1", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    documents = [json.loads(process.stdout.readline()) for _ in range(3)]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert {document[0]["topic"] for document in documents} == {"orders.placed"}
+
+
+def test_watching_a_backlog_on_a_terminal(shell: Shell) -> None:
+    shell.done("topology", "apply")
+    leader, follower = pty.openpty()
+    process = waybill(shell, "backlog", "--watch", "0.1", stdout=follower, stderr=follower)
+    os.close(follower)
+    told = b""
+    while told.count(b"scans") < 3:  # drawn anew
+        told += os.read(leader, 65536)
+    process.send_signal(signal.SIGINT)
+    told += read_all(leader).encode()
+    assert process.wait(20) == 0
+    assert b"Traceback" not in told
+    assert b"\x1b[" in told
+    assert "seconds are for --watch" in shell.wrong("backlog", "5")
+
+
+def read_all(leader: int) -> str:
+    """What comes from a terminal until its program has ended."""
+    told = b""
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:
+            break  # the terminal is closed
+        if not part:
+            break
+        told += part
+    os.close(leader)
+    return told.decode()
+
+
 def on_terminal(shell: Shell, *arguments: str) -> list[str]:
     """What `waybill` writes to a terminal of 80 columns."""
     leader, follower = pty.openpty()
@@ -408,15 +708,6 @@ def on_terminal(shell: Shell, *arguments: str) -> list[str]:
         cwd=shell.folder, stdout=follower, env={**shell.environment, "COLUMNS": "80", "TERM": "xterm"},
     ) as process:  # fmt: skip
         os.close(follower)
-        told = b""
-        while True:
-            try:
-                part = os.read(leader, 65536)
-            except OSError:
-                break  # the terminal is closed
-            if not part:
-                break
-            told += part
+        told = read_all(leader)
         assert process.wait(20) == 0
-    os.close(leader)
-    return told.decode().splitlines()
+    return told.splitlines()

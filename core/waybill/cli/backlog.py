@@ -1,23 +1,42 @@
-"""`waybill backlog`: what lies before each group."""
+"""`waybill backlog`: what lies before each group, once or again and again."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
 
 from waybill.cli import options
 from waybill.cli.application import open_app, reference_of
+from waybill.errors import BrokerUnavailable, ConfigurationError
 from waybill.topology import Backlog, Count, Exactness
 
 if TYPE_CHECKING:
+    from waybill.adapter import Admin
     from waybill.app import App
 
 __all__ = ["backlog"]
 
 COUNTS = ("ready", "in_flight", "delayed", "dead")
+NUMBERS = ("ready", "in flight", "delayed", "dead", "oldest")
+COLUMNS = ("topic", "group", *NUMBERS)
+SECONDS = 2.0
+
+Show = Callable[[Sequence[Backlog], str], None]
+"""Takes what was found, and what is wrong now: `""` when nothing is."""
 
 
-def backlog(
+def backlog(  # noqa: PLR0917 - typer calls it by name
+    seconds: Annotated[
+        float | None, typer.Argument(metavar="SECONDS", min=0.1, help="With --watch: between two looks; default 2.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until Ctrl-C.")] = False,
     app: options.App = None,
     url: options.Url = None,
     dev: options.Dev = False,
@@ -26,39 +45,125 @@ def backlog(
     """Show what is ready, in flight, delayed and dead, a line for each group of the application's topics.
 
     ~ marks what is approximate, ? what the broker cannot say.
-    """
-    from waybill.cli.screen import age, document, table  # noqa: PLC0415 - `waybill --help` need not load it
 
-    found = asyncio.run(_read(open_app(reference_of(app, url=url, dev=dev), url=url, dev=dev)[0]))
+    With --watch: one table that changes on a terminal, lines with the time in a pipe, a document a line with --json.
+    """
+    from waybill.cli.screen import document, table  # noqa: PLC0415 - `waybill --help` need not load it
+
+    if seconds is not None and not watch:
+        raise ConfigurationError(f"{seconds:g}: seconds are for --watch")
+    opened = open_app(reference_of(app, url=url, dev=dev), url=url, dev=dev)[0]
+    if watch:
+        with suppress(KeyboardInterrupt):
+            _watch(opened, SECONDS if seconds is None else seconds, as_json=as_json)
+        return
+    found = asyncio.run(_once(opened))
     if as_json:
         document([_object(item) for item in found])
+    else:
+        table(COLUMNS, _rows(found), numbers=NUMBERS)
+
+
+async def _once(app: App) -> list[Backlog]:
+    async with app.admin() as admin:
+        return await _read(app, admin)
+
+
+async def _read(app: App, admin: Admin) -> list[Backlog]:
+    return [await admin.backlog(subscription) for subscription in app.topology.subscriptions]
+
+
+def _watch(app: App, seconds: float, *, as_json: bool) -> None:
+    if as_json:
+        asyncio.run(_again(app, seconds, _show_document))
+    elif sys.stdout.isatty():
+        from rich.console import Console  # noqa: PLC0415 - only where it is shown
+        from rich.live import Live  # noqa: PLC0415
+
+        with Live(console=Console(highlight=False), auto_refresh=False) as live:
+            asyncio.run(_again(app, seconds, lambda found, wrong: live.update(_screen(found, wrong), refresh=True)))
+    else:
+        asyncio.run(_again(app, seconds, _Lines().show))
+
+
+async def _again(app: App, seconds: float, show: Show) -> None:
+    loop = asyncio.get_running_loop()
+    found: list[Backlog] = []
+    async with app.admin() as admin:
+        while True:
+            start, wrong = loop.time(), ""
+            try:
+                found = await _read(app, admin)
+            except BrokerUnavailable as error:
+                wrong = str(error)  # an outage is when people look: the next one may find it over
+            show(found, wrong)
+            await asyncio.sleep(max(0.0, start + seconds - loop.time()))
+
+
+def _screen(found: Sequence[Backlog], wrong: str) -> Any:
+    from rich.text import Text  # noqa: PLC0415
+
+    from waybill.cli.screen import laid_out, safe  # noqa: PLC0415
+
+    head, *rows = laid_out(COLUMNS, _rows(found), numbers=NUMBERS)
+    text = Text(head, style="bold", no_wrap=True)
+    text.append("\n".join(["", *rows]), style="not bold")
+    if wrong:
+        text.append("\n" + safe(wrong), style="not bold red")
+    return text
+
+
+class _Lines:
+    """For a pipe: the columns' names once, then a line for each group at each look."""
+
+    def __init__(self) -> None:
+        self._headed = False
+
+    def show(self, found: Sequence[Backlog], wrong: str) -> None:
+        from waybill.cli.screen import laid_out, line, tell  # noqa: PLC0415
+
+        if wrong:
+            tell(wrong)
+            return
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        head, *rows = laid_out(("time", *COLUMNS), [[now, *row] for row in _rows(found)], numbers=NUMBERS)
+        for text in rows if self._headed else (head, *rows):
+            line(text)
+        sys.stdout.flush()
+        self._headed = True
+
+
+def _show_document(found: Sequence[Backlog], wrong: str) -> None:
+    from waybill.cli.screen import line, tell  # noqa: PLC0415
+
+    if wrong:
+        tell(wrong)
         return
+    line(msgspec.json.encode([_object(item) for item in found]).decode())
+    sys.stdout.flush()
 
-    def cell(count: Count, *, seconds: bool = False) -> str:
-        if count.exactness is Exactness.UNKNOWN:
-            return "?"
-        if count.value is None:
-            return "-"
-        return ("~" if count.exactness is Exactness.APPROXIMATE else "") + (
-            age(count.value) if seconds else f"{count.value:.0f}"
-        )
 
-    rows = [
+def _rows(found: Sequence[Backlog]) -> list[list[str]]:
+    return [
         [
             item.subscription.topic.name,
             item.subscription.group,
-            *(cell(getattr(item, name)) for name in COUNTS),
-            cell(item.oldest, seconds=True),
+            *(_cell(getattr(item, name)) for name in COUNTS),
+            _cell(item.oldest, seconds=True),
         ]
         for item in found
     ]
-    numbers = ["ready", "in flight", "delayed", "dead", "oldest"]
-    table(["topic", "group", *numbers], rows, numbers=numbers)
 
 
-async def _read(app: App) -> list[Backlog]:
-    async with app.admin() as admin:
-        return [await admin.backlog(subscription) for subscription in app.topology.subscriptions]
+def _cell(count: Count, *, seconds: bool = False) -> str:
+    from waybill.cli.screen import age  # noqa: PLC0415
+
+    if count.exactness is Exactness.UNKNOWN:
+        return "?"
+    if count.value is None:
+        return "-"
+    about = "~" if count.exactness is Exactness.APPROXIMATE else ""
+    return about + (age(count.value) if seconds else f"{count.value:.0f}")
 
 
 def _object(item: Backlog) -> dict[str, Any]:

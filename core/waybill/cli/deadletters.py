@@ -1,9 +1,8 @@
-"""`waybill dlq`: look at dead letters. Nothing is taken or changed."""
+"""`waybill dlq list | show`: look at dead letters. Nothing is taken or changed."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,11 +11,11 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from waybill import envelope
 from waybill.cli import options
 from waybill.cli.application import open_app, reference_of
 from waybill.cli.letters import Letter, Wanted, collect
 from waybill.errors import ConfigurationError, WaybillError
+from waybill.redrive import as_object
 
 __all__ = ["group"]
 
@@ -31,7 +30,7 @@ def list_(  # noqa: PLR0917 - typer calls it by name
     app: options.App = None,
     topic: options.TopicName = None,
     group: options.Group = None,
-    reason: Annotated[str | None, typer.Option("--reason", help="Only those dead-lettered for this reason.")] = None,
+    reason: options.Reason = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, the newest.")] = 50,
     url: options.Url = None,
     dev: options.Dev = False,
@@ -84,7 +83,7 @@ def show(  # noqa: PLR0917 - typer calls it by name
     if raw and as_json:
         raise ConfigurationError("--raw writes bytes, --json a document: choose one")
     opened = open_app(reference_of(app, url=url, dev=dev), url=url, dev=dev)
-    found = asyncio.run(collect(opened[0], Wanted(topic=topic, group=group, id=id_), limit=20)).letters
+    found = asyncio.run(collect(opened[0], Wanted(topic=topic, group=group, ids=(id_,)), limit=20)).letters
     if not found:
         raise WaybillError(f"no dead letter has an id that begins with {id_!r}: `waybill dlq list` shows them")
     if len({letter.message.id for letter in found}) > 1:
@@ -126,43 +125,19 @@ def _summary(letter: Letter, now: datetime) -> dict[str, Any]:
 
 
 def _whole(letter: Letter, now: datetime) -> dict[str, Any]:
-    """The body as text where it is text; else base64, and `body_encoding` says so."""
-    body = letter.message.body
-    try:
-        text, encoding = (None if body is None else body.decode()), "utf-8"
-    except UnicodeDecodeError:
-        text, encoding = base64.b64encode(body or b"").decode(), "base64"
-    return {
-        **_summary(letter, now),
-        "attributes": _attributes(letter),
-        "headers": dict(letter.message.headers),
-        "record": _record(letter),
-        "body": text,
-        "body_encoding": None if body is None else encoding,
-    }
-
-
-def _attributes(letter: Letter) -> dict[str, str]:
-    attributes = envelope.encode(letter.message)
-    attributes.pop("waybill", None)  # the record, which is shown by itself
-    return attributes
-
-
-def _record(letter: Letter) -> dict[str, Any]:
-    fields: dict[str, Any] = {name: getattr(letter.record, name) for name in letter.record.__struct_fields__}
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in fields.items()}
+    return {**_summary(letter, now), **as_object(letter.subscription, letter.message)}
 
 
 def _print(letter: Letter) -> None:
     from waybill.cli.screen import block, heading, line, safe  # noqa: PLC0415 - `waybill --help` need not load it
 
     heading(f"{letter.subscription.name}  {letter.message.id}")
-    record = _record(letter)
-    stack = record.pop("stack")
-    for title, pairs in (("attributes", _attributes(letter)), ("headers", letter.message.headers), ("record", record)):
-        if pairs:
+    whole = as_object(letter.subscription, letter.message)
+    stack = whole["record"].pop("stack")
+    for title in ("attributes", "headers", "record"):
+        if whole[title]:
             heading(title)
-        for name, value in pairs.items():
+        for name, value in whole[title].items():
             if value not in {None, ""}:
                 line(f"  {safe(name)}: {safe(str(value))}")
     if stack:

@@ -1,34 +1,76 @@
-"""Reading the dead letters of an application's groups."""
+"""Which dead letters, and reading those of an application's groups."""
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from waybill.adapter import Admin
-from waybill.errors import ConfigurationError
+from waybill.errors import LONGEST, ConfigurationError, WaybillError
 from waybill.message import DeadLetterRecord, Message
+from waybill.redrive import pages, record_of
 from waybill.topology import Subscription
 
 if TYPE_CHECKING:
     from waybill.app import App
 
-__all__ = ["Found", "Letter", "Wanted", "collect"]
+__all__ = ["Found", "Letter", "Wanted", "collect", "duration", "resolve", "select"]
+
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def duration(option: str, text: str | None) -> timedelta | None:
+    """`90s`, `5m`, `2h`, `3d` or `1.5h`. Raises `ConfigurationError`."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip(), re.ASCII)
+    if found is None:
+        raise ConfigurationError(f"{option} {text}: write a number and a unit: 90s, 5m, 2h or 3d")
+    seconds = float(found[1]) * UNITS[found[2]]
+    if seconds > LONGEST:
+        raise ConfigurationError(f"{option} {text}: a century is the most")
+    return timedelta(seconds=seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which dead letters. `None`: any. `id`: how it begins."""
+    """Which dead letters. `None`: any. `ids`: how they begin, any of them."""
 
     topic: str | None = None
     group: str | None = None
     reason: str | None = None
-    id: str | None = None
+    type: str | None = None
+    ids: tuple[str, ...] | None = None
+    whole: bool = False
+    """`ids` are whole ids."""
+    before: datetime | None = None
+    """Dead-lettered before, …"""
+    since: datetime | None = None
+    """… and since."""
 
     def takes(self, letter: Letter) -> bool:
-        return (self.reason is None or letter.record.reason == self.reason) and (
-            self.id is None or letter.message.id.startswith(self.id)
+        message, record = letter.message, letter.record
+        return (
+            self.reason in {None, record.reason}
+            and self.type in {None, message.type}
+            and (self.ids is None or (message.id in self.ids if self.whole else message.id.startswith(self.ids)))
+            and (self.before is None or record.at < self.before)
+            and (self.since is None or record.at >= self.since)
+        )
+
+    def aged(self, *, older_than: str | None, newer_than: str | None) -> Wanted:
+        """Also of this age. Raises `ConfigurationError`."""
+        older, newer = duration("--older-than", older_than), duration("--newer-than", newer_than)
+        if older is not None and newer is not None and older >= newer:
+            raise ConfigurationError(f"nothing is both older than {older_than} and newer than {newer_than}")
+        now = datetime.now(UTC)
+        return replace(
+            self, before=None if older is None else now - older, since=None if newer is None else now - newer
         )
 
 
@@ -40,6 +82,10 @@ class Letter:
     message: Message
     record: DeadLetterRecord
 
+    @classmethod
+    def of(cls, subscription: Subscription, message: Message) -> Letter:
+        return cls(subscription, message, record_of(subscription, message))
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -50,8 +96,8 @@ class Found:
     complete: bool
 
 
-async def collect(app: App, wanted: Wanted, limit: int) -> Found:
-    """Read them all and keep the newest `limit`. Raises `ConfigurationError` for a topic or group the application lacks."""
+def select(app: App, wanted: Wanted) -> list[Subscription]:
+    """The application's own of that topic and group. Raises `ConfigurationError` when there is none."""
     subscriptions = [
         subscription
         for subscription in app.topology.subscriptions
@@ -60,6 +106,12 @@ async def collect(app: App, wanted: Wanted, limit: int) -> Found:
     if not subscriptions:
         known = ", ".join(subscription.name for subscription in app.topology.subscriptions) or "none"
         raise ConfigurationError(f"{app.name} has no such topic and group. Its own are: {known}")
+    return subscriptions
+
+
+async def collect(app: App, wanted: Wanted, limit: int) -> Found:
+    """Read them all and keep the newest `limit`. Raises `ConfigurationError` for a topic or group the application lacks."""
+    subscriptions = select(app, wanted)
     letters: list[Letter] = []
     total, complete = 0, True
     async with app.admin() as admin:
@@ -74,26 +126,41 @@ async def collect(app: App, wanted: Wanted, limit: int) -> Found:
 
 async def _browse(admin: Admin, subscription: Subscription, wanted: Wanted, limit: int) -> Found:
     kept: deque[Letter] = deque(maxlen=limit)
-    total, complete, after = 0, True, None
-    while True:
-        page = await admin.browse(subscription, after=after)
-        complete &= page.complete
-        for message in page.messages:
-            letter = Letter(subscription, message, message.dead or _unexplained(subscription, message))
-            if wanted.takes(letter):
-                kept.append(letter)
-                total += 1
-        after = page.after
-        if after is None:
-            return Found(list(kept), total, complete)
+    total, complete = 0, True
+    async with aclosing(pages(admin, subscription)) as shown:
+        async for page in shown:
+            complete &= page.complete
+            for message in page.messages:
+                letter = Letter.of(subscription, message)
+                if wanted.takes(letter):
+                    kept.append(letter)
+                    total += 1
+    return Found(list(kept), total, complete)
 
 
-def _unexplained(subscription: Subscription, message: Message) -> DeadLetterRecord:
-    """For what others have put there."""
-    return DeadLetterRecord(
-        reason="unknown",
-        topic=subscription.topic.name,
-        group=subscription.group,
-        attempts=message.attempts,
-        at=message.time,
-    )
+async def resolve(admin: Admin, subscriptions: Sequence[Subscription], wanted: Wanted) -> Wanted:
+    """With whole ids in place of beginnings. An id that is given whole is meant, even if others begin with it.
+
+    Raises `WaybillError` where no id begins like that, `ConfigurationError` where several do.
+    """
+    if wanted.ids is None or wanted.whole:
+        return wanted
+    begun: dict[str, set[str]] = {beginning: set() for beginning in wanted.ids}
+    for subscription in subscriptions:
+        async with aclosing(pages(admin, subscription)) as shown:
+            async for page in shown:
+                for message in page.messages:
+                    for beginning in wanted.ids:
+                        if message.id.startswith(beginning):
+                            begun[beginning].add(message.id)
+    ids: list[str] = []
+    for beginning, found in begun.items():
+        if not found:
+            raise WaybillError(
+                f"no dead letter has an id that begins with {beginning!r}: `waybill dlq list` shows them"
+            )
+        if len(found) > 1 and beginning not in found:
+            shown_ids = ", ".join(sorted(found)[:5]) + (", …" if len(found) > 5 else "")
+            raise ConfigurationError(f"several ids begin with {beginning!r}: {shown_ids}")
+        ids.append(beginning if beginning in found else found.pop())
+    return replace(wanted, ids=tuple(ids), whole=True)

@@ -6,7 +6,21 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["App", "Dev", "Group", "Json", "TopicName", "Url"]
+__all__ = [
+    "App",
+    "Dev",
+    "Group",
+    "Ids",
+    "Json",
+    "MessageType",
+    "NewerThan",
+    "OlderThan",
+    "Oldest",
+    "Reason",
+    "TopicName",
+    "Url",
+    "Yes",
+]
 
 App: TypeAlias = Annotated[
     str | None,
@@ -17,3 +31,16 @@ Dev: TypeAlias = Annotated[bool, typer.Option("--dev", help="Without a broker, u
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 TopicName: TypeAlias = Annotated[str | None, typer.Option("--topic", help="Only this topic's.")]
 Group: TypeAlias = Annotated[str | None, typer.Option("--group", help="Only this group's.")]
+Reason: TypeAlias = Annotated[str | None, typer.Option("--reason", help="Only those dead-lettered for this reason.")]
+MessageType: TypeAlias = Annotated[str | None, typer.Option("--type", help="Only messages of this type.")]
+Ids: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--id", metavar="ID", help="Only this one, or its beginning. May be repeated.")
+]
+OlderThan: TypeAlias = Annotated[
+    str | None, typer.Option("--older-than", metavar="AGE", help="Dead for longer: 90s, 5m, 2h, 3d.")
+]
+NewerThan: TypeAlias = Annotated[str | None, typer.Option("--newer-than", metavar="AGE", help="Dead for less long.")]
+Oldest: TypeAlias = Annotated[
+    int | None, typer.Option("--limit", min=1, help="At most so many; of each group, the oldest first.")
+]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", help="Do it. Without, it is only shown what would be done.")]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from io import FileIO
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -136,18 +136,21 @@ async def _publish_one(way: Way, data: str) -> Counts:
 
 
 async def _publish_lines(way: Way, file: FileIO) -> Counts:
+    from waybill.cli.progress import bar  # noqa: PLC0415
     from waybill.cli.screen import tell  # noqa: PLC0415
 
     counts = Counts()
     read = [0]
-    with closing(file), _Progress(file, read, counts) as progress:
+    found = os.fstat(file.fileno())
+    size = found.st_size if stat.S_ISREG(found.st_mode) else None
+    with closing(file), bar(size, str(counts)) as show:
         async with way.app.running(consume=False):
             async for lines in chunks(file, read):
                 good, bad = _decoded(way, lines)
                 results = await way.send([value for _, value in good])
                 before = counts.refused, counts.unknown
                 _count(counts, results, [number for number, _ in good])
-                progress.show()
+                show(read[0], str(counts))
                 for number, text in bad:
                     counts.bad += 1
                     tell(f"line {number} does not fit {way.topic.name} ({_payload(way.topic)}): {text}")
@@ -193,33 +196,3 @@ def _count(counts: Counts, results: Sequence[SendResult], numbers: Sequence[int]
 
 def _payload(topic: Topic[Any]) -> str:
     return getattr(topic.payload, "__name__", str(topic.payload))
-
-
-class _Progress:
-    """A bar on a terminal; of the file's bytes where its size is known."""
-
-    def __init__(self, file: FileIO, read: list[int], counts: Counts) -> None:
-        self._file = file
-        self._read = read
-        self._counts = counts
-
-    def __enter__(self) -> Self:
-        from rich.console import Console  # noqa: PLC0415
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-
-        found = os.fstat(self._file.fileno())
-        size = found.st_size if stat.S_ISREG(found.st_mode) else None
-        console = Console(stderr=True)
-        self._bar = Progress(
-            BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
-            console=console, transient=True, disable=not sys.stderr.isatty(),
-        )  # fmt: skip
-        self._bar.start()
-        self._task = self._bar.add_task(str(self._counts), total=size)
-        return self
-
-    def show(self) -> None:
-        self._bar.update(self._task, completed=self._read[0], description=str(self._counts))
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()

@@ -12,7 +12,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-__all__ = ["age", "block", "document", "heading", "line", "safe", "table", "tell"]
+__all__ = ["age", "block", "document", "heading", "laid_out", "line", "safe", "table", "tell"]
 
 LONGEST = 160
 """Characters of one column at most, also in a pipe."""
@@ -50,25 +50,30 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Seq
 
     On a terminal the widest columns are cut until a line fits; in a pipe nothing is but what is longer than `LONGEST`.
     """
+    head, *rest = laid_out(columns, rows, numbers=numbers)
+    if sys.stdout.isatty():
+        Console(highlight=False).print(Text(head, style="bold"), soft_wrap=True)
+    else:
+        line(head)
+    for row in rest:
+        line(row)
+
+
+def laid_out(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()) -> list[str]:
+    """The lines of a `table`, the columns' names first."""
     cells = [[safe(cell) for cell in row] for row in rows]
     widths = [min(LONGEST, max(map(cell_len, column))) for column in zip(columns, *cells, strict=True)]
-    screen = sys.stdout.isatty()
-    if screen:
+    if sys.stdout.isatty():
         widths = _fit(widths, shutil.get_terminal_size().columns - GAP * (len(columns) - 1))
 
-    def laid_out(row: Sequence[str]) -> str:
+    def row_of(row: Sequence[str]) -> str:
         parts = [
             _cell(text, width, right=column in numbers)
             for text, width, column in zip(row, widths, columns, strict=True)
         ]
         return (" " * GAP).join(parts).rstrip()
 
-    if screen:
-        Console(highlight=False).print(Text(laid_out(columns), style="bold"), soft_wrap=True)
-    else:
-        line(laid_out(columns))
-    for row in cells:
-        line(laid_out(row))
+    return [row_of(columns), *map(row_of, cells)]
 
 
 def _fit(widths: list[int], room: int) -> list[int]:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from waybill.serving import MARGIN, SAME
 
-__all__ = ["ORDER", "Orders", "Supervisor"]
+__all__ = ["ORDER", "WRONG", "Orders", "Supervisor"]
 
 ORDER = "WAYBILL_WORKER"
 """The environment variable that tells a worker what to do. Not on its command line: a URL may hold a password."""

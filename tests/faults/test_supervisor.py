@@ -322,16 +322,19 @@ def test_a_configuration_error_ends_the_program_at_once(site: Site, workers: str
     assert site.said() == "error: concurrency=0: at least 1 handler at a time\n"
 
 
-def test_a_broker_that_fails_at_start_is_tried_again(site: Site) -> None:
+def test_a_file_that_cannot_be_used_ends_the_program_at_once(site: Site) -> None:
     (site.folder / "bus.db").write_bytes(b"no database" * 100)
     program = site.run(ready=0)
-    until(lambda: site.said().count("restarting in") == 2, 8, "two attempts")
-    assert "exit code 1; restarting in 0.5 s" in site.said()
-    assert "exit code 1; restarting in 1 s" in site.said()
-    (site.folder / "bus.db").unlink()
-    until(lambda: len(site.started()) == 1, 8, "the worker to start after all")
-    program.terminate()
-    assert program.wait(8) == 0
+    assert program.wait(8) == 2
+    assert "it is not an SQLite file" in site.said()
+    assert "restarting" not in site.said()
+
+
+def test_an_application_without_handlers_is_not_run(site: Site) -> None:
+    (site.folder / "service.py").write_text("from waybill import App\napp = App('empty')\n")
+    program = site.run(ready=0)
+    assert program.wait(8) == 2
+    assert "has no handlers" in site.said()
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])

@@ -16,9 +16,9 @@ from waybill.app import App
 from waybill.cli import report
 from waybill.cli.application import describe_bus, open_app
 from waybill.cli.run import configure_logging
-from waybill.errors import WaybillError
+from waybill.errors import BrokerFileError, ConfigurationError, WaybillError
 from waybill.serving import MARGIN, leave, serve
-from waybill.supervisor import ORDER
+from waybill.supervisor import ORDER, WRONG
 
 __all__ = ["main"]
 
@@ -45,8 +45,10 @@ class Beats:
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
+        self.ready = False
 
     def tell(self, **news: object) -> None:
+        self.ready |= "ready" in news
         with suppress(BlockingIOError, BrokenPipeError):
             os.write(self._fd, (json.dumps(news) if news else "").encode() + b"\n")
 
@@ -59,11 +61,15 @@ def main() -> int:
     beats, lifeline = Beats(order["beats"]), Lifeline(order["lifeline"])
     try:
         app, settings = open_app(order["app"], url=order["url"], dev=order["dev"])
+        if not app.registrations:
+            raise ConfigurationError(f"{order['app']} has no handlers, so there is nothing to run: is it the right App?")
         beats.tell(bus=describe_bus(app, settings), grace=settings.shutdown_grace)
         configure_logging()
         asyncio.run(_serve(app, settings.shutdown_grace, beats, lifeline))
     except WaybillError as error:
-        return report(error)
+        code = report(error)
+        # a file that cannot be used will not get better by starting again; one that breaks later may be mended meanwhile
+        return WRONG if isinstance(error, BrokerFileError) and not beats.ready else code
     return 0
 
 

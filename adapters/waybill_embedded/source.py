@@ -260,6 +260,8 @@ class DeadSource:
         self._subscription = subscription
         self._clock = clock
         self._last = 0
+        self._horizon = 0
+        """The newest letter there was when it was opened: what comes later is for the next look."""
 
     async def open(self) -> None:
         numbers = await self._engine.write(lambda c: find(c, self._subscription.topic.name, self._subscription.group))
@@ -269,6 +271,10 @@ class DeadSource:
             )
         self._group = numbers[1]
         await take_back(self._engine, self._members)  # what a process had taken that has died since
+        newest = await self._engine.write(
+            lambda c: c.execute("SELECT max(id) FROM dead WHERE grp = ?", (self._group,)).fetchone()
+        )
+        self._horizon = newest[0] or 0
 
     async def close(self) -> None:
         member, group = self._members.id, self._group
@@ -283,9 +289,9 @@ class DeadSource:
             member = self._members.session(connection, self._subscription.lease)
             return connection.execute(
                 """UPDATE dead SET owner = ? WHERE id IN (
-                       SELECT id FROM dead WHERE grp = ? AND id > ? AND owner IS NULL ORDER BY id LIMIT ?)
+                       SELECT id FROM dead WHERE grp = ? AND id > ? AND id <= ? AND owner IS NULL ORDER BY id LIMIT ?)
                    RETURNING id, message, body""",
-                (member, self._group, self._last, limit),
+                (member, self._group, self._last, self._horizon, limit),
             ).fetchall()
 
         lease_until = time.monotonic() + self._subscription.lease

@@ -9,6 +9,7 @@ from asyncio import Future
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from waybill.adapter import Adapter, Admin, Capabilities
@@ -318,7 +319,10 @@ class App:
 
         settings = self.settings or load()
         url = broker_url(settings)
-        log.info("%s: on %s", self.name, safe_url(url))
+        if settings.url or settings.dev:
+            log.info("%s: on %s", self.name, safe_url(url))
+        else:  # nobody should wonder where the messages are
+            log.warning("%s: no broker is configured: using %s in %s", self.name, url, Path.cwd())
         async with self._open(url, settings, SystemClock(), consume=consume):
             yield self
 

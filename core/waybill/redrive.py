@@ -7,24 +7,22 @@ cut in between leaves both, a copy too many under the same id and never one too 
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from datetime import datetime
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
-from waybill import envelope
-from waybill.adapter import Adapter, Admin, Page, Sink, Source
+from waybill.adapter import Adapter, Admin, Sink, Source
 from waybill.errors import BrokerError, ConfigurationError
-from waybill.message import DeadLetterRecord, Delivery, Message
+from waybill.letters import record_of
+from waybill.message import Delivery, Message
 from waybill.outcomes import ACK, RELEASE, Confirmed, Done, Failed, Lost, Refused, SendResult, Settled, Unknown
 from waybill.settling import back_off
 from waybill.topology import Destination, Exactness, Subscription
 
-__all__ = ["Discarded", "Exported", "Redriven", "as_object", "discard", "export", "pages", "record_of", "redrive"]
+__all__ = ["Discarded", "Redriven", "discard", "redrive"]
 
 log = logging.getLogger("waybill.redrive")
 
@@ -73,14 +71,6 @@ class Discarded(msgspec.Struct, frozen=True):
     """To be discarded, and perhaps there still, since the broker did not say that they were removed."""
     unwanted: int = 0
     """Looked at and left."""
-
-
-class Exported(msgspec.Struct, frozen=True):
-    """What was written of one group's dead letters."""
-
-    written: int = 0
-    complete: bool = True
-    """`False`: the broker could not show all of them, e.g. because others hold some now."""
 
 
 async def redrive(
@@ -166,77 +156,6 @@ async def discard(
         finally:
             await letters.give_back()
     return Discarded(done, unremoved, letters.unwanted)
-
-
-async def export(
-    admin: Admin,
-    subscription: Subscription,
-    wanted: Callable[[Message], bool],
-    write: Callable[[bytes], object],
-    *,
-    limit: int | None = None,
-) -> Exported:
-    """Write the group's dead letters that are `wanted` as lines of JSON (`as_object`), oldest first. Removes nothing."""
-    written, complete = 0, True
-    async for page in pages(admin, subscription):
-        complete = complete and page.complete
-        for message in page.messages:
-            if limit is not None and written >= limit:
-                return Exported(written, complete)
-            if wanted(message):
-                write(msgspec.json.encode(as_object(subscription, message)) + b"\n")
-                written += 1
-    return Exported(written, complete)
-
-
-async def pages(admin: Admin, subscription: Subscription) -> AsyncGenerator[Page, None]:
-    """Look at all dead letters of a group, oldest first, a page at a time."""
-    after = None
-    while True:
-        page = await admin.browse(subscription, after=after, limit=BATCH)
-        yield page
-        after = page.after
-        if after is None:
-            return
-
-
-def record_of(subscription: Subscription, message: Message) -> DeadLetterRecord:
-    """Why the letter is there; with the reason `unknown` where somebody else has put it there."""
-    return message.dead or DeadLetterRecord(
-        reason="unknown",
-        topic=subscription.topic.name,
-        group=subscription.group,
-        attempts=message.attempts,
-        at=message.time,
-    )
-
-
-def as_object(subscription: Subscription, message: Message) -> dict[str, Any]:
-    """A dead letter as JSON can hold it: attributes by their CloudEvents names, headers, record and body.
-
-    The body is text where it is UTF-8, else base64, and `body_encoding` says which; it is `null` for a tombstone.
-    """
-    attributes = envelope.encode(message)
-    attributes.pop("waybill", None)  # the record and the count, which stand by themselves
-    record: dict[str, Any] = msgspec.structs.asdict(record_of(subscription, message))
-    body = message.body
-    try:
-        text, encoding = (None, None) if body is None else (body.decode(), "utf-8")
-    except UnicodeDecodeError:
-        text, encoding = base64.b64encode(body or b"").decode(), "base64"
-    return {
-        "topic": subscription.topic.name,
-        "group": subscription.group,
-        "redrives": message.redrives,
-        "attributes": attributes,
-        "headers": dict(message.headers),
-        "record": {name: value.isoformat() if isinstance(value, datetime) else value for name, value in record.items()},
-        "body": text,
-        "body_encoding": encoding,
-    }
-
-
-# ---------------------------------------------------------------- inside
 
 
 async def _there(admin: Admin, subscription: Subscription) -> int | None:

@@ -98,8 +98,6 @@ def broker_url(settings: Settings) -> str:
     if settings.url:
         return settings.url
     if settings.dev or sys.stdout.isatty() or sys.stderr.isatty():
-        path = os.path.abspath(DEFAULT_URL.removeprefix("sqlite:///"))  # noqa: PTH100 - for people
-        print(f"no broker is configured: using the file {path}", file=sys.stderr)  # noqa: T201 - nobody should wonder
         return DEFAULT_URL
     raise ConfigurationError(
         "no broker is configured. Set WAYBILL_URL (for instance sqlite:////var/lib/bus.db), or `url` in "

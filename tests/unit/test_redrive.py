@@ -31,6 +31,7 @@ from waybill import (
 )
 from waybill.adapter import Adapter, Sink, Source
 from waybill.clock import SystemClock
+from waybill.letters import Exported, export, pages
 from waybill.loading import AdapterContext
 from waybill.message import Delivery, Message
 from waybill.outcomes import (
@@ -45,7 +46,7 @@ from waybill.outcomes import (
     Settled,
     SettleResult,
 )
-from waybill.redrive import Discarded, Exported, Redriven, discard, export, pages, redrive
+from waybill.redrive import Discarded, Redriven, discard, redrive
 from waybill.topology import Destination, Subscription, TopicSpec, Topology
 from waybill_embedded import adapter
 

@@ -15,7 +15,7 @@ from waybill.cli import options
 from waybill.cli.application import open_app, reference_of
 from waybill.cli.letters import Letter, Wanted, collect
 from waybill.errors import ConfigurationError, WaybillError
-from waybill.redrive import as_object
+from waybill.letters import as_object
 
 __all__ = ["group"]
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from waybill.adapter import Admin
 from waybill.errors import LONGEST, ConfigurationError, WaybillError
+from waybill.letters import pages, record_of
 from waybill.message import DeadLetterRecord, Message
-from waybill.redrive import pages, record_of
 from waybill.topology import Subscription
 
 if TYPE_CHECKING:

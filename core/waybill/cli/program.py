@@ -6,6 +6,7 @@ import typer
 
 from waybill.cli import backlog, redriving, run, topology
 from waybill.cli.deadletters import group as dead_letters
+from waybill.cli.explain import explain
 from waybill.cli.publish import publish
 
 __all__ = ["program"]
@@ -20,6 +21,7 @@ program = typer.Typer(
 )
 program.command("run", epilog="Example: waybill run service:app --workers 4")(run.run)
 program.command("publish", epilog="""Example: waybill publish orders.placed --data '{"order_id": "A-1"}'""")(publish)
+program.command("explain", epilog="Example: waybill explain --app service:app")(explain)
 program.command("backlog", epilog="Example: waybill backlog --watch 5")(backlog.backlog)
 program.add_typer(topology.group, name="topology")
 program.add_typer(dead_letters, name="dlq")

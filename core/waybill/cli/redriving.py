@@ -19,8 +19,9 @@ from waybill.cli.letters import Letter, Wanted, resolve, select
 from waybill.cli.moving import Account, foretell
 from waybill.cli.run import configure_logging
 from waybill.errors import ConfigurationError
+from waybill.letters import Exported
 from waybill.message import Message
-from waybill.redrive import Discarded, Exported, Redriven
+from waybill.redrive import Discarded, Redriven
 
 if TYPE_CHECKING:
     from waybill.adapter import Adapter

@@ -12,7 +12,7 @@ from typing import Any
 
 from waybill.adapter import Admin
 from waybill.cli.letters import Letter, Wanted
-from waybill.redrive import pages
+from waybill.letters import pages
 from waybill.topology import Subscription
 
 __all__ = ["Kind", "Survey", "command", "survey"]

@@ -62,7 +62,9 @@ def main() -> int:
     try:
         app, settings = open_app(order["app"], url=order["url"], dev=order["dev"])
         if not app.registrations:
-            raise ConfigurationError(f"{order['app']} has no handlers, so there is nothing to run: is it the right App?")
+            raise ConfigurationError(
+                f"{order['app']} has no handlers, so there is nothing to run: is it the right App?"
+            )
         beats.tell(bus=describe_bus(app, settings), grace=settings.shutdown_grace)
         configure_logging()
         asyncio.run(_serve(app, settings.shutdown_grace, beats, lifeline))

@@ -30,6 +30,7 @@ __all__ = [
     "claim",
     "defer",
     "forget_keys",
+    "has_keys",
     "promote",
     "release",
     "release_owner",
@@ -81,6 +82,14 @@ def forget_keys(connection: sqlite3.Connection, group: Group) -> None:
     connection.execute(
         "UPDATE entries SET key = NULL, state = iif(state = ?, ?, ?) WHERE grp = ? AND key IS NOT NULL",
         (LEASED, LEASED, READY, group.id),
+    )
+
+
+def has_keys(connection: sqlite3.Connection, group: Group) -> bool:
+    """Whether anything of the group has been taken in order."""
+    return (
+        connection.execute("SELECT 1 FROM entries WHERE grp = ? AND key IS NOT NULL LIMIT 1", (group.id,)).fetchone()
+        is not None
     )
 
 

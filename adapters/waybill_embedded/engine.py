@@ -23,7 +23,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from waybill.errors import BrokerError, BrokerUnavailable, ClosedError
+from waybill.errors import BrokerUnavailable, ClosedError
 from waybill_embedded.file import Location, connect, foreign, mapped, prepare
 
 __all__ = ["Engine", "Work"]
@@ -72,11 +72,18 @@ class FileTurn:
         except BlockingIOError:
             self._ours.release()
             return False
+        except OSError:
+            self._ours.release()
+            raise
         return True
 
     def take(self) -> None:
         self._ours.acquire()
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+        except OSError:
+            self._ours.release()
+            raise
 
     def give(self) -> None:
         fcntl.flock(self._fd, fcntl.LOCK_UN)
@@ -169,6 +176,8 @@ class Engine:
         self._every = 256
         """Commits after which the log is looked at; learnt from how many pages a commit has."""
         self._emptied = float("-inf")
+        self._grown = LOG_FRAMES * 4096
+        """Bytes of log at which it is looked at, however few the commits were."""
 
     async def open(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -199,6 +208,8 @@ class Engine:
             _, stuck = await asyncio.wait(running, timeout=CLOSING)
             for task in stuck:
                 task.cancel()  # another process holds the turn and does not let go
+        for job in self._jobs:
+            _fail(job.future, ClosedError(f"{self.location.name}: the broker was closed before its turn came"))
         self._helper.stop()
         self._helper.join(1.0)
         if self.reader is not self._writer:
@@ -228,10 +239,10 @@ class Engine:
             while self._jobs:
                 try:
                     await self._take_turn(self._helper)
-                except BrokerError as error:
+                except OSError as error:
                     jobs, self._jobs = self._jobs, []
                     for job in jobs:
-                        _fail(job.future, error)
+                        _fail(job.future, foreign(_cannot_open(error), self.location))
                     continue
                 try:
                     jobs, self._jobs = self._jobs, []
@@ -291,14 +302,19 @@ class Engine:
                 return
 
     def _rollback(self) -> None:
-        if self._writer.in_transaction:
-            self._writer.rollback()
+        try:
+            if self._writer.in_transaction:
+                self._writer.rollback()
+        except sqlite3.Error:
+            pass  # the next BEGIN says it, to whoever asks then
 
     # ---------------------------------------------------------------- the write-ahead log
 
     def _look_at_log(self) -> None:
         self._commits += 1
-        if self._commits >= self._every and self._checkpointer is None and self.location.path is not None:
+        if self._checkpointer is not None or self.location.path is None or self._closed:
+            return
+        if self._commits >= self._every or (self._commits % 16 == 0 and self._log_size() > self._grown):
             self._checkpointer = self._loop.create_task(self._checkpoint(), name="waybill-embedded-checkpoint")
 
     async def _checkpoint(self) -> None:
@@ -320,12 +336,14 @@ class Engine:
                     await helper.do(lambda: self._copy_log("TRUNCATE"))
             finally:
                 self._turn.give()
-            a_commit = max(frames / self._commits, 0.1)
-            self._every = min(max(int(LOG_FRAMES / a_commit), 64), 20_000)
+            if frames:  # none: another process is copying, or has just begun the log anew
+                a_commit = max(frames / self._commits, 1)
+                self._every = max(int(LOG_FRAMES / a_commit), 64)
         except sqlite3.Error:
             pass  # somebody else is at it, or the disk is in trouble, which the next commit will tell
         finally:
             self._commits = 0
+            self._grown = self._log_size() + LOG_FRAMES * 4096
             self._checkpointer = None
             helper.stop()
 

@@ -37,6 +37,8 @@ class Members:
         self._fd = -1
         self._bells: dict[str, int] = {}
         self._listed = 0
+        self.rung = 0
+        """How often this member was woken: who reads it before looking cannot miss what came meanwhile."""
         self.doorbell = ""
         self.id = 0
         """This member's number; changes when it was given up for lost. 0: none yet."""
@@ -44,6 +46,7 @@ class Members:
     def open(self) -> None:
         self._loop = asyncio.get_running_loop()
         if self._location.path is None:
+            self.doorbell = uuid.uuid4().hex
             self._rooms.setdefault(self._location.name, set()).add(self)
             return
         folder = Path(self._location.members)
@@ -85,20 +88,26 @@ class Members:
 
     def renew(self, connection: sqlite3.Connection, expires: float) -> bool:
         """Whether this member still has its number; if so it is not overdue before `expires`."""
-        renewed = connection.execute("UPDATE members SET expires = max(expires, ?) WHERE id = ?", (expires, self.id))
+        renewed = connection.execute(
+            "UPDATE members SET expires = max(expires, ?) WHERE id = ? AND doorbell = ? AND expires >= ?",
+            (expires, self.id, self.doorbell, time.monotonic()),
+        )
         return renewed.rowcount > 0
 
     def alive(self, connection: sqlite3.Connection) -> bool:
         """Whether this member still has its number."""
-        return connection.execute("SELECT 1 FROM members WHERE id = ?", (self.id,)).fetchone() is not None
+        return (
+            connection.execute(
+                "SELECT 1 FROM members WHERE id = ? AND doorbell = ?", (self.id, self.doorbell)
+            ).fetchone()
+            is not None
+        )
 
     def gone(self, connection: sqlite3.Connection) -> list[tuple[int, bool]]:
         """The other members that are dead or lost, as (number, whether dead)."""
         now = time.monotonic()
         found: list[tuple[int, bool]] = []
-        for number, doorbell, expires in connection.execute(
-            "SELECT id, doorbell, expires FROM members WHERE id <> ?", (self.id,)
-        ):
+        for number, doorbell, expires in connection.execute("SELECT id, doorbell, expires FROM members"):
             dead = self._is_dead(doorbell)
             if dead or expires < now:
                 found.append((number, dead))
@@ -128,8 +137,10 @@ class Members:
 
     # ---------------------------------------------------------------- the doorbells
 
-    async def wait(self, timeout: float) -> None:  # noqa: ASYNC109 - nothing to cancel: being woken is the point
-        """Wait until somebody rings, or `timeout` seconds."""
+    async def wait(self, timeout: float, since: int) -> None:  # noqa: ASYNC109 - being woken is the point
+        """Wait until somebody rings, or `timeout` seconds. Not at all, if somebody has since `rung` was `since`."""
+        if self.rung != since:
+            return
         if self._fd >= 0 and not self._sleepers:
             self._loop.add_reader(self._fd, self._answer)
         rung: asyncio.Future[None] = self._loop.create_future()
@@ -146,6 +157,7 @@ class Members:
 
     def wake(self) -> None:
         """Wake all who wait in this member."""
+        self.rung += 1
         for rung in self._sleepers:
             if not rung.done():
                 rung.set_result(None)
@@ -194,7 +206,8 @@ class Members:
             try:
                 self._bells[name] = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             except OSError as error:
-                if error.errno not in {errno.ENXIO, errno.ENOENT}:  # nobody listens any more
-                    raise BrokerFileError(f"{folder}/{name} cannot be rung: {error}") from error
+                if error.errno == errno.ENXIO:  # nobody listens any more: killed, perhaps before it had a number
+                    Path(folder, name).unlink(missing_ok=True)
+                # anything else: it cannot be rung, and looks for itself once a second
         for name in self._bells.keys() - names:
             os.close(self._bells.pop(name))

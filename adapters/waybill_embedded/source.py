@@ -48,6 +48,7 @@ class Token(NamedTuple):
 
     seq: int
     member: int
+    handed: int = 0
 
 
 class FileSource:
@@ -92,6 +93,7 @@ class FileSource:
         stalled = False
         while not self._quiet:
             due = None
+            since = self._members.rung
             try:
                 await self._look_around()
                 with mapped(self._engine.location):
@@ -109,7 +111,7 @@ class FileSource:
                 self._notify(Stalled(str(error)))
             if not self._quiet:
                 pause = PATIENCE if due is None else max(due - self._clock.time(), 0.001)
-                await self._members.wait(min(PATIENCE, pause))
+                await self._members.wait(min(PATIENCE, pause), since)
         return ()
 
     async def quiesce(self) -> None:
@@ -123,11 +125,14 @@ class FileSource:
 
         def work(connection: sqlite3.Connection) -> tuple[int, list[Claimed], bool]:
             member = self._members.session(connection, lease)
-            suspects = not self._suspects
+            suspects = all(token.member != member for token in self._suspects)
             return member, *claims.claim(connection, self._group, owner=member, now=now, limit=limit, suspects=suspects)
 
         member, claimed, moved = await self._engine.write(work)
-        deliveries = [self._delivery(Token(row.seq, member), row, lease_until) for row in claimed]
+        for token in [token for token in self._out if token.member != member]:
+            del self._out[token]  # lost with the number they were handed out under
+            self._suspects.discard(token)
+        deliveries = [self._delivery(Token(row.seq, member, row.handed), row, lease_until) for row in claimed]
         for delivery, row in zip(deliveries, claimed, strict=True):
             self._out[delivery.token] = delivery
             if row.crashes:
@@ -158,10 +163,14 @@ class FileSource:
         if now - self._looked < PATIENCE:
             return
         self._looked = now
+        group = self._group
         with mapped(self._engine.location):
             found = find(self._engine.reader, self._subscription.topic.name, self._subscription.group)
+            keyed = not group.ordered and claims.has_keys(self._engine.reader, group)
         if found is None:
             raise DestinationMissing(f"{self._subscription.name} was removed from this broker")
+        if keyed:
+            await self._engine.write(lambda c: claims.forget_keys(c, group))  # a member of before still ran it in order
         await take_back(self._engine, self._members)
 
     # ---------------------------------------------------------------- settling
@@ -190,15 +199,17 @@ class FileSource:
         tried: list[tuple[int, int]] = []
         deferred: list[tuple[int, float, int, float, bool]] = []
         keys: set[str] = set()
+        seen: dict[Token, SettlementKind] = {}
         for item in settled:
             token, settlement = item.delivery.token, item.settlement
-            if token not in self._out:
-                results.append(DONE if self._settled.get(token) is type(settlement) else LOST)
+            if token not in self._out or token in seen:
+                results.append(DONE if seen.get(token, self._settled.get(token)) is type(settlement) else LOST)
                 continue
             if not alive or token.member != self._members.id:
                 results.append(LOST)
                 continue
             results.append(DONE)
+            seen[token] = type(settlement)
             if item.delivery.message.key is not None:
                 keys.add(item.delivery.message.key)
             if isinstance(settlement, Ack):
@@ -315,9 +326,9 @@ class DeadSource:
             for item in settled:
                 token = item.delivery.token
                 if isinstance(item.settlement, Release):
-                    done = connection.execute("UPDATE dead SET owner = NULL WHERE id = ? AND owner = ?", token)
+                    done = connection.execute("UPDATE dead SET owner = NULL WHERE id = ? AND owner = ?", token[:2])
                 else:
-                    done = connection.execute("DELETE FROM dead WHERE id = ? AND owner = ?", token)
+                    done = connection.execute("DELETE FROM dead WHERE id = ? AND owner = ?", token[:2])
                 results.append(DONE if done.rowcount else LOST)
             return results
 

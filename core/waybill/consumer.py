@@ -179,10 +179,12 @@ class Consumer:
             await self._close()
 
     async def _close(self) -> None:
+        for held in list(self._running):  # those that `stop` did not come to
+            self._cancel(held, "shutdown")
         for task in (self._fetching, *self._tasks):
             task.cancel()
         await self._settler.close()
-        await asyncio.wait([self._fetching, *self._tasks])
+        await asyncio.wait([self._fetching, *self._tasks], timeout=LAST_CALL)
         try:
             async with asyncio.timeout(LAST_CALL):
                 await self._stack.aclose()
@@ -245,22 +247,21 @@ class Consumer:
                 continue
             try:
                 deliveries = await self._source.receive(wanted)
+                if deliveries:
+                    self._admit(deliveries)
             except BrokerError as error:
                 failures += 1
                 self._trouble(f"cannot receive: {error}")
                 await self._pause(back_off(failures))
-                continue
             except Exception as error:  # an adapter's bug: said loudly, and tried again, since nobody else would
                 failures += 1
                 log.exception("%s: the adapter failed to receive", self)
                 self._trouble(f"the adapter failed to receive: {error!r}")
                 await self._pause(back_off(failures))
-                continue
-            if failures:
-                failures = 0
-                self._trouble(None)
-            if deliveries:
-                self._admit(deliveries)
+            else:
+                if failures:
+                    failures = 0
+                    self._trouble(None)
 
     async def _pause(self, seconds: float) -> None:
         """Sleep, but no longer than until `stop`."""
@@ -345,6 +346,11 @@ class Consumer:
             held = self._lanes.take()
             if held is None:
                 break
+            if held.lease_until < time.monotonic():  # stopped or stalled meanwhile: by now it may be somebody else's
+                self._give_back(held)
+                if held.lane is not None:
+                    self._give_back_lane(held.lane)
+                continue
             if held.delivery.message.expires and (settlement := expired(held.delivery, self._clock.time())):
                 self._settler.add(held, settlement)
                 self._lanes.done(held.lane)

@@ -141,6 +141,8 @@ class Producer:
             task.cancel()
         if self._sends:
             await asyncio.wait(self._sends)
+        for pending in self._wire:  # a send that was cancelled before its first step
+            pending.decide(Unknown("the application stopped before the answer came"))
         self._make_room()
         if self._timer is not None:
             self._timer.cancel()
@@ -163,9 +165,10 @@ class Producer:
 
     def _make_room(self) -> None:
         free = len(self._room) if self._closed else self._buffer - len(self._queue) - self._reserved
-        for _ in range(min(free, len(self._room))):
+        while free > 0 and self._room:
             turn = self._room.popleft()
             if not turn.done():
+                free -= 1
                 self._reserved += 1
                 turn.set_result(None)
 

@@ -113,6 +113,7 @@ class Settler:
         self._pending: list[Held] = []
         self._flushing: Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
         self._loop = asyncio.get_running_loop()
         self.lock = asyncio.Lock()
         """Held while the source settles or extends: the two never overlap for one delivery."""
@@ -121,6 +122,8 @@ class Settler:
 
     def add(self, held: Held, settlement: Settlement) -> None:
         held.outcome = settlement
+        if self._closed:
+            return
         self._pending.append(held)
         if self._flushing is not None:
             return
@@ -138,6 +141,7 @@ class Settler:
 
     async def close(self) -> None:
         """Stop trying; what is still pending stays unsettled."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
         if self._flushing is not None:
@@ -156,13 +160,14 @@ class Settler:
         try:
             while self._pending:
                 batch, self._pending = self._pending, []
+                batch = self._living(batch)
                 try:
-                    again, cause = await self._settle(self._living(batch))
+                    again, cause = await self._settle(batch)
                 except (
                     Exception
                 ) as error:  # an adapter's bug: nothing is lost by asking again, and somebody must hear of it
                     log.exception("the adapter failed to settle")
-                    again, cause = [held for held in batch if not held.lost], f"the adapter failed to settle: {error!r}"
+                    again, cause = batch, f"the adapter failed to settle: {error!r}"
                 if cause is None:
                     failures = 0
                     self._mark(None)

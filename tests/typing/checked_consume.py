@@ -62,9 +62,14 @@ async def delivery_of_something_else(order: Order, delivery: Delivery[Invoice]) 
     print(order, delivery)
 
 
-@app.consume(orders)  # error
-def not_asynchronous(order: Order) -> None:
+@app.consume(orders)
+def plain(order: Order) -> None:
     print(order)
+
+
+@app.consume(orders)  # error
+def plain_of_something_else(invoice: Invoice) -> None:
+    print(invoice)
 
 
 @app.consume(orders)  # error

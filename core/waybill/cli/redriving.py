@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from waybill import letters
 from waybill import redrive as core
 from waybill.cli import options
 from waybill.cli.application import open_app, reference_of
@@ -164,7 +165,7 @@ async def _export(app: App, wanted: Wanted, limit: int | None, file: BinaryIO) -
                 return chosen.takes(Letter.of(at, message))
 
             room = None if limit is None else limit - written
-            part = await core.export(admin, subscription, takes, file.write, limit=room)
+            part = await letters.export(admin, subscription, takes, file.write, limit=room)
             written += part.written
             complete = complete and part.complete
     return Exported(written, complete)

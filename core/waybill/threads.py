@@ -22,7 +22,7 @@ def in_threads(handler: Callable[..., Any], name: str) -> Callable[..., Coroutin
 
     async def call(*arguments: Any) -> None:
         context = copy_context()
-        running = asyncio.get_running_loop().run_in_executor(pool, context.run, handler, *arguments)
+        running = asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(handler, *arguments))
         cancelled: asyncio.CancelledError | None = None
         while not running.done():
             try:

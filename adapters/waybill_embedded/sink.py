@@ -17,7 +17,7 @@ from waybill_embedded.members import Members
 __all__ = ["FileSink", "bury_message"]
 
 Columns: TypeAlias = tuple[str | None, float | None, str, bytes | None]
-INSERT = "INSERT INTO messages (topic, target, key, due, message, body) VALUES (?, ?, ?, ?, ?, ?)"
+INSERT = "INSERT INTO messages (topic, target, key, due, message, body) VALUES ({topic}, {group}, ?, ?, ?, ?)"
 
 
 class FileSink:
@@ -68,7 +68,8 @@ class FileSink:
         place = find(connection, self._destination.topic.name, self._destination.group)
         if place is None:
             return None
-        connection.executemany(INSERT, [(*place, *columns) for columns in encoded])
+        topic, group = place
+        connection.executemany(INSERT.format(topic=topic, group="NULL" if group is None else group), encoded)
         return _last(connection)
 
     def _bury(

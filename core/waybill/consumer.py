@@ -341,12 +341,13 @@ class Consumer:
         if self._settler.stuck or self._paused:
             return
         timeout = self.options.timeout
-        deadline = float("inf") if timeout is None else self._loop.time() + timeout
+        now = time.monotonic()
+        deadline = float("inf") if timeout is None else now + timeout
         while len(self._running) < self._concurrency and not self._stopping:
             held = self._lanes.take()
             if held is None:
                 break
-            if held.lease_until < time.monotonic():  # stopped or stalled meanwhile: by now it may be somebody else's
+            if held.lease_until < now:  # stopped or stalled meanwhile: by now it may be somebody else's
                 self._give_back(held)
                 if held.lane is not None:
                     self._give_back_lane(held.lane)
@@ -413,7 +414,6 @@ class Consumer:
         if self._stopping:
             self._give_back_unstarted()
         self._dispatch()
-        self._check_room()
 
     def _hold_key(self, held: Held, key: str, settlement: Defer) -> None:
         """An ordered key waits for its failed message.
@@ -438,6 +438,7 @@ class Consumer:
         held.ordinals = None
         held.cause = None
         self._loop.call_later(settlement.after, self._resume_key, held)
+        self._check_room()  # its handler is free, although nothing was settled
 
     def _broker_holds(self, after: float) -> bool:
         from_, longest = self._can.holds_key_from, self._can.longest_defer
@@ -579,7 +580,7 @@ class Consumer:
         held = next((held for held in self._running if held.delivery.token == delivery.token), None)
         if held is None:
             raise LeaseLost("the handler has ended; there is nothing to extend")
-        held.deadline = self._loop.time() + more
+        held.deadline = time.monotonic() + more
         await self._renew([held])
         if held.lost:
             raise LeaseLost(f"message {delivery.message.id} is no longer leased to this process")
@@ -612,7 +613,7 @@ class Consumer:
         pause = min(1.0, max(0.02, timeout / 20))
         while True:
             await asyncio.sleep(pause)
-            now = self._loop.time()
+            now = time.monotonic()
             hung = 0
             for held in list(self._running):
                 if held.deadline < now and held.cause is None:

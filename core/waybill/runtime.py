@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Future
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -47,10 +47,11 @@ class Port:
         innermost: Send = self._innermost
         self._chain = compose(middleware, innermost) if middleware else None
 
-    async def publish(self, message: Message, deadline: float) -> Confirmed:
+    def publish(self, message: Message, deadline: float) -> Awaitable[Confirmed]:
+        """To be awaited at once. Raises `PublishRefused` for what the destination cannot carry, before anything is sent."""
         if self._chain is not None:
-            return await self._chain(Outgoing(topic=self._topic, message=message, deadline=deadline))
-        return await self._send(message, deadline)
+            return self._chain(Outgoing(topic=self._topic, message=message, deadline=deadline))
+        return self._send(message, deadline)
 
     async def submit(self, message: Message, deadline: float) -> Future[SendResult]:
         """Like `publish`, but gives the outcome as a future and never raises for the message."""
@@ -74,10 +75,10 @@ class Port:
     async def _innermost(self, outgoing: Outgoing) -> Confirmed:
         return await self._send(outgoing.message, outgoing.deadline)
 
-    async def _send(self, message: Message, deadline: float) -> Confirmed:
+    def _send(self, message: Message, deadline: float) -> Awaitable[Confirmed]:
         if (refused := self._beyond(message)) is not None:
             raise self._producer.error(message, refused)
-        return await self._producer.send(message, deadline=deadline)
+        return self._producer.send(message, deadline=deadline)
 
     def _beyond(self, message: Message) -> Refused | None:
         """What the destination cannot carry is refused before anything is sent."""

@@ -58,7 +58,7 @@ class Held(msgspec.Struct, eq=False):
     lease_until: float
     task: Task[None] | None = None
     deadline: float = float("inf")
-    """When its handler is cancelled, on the loop's clock."""
+    """When its handler is cancelled, on `time.monotonic()`."""
     cause: str | None = None
     """Why its handler was cancelled: `timeout`, `lease` or `shutdown`."""
     lost: bool = False

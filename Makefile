@@ -28,7 +28,7 @@ bench: $(BENCH)/.ready ## ours beside hand-written loops and peers, in one run
 	@$(BENCH)/bin/python -m benchmarks
 
 soak: $(VENV)/.ready ## the fault tests with many rounds
-	@FAULT_ROUNDS=50 FAULT_STOP=60 $(BIN)/python -m pytest -q -s tests/faults
+	@FAULT_ROUNDS=50 FAULT_STOP=60 FAULT_SEED=0 $(BIN)/python -m pytest -q -s tests/faults
 
 format: $(VENV)/.ready ## let ruff write what it can
 	$(BIN)/ruff check --fix

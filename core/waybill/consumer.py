@@ -500,12 +500,13 @@ class Consumer:
                 )
         if isinstance(settlement, DeadLetter) and not lost:
             message, why = held.delivery.message.id, settlement.record
+            detail = " ".join(why.detail.split())  # an error's text may have lines of its own; a log line has not
             log.warning(
                 "%s: message %s is a dead letter: %s: %.200s (waybill dlq show %s)",
                 self,
                 message,
                 why.reason,
-                why.detail,
+                detail,
                 message,
             )
         if isinstance(settlement, Defer) and held.lane is not None and not settlement.relaxed:

@@ -64,18 +64,6 @@ class Lanes(Generic[T]):
         """A delivery that waited in place (its lane stayed closed meanwhile) may start once more."""
         self._ready.append((key if self.ordered else None, item))
 
-    def drain(self) -> list[T]:
-        """Everything that has not started, in order; what is started keeps its lane."""
-        waiting = [item for _, item in self._ready]
-        for key, _ in self._ready:
-            if key is not None:
-                waiting.extend(self._lanes.pop(key))
-        self._ready.clear()
-        for lane in self._lanes.values():
-            waiting.extend(lane)
-            lane.clear()
-        return waiting
-
     def evict(self, key: str | None, item: T) -> list[T]:
         """Take out a delivery that has not started, and all of its key that have not: what is behind it cannot start here.
 
@@ -97,6 +85,3 @@ class Lanes(Generic[T]):
         except ValueError:
             return []
         return [item, *self.clear(key)]
-
-    def __bool__(self) -> bool:
-        return bool(self._ready)

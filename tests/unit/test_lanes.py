@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from waybill.lanes import Lanes
 
@@ -74,24 +74,6 @@ def test_evicting_what_is_not_there_takes_nothing() -> None:
     assert lanes.take() == "a1"
 
 
-@given(steps=st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.booleans()), max_size=40), ordered=st.booleans())
-def test_drain_gives_what_has_not_started_in_the_order_of_each_key(
-    steps: list[tuple[str | None, bool]], *, ordered: bool
-) -> None:
-    lanes: Lanes[tuple[str | None, int]] = Lanes(ordered=ordered)
-    started: list[tuple[str | None, int]] = []
-    for number, (key, take) in enumerate(steps):
-        lanes.add(key, (key, number))
-        if take and (item := lanes.take()) is not None:
-            started.append(item)
-    drained = lanes.drain()
-    assert sorted(started + drained, key=lambda item: item[1]) == [(key, n) for n, (key, _) in enumerate(steps)]
-    for key in ("a", "b"):
-        of_key = [number for k, number in drained if k == key]
-        assert of_key == sorted(of_key)
-    assert lanes.take() is None
-
-
 class LanesMachine(RuleBasedStateMachine):
     """Against a model: the queue of each key, and what has started."""
 
@@ -155,24 +137,6 @@ class LanesMachine(RuleBasedStateMachine):
             keep = int(first_may_start and item != self.waiting[key][0])
             assert gone == self.waiting[key][keep:]
         self.waiting[key] = [i for i in self.waiting[key] if i not in gone]
-
-    @rule()
-    def drain(self) -> None:
-        drained = self.lanes.drain()
-        left = sorted(
-            [*self.in_place, *(item for items in self.waiting.values() for item in items)], key=lambda i: i[1]
-        )
-        assert sorted(drained, key=lambda i: i[1]) == left
-        self.waiting.clear()
-        self.in_place.clear()
-
-    @invariant()
-    def tells_whether_something_may_start(self) -> None:
-        busy = {key for key, _ in self.started if key is not None}
-        startable = bool(self.in_place) or any(
-            items and (key is None or key not in busy) for key, items in self.waiting.items()
-        )
-        assert bool(self.lanes) == startable
 
 
 TestLanesMachine = LanesMachine.TestCase

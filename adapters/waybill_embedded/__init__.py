@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
@@ -17,12 +17,13 @@ from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink, Source
 from waybill.errors import BrokerError
 from waybill.loading import AdapterContext
 from waybill.outcomes import Ack, DeadLetter, Defer, Release, SettlementKind
-from waybill.topology import Destination, Subscription
+from waybill.topology import Destination, Subscription, Topology
 from waybill_embedded.admin import FileAdmin
 from waybill_embedded.claims import release_owner
 from waybill_embedded.engine import Engine
 from waybill_embedded.file import locate
 from waybill_embedded.members import Members
+from waybill_embedded.pattern import PatternSource
 from waybill_embedded.sink import FileSink
 from waybill_embedded.source import DeadSource, FileSource
 
@@ -52,10 +53,17 @@ class EmbeddedAdapter:
         self.admin: Admin = FileAdmin(self._engine, self._clock)
         self.claims = Capabilities(
             broker="the embedded broker",
+            version=f"SQLite {sqlite3.sqlite_version}",
             ordered=True,
             durable=self._location.path is not None,
             holds_key_from=0.0,
             acks_surely=True,
+            filters=True,
+            patterns=True,
+            ephemeral=True,
+            history=True,
+            limits_length=True,
+            dedup_window=None,
             sends_in_order=True,
         )
         self.capabilities = self.claims
@@ -87,18 +95,23 @@ class EmbeddedAdapter:
         release_owner(connection, self._members.id)
         self._members.bury(connection, self._members.id, dead=False)
 
+    def gaps(self, topology: Topology) -> Sequence[str]:
+        del topology  # it carries every name, and has no options of its own
+        return ()
+
     def limits(self, destination: Destination) -> Limits:
         del destination  # the same everywhere
         return LIMITS
 
     @asynccontextmanager
     async def sink(self, destination: Destination) -> AsyncGenerator[Sink, None]:
-        yield FileSink(self._engine, self._members, destination)
+        yield FileSink(self._engine, self._members, destination, self._clock)
 
     @asynccontextmanager
     async def source(self, subscription: Subscription, *, window: int, notify: Notify) -> AsyncGenerator[Source, None]:
         del window  # nothing is fetched ahead: what is asked for is the window
-        source = FileSource(self._engine, self._members, subscription, self._clock, notify)
+        kind = PatternSource if subscription.topic.pattern else FileSource
+        source = kind(self._engine, self._members, subscription, self._clock, notify)
         await source.open()
         try:
             yield source

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+
+import msgspec
 
 from waybill.adapter import Page
 from waybill.clock import Clock
-from waybill.topology import Backlog, Change, Count, Exactness, Plan, Subscription, Topology
+from waybill.retry import duration
+from waybill.topology import Backlog, Change, Count, Exactness, Plan, Subscription, TopicSpec, Topology
 from waybill_embedded import rows
 from waybill_embedded.claims import LATER, LEASED, PARKED, READY
 from waybill_embedded.engine import Engine
 from waybill_embedded.file import mapped
-from waybill_embedded.sink import find
+from waybill_embedded.groups import (
+    condition,
+    create_group,
+    create_pattern,
+    create_topic,
+    encode_filter,
+    find,
+    groups_of_pattern,
+    pattern_id,
+    read_topic,
+    write_filter,
+    write_topic,
+)
 
-__all__ = ["FileAdmin"]
+__all__ = ["FileAdmin", "share"]
 
 NOTHING = Count(None, Exactness.UNKNOWN)
 
@@ -31,27 +47,38 @@ class FileAdmin:
 
     def _plan(self, topology: Topology) -> Plan:
         connection = self._engine.reader
-        topics = {name for (name,) in connection.execute("SELECT name FROM topics")}
-        changes = [
-            Change("create", f"topic {name}") for name in sorted({topic.name for topic in topology.topics} - topics)
-        ]
-        changes += [
-            Change("create", f"group {subscription.name}")
-            for subscription in topology.subscriptions
-            if find(connection, subscription.topic.name, subscription.group) is None
-        ]
+        changes: list[Change] = []
+        for topic in sorted(topology.topics, key=lambda topic: topic.name):
+            changes += topic_changes(connection, topic)
+        for subscription in topology.subscriptions:
+            changes += group_changes(connection, subscription)
         return Plan(topology, tuple(changes))
 
-    async def apply(self, plan: Plan) -> None:
-        def work(connection: sqlite3.Connection) -> None:
-            subscribed = [subscription.topic for subscription in plan.topology.subscriptions]
-            for topic in (*plan.topology.topics, *subscribed):
-                connection.execute("INSERT INTO topics (name) VALUES (?) ON CONFLICT DO NOTHING", (topic.name,))
-            for subscription in plan.topology.subscriptions:
-                connection.execute(_CREATE_GROUP, {"topic": subscription.topic.name, "name": subscription.group})
+    async def apply(self, plan: Plan, *, allow: Collection[str] = ()) -> None:
+        wanted = {
+            change.what: change.action for change in plan.changes if change.action != "differs" or change.what in allow
+        }
 
-        if plan.changes:
+        def work(connection: sqlite3.Connection) -> None:
+            subscriptions = plan.topology.subscriptions
+            for topic in (*plan.topology.topics, *(s.topic for s in subscriptions if not s.topic.pattern)):
+                create_topic(connection, topic)
+                if wanted.get(f"topic {topic.name}", "create") != "create":
+                    write_topic(connection, topic)
+            for subscription in subscriptions:
+                (create_pattern if subscription.topic.pattern else create_group)(connection, subscription)
+                if wanted.get(f"group {subscription.name}", "create") != "create":
+                    write_filter(connection, subscription)
+
+        if wanted:
             await self._engine.write(work, durable=True)
+
+    async def expand(self, subscription: Subscription) -> Sequence[Subscription]:
+        if not subscription.topic.pattern:
+            return [subscription]
+        with mapped(self._engine.location):
+            names = groups_of_pattern(self._engine.reader, subscription)
+        return [share(subscription, name) for name in names]
 
     async def backlog(self, subscription: Subscription) -> Backlog:
         with mapped(self._engine.location):
@@ -71,11 +98,14 @@ class FileAdmin:
             )
         topic, group = place
         now = self._clock.time()
+        row = self._engine.reader.execute("SELECT filter FROM groups WHERE id = ?", (group,)).fetchone()
+        only, filtered = condition(row[0])
         values = {
+            **filtered,
             "topic": topic, "grp": group, "now": now,
             "READY": READY, "LEASED": LEASED, "PARKED": PARKED, "LATER": LATER,
         }  # fmt: skip
-        row = self._engine.reader.execute(_BACKLOG, values).fetchone()
+        row = self._engine.reader.execute(_BACKLOG.format(only=only), values).fetchone()
         new, new_delayed, new_due, waiting, leased, later, later_due, dead, first = row
         due = min((moment for moment in (new_due, later_due) if moment is not None), default=None)
         oldest = None
@@ -111,16 +141,9 @@ class FileAdmin:
         return Page(messages, str(found[-1][0]) if len(found) == limit else None)
 
 
-_CREATE_GROUP = """
-    INSERT INTO groups (topic, name, cursor)
-    SELECT t.id, :name, iif(EXISTS (SELECT 1 FROM groups g WHERE g.topic = t.id),
-                            coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'messages'), 0), 0)
-    FROM topics t WHERE t.name = :topic ON CONFLICT DO NOTHING"""
-"""A topic's first group starts with what was published before it, since nobody else keeps that; later ones with what comes."""
-
 _BACKLOG = """
     WITH new AS (SELECT seq, due FROM messages WHERE topic = :topic AND seq > (SELECT cursor FROM groups WHERE id = :grp)
-                 AND (target IS NULL OR target = :grp)),
+                 AND (target = :grp OR (target IS NULL {only}))),
          old AS (SELECT seq, state, due, key FROM entries WHERE grp = :grp),
          held_up AS (SELECT seq FROM old WHERE state = :PARKED AND key IN (
                      SELECT key FROM old WHERE state = :READY AND due > :now AND key IS NOT NULL))
@@ -135,3 +158,52 @@ _BACKLOG = """
            coalesce((SELECT min(seq) FROM old WHERE seq NOT IN held_up AND NOT (state IN (:READY, :LATER) AND due > :now)),
                     (SELECT min(seq) FROM new WHERE due IS NULL OR due <= :now))"""
 """What is parked behind a retry that is not due waits for it, so it counts as delayed."""
+
+
+def topic_changes(connection: sqlite3.Connection, spec: TopicSpec) -> Iterator[Change]:
+    """What `spec` asks and the file's topic does not promise. To keep, count or remember more costs nobody anything."""
+    what, there = f"topic {spec.name}", read_topic(connection, spec.name)
+    if there is None:
+        yield Change("create", what)
+        return
+    details: list[str] = []
+    smaller = False
+    for name, wanted, given in (
+        ("retention", spec.retention, there.retention),
+        ("dedup_window", spec.dedup_window, there.dedup_window),
+        ("max_length", spec.max_length, there.max_length),
+    ):
+        if wanted != given:
+            details.append(f"{name}: {_shown(name, given)} there, {_shown(name, wanted)} in the code")
+            none = float("inf") if name == "max_length" else 0.0
+            smaller |= (none if wanted is None else wanted) < (none if given is None else given)
+    if details:
+        yield Change("differs" if smaller else "alter", what, "; ".join(details))
+
+
+def group_changes(connection: sqlite3.Connection, subscription: Subscription) -> Iterator[Change]:
+    what = f"group {subscription.name}"
+    if subscription.topic.pattern:
+        found = pattern_id(connection, subscription)
+        row = connection.execute("SELECT filter FROM patterns WHERE id = ?", (found,)).fetchone()
+    else:
+        place = find(connection, subscription.topic.name, subscription.group)
+        row = place and connection.execute("SELECT filter FROM groups WHERE id = ?", (place[1],)).fetchone()
+    if row is None:
+        yield Change("create", what)
+    elif row[0] != encode_filter(subscription):
+        wanted = encode_filter(subscription)
+        yield Change("differs", what, f"where: {row[0] or 'everything'} there, {wanted or 'everything'} in the code")
+
+
+def _shown(name: str, value: float | None) -> str:
+    if value is None:
+        return "none"
+    return f"{value:g}" if name == "max_length" else duration(value)
+
+
+def share(subscription: Subscription, topic: str) -> Subscription:
+    """The share of one topic that a subscription to a pattern has."""
+    return msgspec.structs.replace(
+        subscription, topic=TopicSpec(topic, ordered=subscription.topic.ordered, broker=subscription.topic.broker)
+    )

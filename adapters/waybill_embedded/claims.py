@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "claim",
     "defer",
     "forget_keys",
+    "forget_old",
     "has_keys",
     "promote",
     "release",
@@ -55,11 +57,13 @@ class Claimed(NamedTuple):
 
 
 class Group(NamedTuple):
-    """The numbers of a subscription."""
+    """The numbers of a subscription, and which messages are for it: SQL over a row of `messages`, and its values."""
 
     topic: int
     id: int
     ordered: bool
+    only: str = ""
+    values: Mapping[str, object] = MappingProxyType({})
 
 
 def waiting(connection: sqlite3.Connection, group: Group, now: float) -> tuple[bool, float | None]:
@@ -179,19 +183,18 @@ def _claim_new(
     last = rows[-1][0]
     span = {
         "owner": owner, "grp": group.id, "topic": group.topic, "cursor": cursor, "last": last, "now": now,
-        "READY": READY, "LEASED": LEASED, "PARKED": PARKED, "LATER": LATER,
+        "READY": READY, "LEASED": LEASED, "PARKED": PARKED, "LATER": LATER, **group.values,
     }  # fmt: skip
-    connection.execute(_TAKE_ORDERED if group.ordered else _TAKE, span)
+    connection.execute((_TAKE_ORDERED if group.ordered else _TAKE).format(only=group.only), span)
     connection.execute("UPDATE groups SET cursor = ? WHERE id = ?", (last, group.id))
     mine: set[int] | None = None
-    if group.ordered:
-        mine = {
-            seq
-            for (seq,) in connection.execute(
-                "SELECT seq FROM entries WHERE grp = ? AND seq > ? AND seq <= ? AND state = ?",
-                (group.id, cursor, last, LEASED),
-            )
-        }
+    if group.ordered or group.only:
+        taken = connection.execute(
+            "SELECT seq, state FROM entries WHERE grp = ? AND seq > ? AND seq <= ?", (group.id, cursor, last)
+        ).fetchall()
+        mine = {seq for seq, state in taken if state == LEASED}
+        if group.only and len(taken) < len(rows):
+            _pass_by(connection, group, {row[0] for row in rows if row[1] is None} - {seq for seq, _ in taken}, now)
     claimed = [
         Claimed(seq, key if group.ordered else None, 0, None, 1, 0, key, message, body)
         for seq, target, due, key, message, body in rows
@@ -200,11 +203,19 @@ def _claim_new(
     return claimed, True
 
 
+def _pass_by(connection: sqlite3.Connection, group: Group, seqs: set[int], now: float) -> None:
+    """These are not for this group: it need not handle them, and they go if nobody else needs them."""
+    if seqs:
+        listed = sorted(seqs)
+        _count_down(connection, group, len(listed))
+        _forget_messages(connection, group, json.dumps(listed), now)
+
+
 _TAKE = """
     INSERT INTO entries (grp, seq, key, state, owner, due, attempts, first_failure, handed, crashes)
     SELECT :grp, seq, NULL, iif(due > :now, :READY, :LEASED), iif(due > :now, NULL, :owner), coalesce(due, 0), 0, NULL,
            iif(due > :now, 0, 1), 0
-    FROM messages WHERE topic = :topic AND seq > :cursor AND seq <= :last AND (target IS NULL OR target = :grp)"""
+    FROM messages WHERE topic = :topic AND seq > :cursor AND seq <= :last AND (target = :grp OR (target IS NULL {only}))"""
 
 _TAKE_ORDERED = """
     INSERT INTO entries (grp, seq, key, state, owner, due, attempts, first_failure, handed, crashes)
@@ -215,26 +226,54 @@ _TAKE_ORDERED = """
                    WHEN EXISTS (SELECT 1 FROM entries e WHERE e.grp = :grp AND e.key = messages.key AND e.state <> :LATER
                                 AND NOT (e.state = :LEASED AND e.owner = :owner)) THEN :PARKED
                    ELSE :LEASED END AS state
-          FROM messages WHERE topic = :topic AND seq > :cursor AND seq <= :last AND (target IS NULL OR target = :grp))"""
+          FROM messages WHERE topic = :topic AND seq > :cursor AND seq <= :last AND (target = :grp OR (target IS NULL {only})))"""
 
 
-def acknowledge(connection: sqlite3.Connection, group: Group, seqs: Sequence[int]) -> None:
+def acknowledge(connection: sqlite3.Connection, group: Group, seqs: Sequence[int], now: float) -> None:
     """Forget entries, and the messages that no group needs any more."""
     listed = json.dumps(seqs)
     connection.execute(
         "DELETE FROM entries WHERE grp = ? AND seq IN (SELECT value FROM json_each(?))", (group.id, listed)
     )
+    _count_down(connection, group, len(seqs))
+    _forget_messages(connection, group, listed, now)
+
+
+def _count_down(connection: sqlite3.Connection, group: Group, number: int) -> None:
+    """So many fewer to handle, where that is counted."""
+    connection.execute(
+        "UPDATE groups SET waiting = waiting - ? WHERE id = ? AND waiting IS NOT NULL", (number, group.id)
+    )
+
+
+def _forget_messages(connection: sqlite3.Connection, group: Group, listed: str, now: float) -> None:
     alone = connection.execute("SELECT count(*) FROM groups WHERE topic = ?", (group.topic,)).fetchone()[0] == 1
     if alone:
-        connection.execute("DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(?))", (listed,))
+        connection.execute(
+            """DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(?))
+               AND (kept_until IS NULL OR kept_until < ?)""",
+            (listed, now),
+        )
         return
     connection.execute(
         """DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(:seqs))
+           AND (kept_until IS NULL OR kept_until < :now)
            AND (target IS NOT NULL OR NOT EXISTS (
                SELECT 1 FROM groups g WHERE g.topic = :topic AND g.id <> :grp AND (g.cursor < messages.seq
                OR EXISTS (SELECT 1 FROM entries e WHERE e.grp = g.id AND e.seq = messages.seq))))""",
-        {"seqs": listed, "topic": group.topic, "grp": group.id},
+        {"seqs": listed, "topic": group.topic, "grp": group.id, "now": now},
     )
+
+
+def forget_old(connection: sqlite3.Connection, topic: int, now: float) -> None:
+    """What a topic has kept for as long as it promised goes, unless a group still needs it; remembered ids as well."""
+    connection.execute(
+        """DELETE FROM messages WHERE topic = :topic AND kept_until < :now AND NOT EXISTS (
+               SELECT 1 FROM groups g WHERE g.topic = :topic AND (g.cursor < messages.seq
+               OR EXISTS (SELECT 1 FROM entries e WHERE e.grp = g.id AND e.seq = messages.seq)))""",
+        {"topic": topic, "now": now},
+    )
+    connection.execute("DELETE FROM seen WHERE topic = ? AND until < ?", (topic, now))
 
 
 def defer(

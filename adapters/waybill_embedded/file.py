@@ -199,4 +199,33 @@ def _first(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first,)
+def _second(connection: sqlite3.Connection) -> None:
+    """Version 2: what topics promise, and groups that are more than a name.
+
+    topics: durations in seconds. groups: `filter`, the headers it wants, as JSON; `pattern`, what made it a share of this
+    topic; `member`, the doorbell of the process it goes with; `waiting`, what it has to handle, counted where the topic's length is limited.
+    `kept_until`: set where the topic keeps what was handled. `seen`: the ids that a topic would not store again.
+    """
+    for statement in (
+        "ALTER TABLE topics ADD COLUMN retention REAL",
+        "ALTER TABLE topics ADD COLUMN max_length INTEGER",
+        "ALTER TABLE topics ADD COLUMN dedup_window REAL",
+        "ALTER TABLE groups ADD COLUMN filter TEXT",
+        "ALTER TABLE groups ADD COLUMN pattern INTEGER",
+        "ALTER TABLE groups ADD COLUMN member TEXT",
+        "ALTER TABLE groups ADD COLUMN waiting INTEGER",
+        "CREATE INDEX groups_of_member ON groups (member) WHERE member IS NOT NULL",
+        """CREATE TABLE patterns (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, pattern TEXT NOT NULL, name TEXT NOT NULL, filter TEXT,
+            member TEXT, UNIQUE (pattern, name)) STRICT""",
+        "ALTER TABLE messages ADD COLUMN kept_until REAL",
+        "CREATE INDEX messages_kept ON messages (topic, kept_until) WHERE kept_until IS NOT NULL",
+        """CREATE TABLE seen (
+            topic INTEGER NOT NULL, id TEXT NOT NULL, body BLOB, until REAL NOT NULL, PRIMARY KEY (topic, id))
+            STRICT, WITHOUT ROWID""",
+        "CREATE INDEX seen_until ON seen (topic, until)",
+    ):
+        connection.execute(statement)
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _second)

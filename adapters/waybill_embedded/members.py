@@ -113,6 +113,17 @@ class Members:
                 found.append((number, dead))
         return found
 
+    def orphans(self, connection: sqlite3.Connection) -> list[int]:
+        """The groups that go with a process, and whose process is dead."""
+        found = connection.execute("SELECT id, member FROM groups WHERE member IS NOT NULL").fetchall()
+        return [group for group, doorbell in found if self._is_dead(doorbell)]
+
+    def forget_patterns(self, connection: sqlite3.Connection) -> None:
+        """The patterns that go with a process, and whose process is dead."""
+        found = connection.execute("SELECT id, member FROM patterns WHERE member IS NOT NULL").fetchall()
+        dead = [(pattern,) for pattern, doorbell in found if self._is_dead(doorbell)]
+        connection.executemany("DELETE FROM patterns WHERE id = ?", dead)
+
     def bury(self, connection: sqlite3.Connection, number: int, *, dead: bool) -> None:
         """Forget a member. A dead one's doorbell goes too."""
         row = connection.execute("DELETE FROM members WHERE id = ? RETURNING doorbell", (number,)).fetchone()

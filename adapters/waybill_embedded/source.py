@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -32,13 +32,16 @@ from waybill_embedded import claims, rows
 from waybill_embedded.claims import Claimed, Group
 from waybill_embedded.engine import Engine
 from waybill_embedded.file import mapped
+from waybill_embedded.groups import condition, create_group, find, remove_group
 from waybill_embedded.members import Members
-from waybill_embedded.sink import bury_message, find
+from waybill_embedded.sink import bury_message
 
-__all__ = ["DeadSource", "FileSource"]
+__all__ = ["DeadSource", "FileSource", "receive"]
 
 PATIENCE = 1.0
 """Seconds between looks for members that have died; messages and due times wake a source by themselves."""
+SWEEP = 60.0
+"""Seconds between two looks for what the topic need not keep any longer."""
 REMEMBERED = 4096
 """Settled deliveries a source remembers, so that settling one twice is the same as once."""
 
@@ -67,52 +70,57 @@ class FileSource:
         self._settled: OrderedDict[Token, SettlementKind] = OrderedDict()
         self._quiet = False
         self._looked = 0.0
+        self._swept = 0.0
+        self._keeps = False
 
     async def open(self) -> None:
-        numbers = await self._engine.write(lambda c: find(c, self._subscription.topic.name, self._subscription.group))
-        if numbers is None or numbers[1] is None:
-            raise DestinationMissing(
-                f"{self._subscription.name} does not exist on this broker: run `waybill topology apply`"
-            )
-        self._group = group = Group(numbers[0], numbers[1], self._subscription.ordered)
+        self._group = group = await self._engine.write(self._find_group)
         if not group.ordered:
             await self._engine.write(lambda c: claims.forget_keys(c, group))
+
+    def _find_group(self, connection: sqlite3.Connection) -> Group:
+        subscription = self._subscription
+        if subscription.ephemeral:
+            create_group(connection, subscription, member=self._members.doorbell)
+        row = connection.execute(
+            "SELECT t.id, g.id, g.filter, t.retention FROM groups g JOIN topics t ON t.id = g.topic WHERE t.name = ? AND g.name = ?",
+            (subscription.topic.name, subscription.group),
+        ).fetchone()
+        if row is None:
+            raise DestinationMissing(f"{subscription.name} does not exist on this broker: run `waybill topology apply`")
+        topic, number, filtered, retention = row
+        self._keeps = retention is not None
+        return Group(topic, number, subscription.ordered, *condition(filtered))
 
     async def close(self) -> None:
         """Give back what is still held, also by a `receive` that was cut short."""
         self._quiet = True
         self._members.wake()
         member = self._members.id
-        if member and await self._engine.write(lambda c: claims.release_owner(c, member, group=self._group.id)):
+        if self._subscription.ephemeral:
+            await self._engine.write(lambda c: remove_group(c, self._group.id))
+        elif member and await self._engine.write(lambda c: claims.release_owner(c, member, group=self._group.id)):
             self._members.ring()
         self._out.clear()
 
     # ---------------------------------------------------------------- receiving
 
     async def receive(self, limit: int) -> Sequence[Delivery[Any]]:
-        stalled = False
-        while not self._quiet:
-            due = None
-            since = self._members.rung
-            try:
-                await self._look_around()
-                with mapped(self._engine.location):
-                    something, due = claims.waiting(self._engine.reader, self._group, self._clock.time())
-                if something:
-                    deliveries, moved = await self._claim(limit)
-                    if deliveries and stalled:
-                        self._notify(Resumed())
-                    if deliveries:
-                        return deliveries
-                    if moved:
-                        continue
-            except BrokerUnavailable as error:
-                stalled = True
-                self._notify(Stalled(str(error)))
-            if not self._quiet:
-                pause = PATIENCE if due is None else max(due - self._clock.time(), 0.001)
-                await self._members.wait(min(PATIENCE, pause), since)
-        return ()
+        return await receive(self, limit, self._members, self._clock, self._notify)
+
+    @property
+    def quiet(self) -> bool:
+        return self._quiet
+
+    async def look(self, limit: int) -> tuple[list[Delivery[Any]], float | None]:
+        """What may be handed out now, and when the next becomes due. Does not wait."""
+        await self._look_around()
+        while True:
+            with mapped(self._engine.location):
+                something, due = claims.waiting(self._engine.reader, self._group, self._clock.time())
+            deliveries, moved = await self._claim(limit) if something else ([], False)
+            if deliveries or not moved:
+                return deliveries, due
 
     async def quiesce(self) -> None:
         self._quiet = True
@@ -167,11 +175,16 @@ class FileSource:
         with mapped(self._engine.location):
             found = find(self._engine.reader, self._subscription.topic.name, self._subscription.group)
             keyed = not group.ordered and claims.has_keys(self._engine.reader, group)
-        if found is None:
+        if found is None and not self._subscription.ephemeral:
             raise DestinationMissing(f"{self._subscription.name} was removed from this broker")
+        if found is None:  # this member was taken for dead, and its group went with it
+            self._group = group = await self._engine.write(self._find_group)
         if keyed:
             await self._engine.write(lambda c: claims.forget_keys(c, group))  # a member of before still ran it in order
         await take_back(self._engine, self._members)
+        if self._keeps and now - self._swept > SWEEP:
+            self._swept = now
+            await self._engine.write(lambda c: claims.forget_old(c, group.topic, self._clock.time()))
 
     # ---------------------------------------------------------------- settling
 
@@ -227,7 +240,7 @@ class FileSource:
                 bury_message(connection, self._group.id, letter)
                 acked.append(token.seq)
         if acked:
-            claims.acknowledge(connection, self._group, acked)
+            claims.acknowledge(connection, self._group, acked, self._clock.time())
         if deferred:
             claims.defer(connection, self._group, deferred)
         if released:
@@ -245,14 +258,49 @@ class FileSource:
         ]
 
 
+class Looking(Protocol):
+    """What `receive` asks again and again."""
+
+    @property
+    def quiet(self) -> bool: ...
+    async def look(self, limit: int) -> tuple[list[Delivery[Any]], float | None]: ...
+
+
+async def receive(
+    source: Looking, limit: int, members: Members, clock: Clock, notify: Notify
+) -> Sequence[Delivery[Any]]:
+    """Look, and sleep until somebody rings or something is due, until there is something."""
+    stalled = False
+    while not source.quiet:
+        due = None
+        since = members.rung
+        try:
+            deliveries, due = await source.look(limit)
+        except BrokerUnavailable as error:
+            stalled = True
+            notify(Stalled(str(error)))
+        else:
+            if deliveries and stalled:
+                notify(Resumed())
+            if deliveries:
+                return deliveries
+        if not source.quiet:
+            pause = PATIENCE if due is None else max(due - clock.time(), 0.001)
+            await members.wait(min(PATIENCE, pause), since)
+    return ()
+
+
 async def take_back(engine: Engine, members: Members) -> None:
     """Give out anew what members held that are dead or overdue."""
     with mapped(engine.location):
-        if not members.gone(engine.reader):
+        if not members.gone(engine.reader) and not members.orphans(engine.reader):
             return
 
     def work(connection: sqlite3.Connection) -> bool:
         found = False
+        members.forget_patterns(connection)
+        for group in members.orphans(connection):
+            remove_group(connection, group)
         for number, dead in members.gone(connection):
             found |= claims.release_owner(connection, number, crashed=dead)
             members.bury(connection, number, dead=dead)

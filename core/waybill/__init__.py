@@ -37,19 +37,23 @@ from waybill.errors import (
     DestinationMissing,
     EncodeError,
     HandlerTimeout,
+    ItemsFailed,
     LeaseLost,
     PublishError,
     PublishRefused,
     PublishUnknown,
     Reject,
     RetryAfter,
+    TopologyMismatch,
     WaybillError,
 )
-from waybill.message import DeadLetterRecord, Delivery, Message, Outgoing
-from waybill.middleware import Handler, Middleware, Send, SendMiddleware
+from waybill.message import DeadLetterRecord, Delivery, Message, Outgoing, Tombstone
+from waybill.middleware import BatchHandler, BatchMiddleware, Handler, Middleware, Send, SendMiddleware
+from waybill.options import Batch
 from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
 from waybill.retry import Retry
-from waybill.topic import Topic
+from waybill.topic import Topic, TopicPattern
+from waybill.topology import BrokerOptions
 
 if TYPE_CHECKING:
     from waybill.settings import Settings
@@ -57,8 +61,12 @@ if TYPE_CHECKING:
 __all__ = [
     "AdapterNotFound",
     "App",
+    "Batch",
+    "BatchHandler",
+    "BatchMiddleware",
     "BrokerError",
     "BrokerFileError",
+    "BrokerOptions",
     "BrokerUnavailable",
     "CapabilityError",
     "ClosedError",
@@ -73,6 +81,7 @@ __all__ = [
     "Handled",
     "Handler",
     "HandlerTimeout",
+    "ItemsFailed",
     "LeaseLost",
     "Message",
     "Middleware",
@@ -88,7 +97,10 @@ __all__ = [
     "SendMiddleware",
     "SendResult",
     "Settings",
+    "Tombstone",
     "Topic",
+    "TopicPattern",
+    "TopologyMismatch",
     "Unknown",
     "WaybillError",
 ]

@@ -9,7 +9,7 @@ an adapter repeats nothing beyond what its client library cannot help repeating.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeAlias
 
@@ -154,8 +154,19 @@ class Admin(Protocol):
         """What `apply` would change. Never changes anything."""
         ...
 
-    async def apply(self, plan: Plan) -> None:
-        """Create what is missing; what differs is left. Never deletes, never shrinks. Several processes may do it at once."""
+    async def apply(self, plan: Plan, *, allow: Collection[str] = ()) -> None:
+        """Create what is missing and alter what costs nobody anything; several processes may do it at once.
+
+        What `differs` is changed where `allow` names it (`Change.what`), and left otherwise. Never deletes.
+        """
+        ...
+
+    async def expand(self, subscription: Subscription) -> Sequence[Subscription]:
+        """The groups that a subscription to a pattern stands for now, one a topic, where the broker has one for each.
+
+        Else, and for a plain subscription, that itself. Only what this answers is given to `backlog`, `browse` and
+        `Adapter.dead_letters`.
+        """
         ...
 
     async def backlog(self, subscription: Subscription) -> Backlog:
@@ -185,6 +196,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
     broker: str
     """Its name, for people."""
+    version: str = ""
+    """Of the broker, for people; known after connecting."""
     ordered: bool
     """Keeps messages of one key in order over several members."""
     durable: bool
@@ -192,6 +205,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     holds_key_from: float | None = None
     """A `Defer` of at least so many seconds keeps its key's later messages back at the broker, so that the core may
     release those it holds. A shorter one waits in the core, its lane closed and its lease renewed. `None`: never."""
+    blocks_partition: bool = False
+    """A failed message can hold up all that lies behind it in its partition, of whatever key."""
     relaxes: bool = True
     """A failed message of an ordered key can be put off while the key's later ones go on."""
     longest_defer: float | None = None
@@ -201,6 +216,18 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     acks_surely: bool = False
     """`Done` for an `Ack` means that the message never comes again. Elsewhere it may, when the link breaks at the wrong
     moment, and the core remembers what it acknowledged."""
+    filters: bool = False
+    """The broker applies `Subscription.where`. Elsewhere the core acknowledges what does not fit, unseen."""
+    patterns: bool = False
+    """A subscription may be to a pattern, and gets also what is published to a topic that is created later."""
+    ephemeral: bool = False
+    """A group can come and go with its consumer."""
+    history: bool = False
+    """What has been handled can be kept, so that a new group may start with the earliest."""
+    limits_length: bool = False
+    """Publishing is refused while a group has `TopicSpec.max_length` messages to handle."""
+    dedup_window: float | None = 0.0
+    """The longest `TopicSpec.dedup_window` in seconds. 0: none, `None`: any."""
     sends_in_order: bool = False
     """Of one key's messages in one send, none is stored behind one that is not. Elsewhere the core sends one at a time."""
 
@@ -225,6 +252,13 @@ class Adapter(AbstractAsyncContextManager["Adapter"], Protocol):
 
     @property
     def admin(self) -> Admin: ...
+
+    def gaps(self, topology: Topology) -> Sequence[str]:
+        """What of `topology` this broker cannot carry for reasons of its own (names, its own options), each with the fix.
+
+        What `Capabilities` says, the core has checked. No I/O.
+        """
+        ...
 
     def limits(self, destination: Destination) -> Limits:
         """What this destination carries. No I/O."""

@@ -10,11 +10,13 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mappi
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, Unpack, overload
 
-from waybill.adapter import Adapter, Admin, Capabilities
+from waybill.adapter import Admin
+from waybill.brokers import Brokers, on_each
 from waybill.clock import Clock, SystemClock
-from waybill.consumer import Consumer, Handled, current_handling
+from waybill.codec import TombstoneCodec
+from waybill.consumer import Consumer, Handled, current_handling, held_of
 from waybill.errors import (
     CapabilityError,
     ClosedError,
@@ -22,19 +24,20 @@ from waybill.errors import (
     EncodeError,
 )
 from waybill.explaining import Explained, explain
-from waybill.headers import check_headers, is_text
+from waybill.gaps import gaps
+from waybill.headers import check_headers
 from waybill.ids import derived_id, new_id
 from waybill.loading import AdapterContext, open_adapter
-from waybill.message import NO_HEADERS, Delivery, Message
-from waybill.middleware import Middleware, SendMiddleware
-from waybill.options import ConsumerOptions
+from waybill.message import NO_HEADERS, Delivery, Message, Tombstone
+from waybill.middleware import BatchMiddleware, Middleware, SendMiddleware
+from waybill.options import Batch, ConsumeOptions
 from waybill.outcomes import Confirmed, Refused, SendResult
-from waybill.registration import Registration, name_of
-from waybill.retry import Retry, seconds
+from waybill.registration import Registration, name_of, registrar
+from waybill.retry import seconds
 from waybill.runtime import Runtime
 from waybill.sync import SyncApp
-from waybill.topic import Topic, check_name
-from waybill.topology import Subscription, Topology
+from waybill.topic import Readable, Topic, check_key, check_name
+from waybill.topology import Topology
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -47,6 +50,8 @@ __all__ = ["App"]
 log = logging.getLogger("waybill.app")
 
 T = TypeVar("T")
+U = TypeVar("U")
+V = TypeVar("V")
 Duration: TypeAlias = float | timedelta
 
 
@@ -67,11 +72,32 @@ class _Consume(Protocol[T]):
     def __call__(self, handler: Callable[[T, Delivery[T]], None], /) -> Callable[[T, Delivery[T]], None]: ...
 
 
+class _ConsumeBatch(Protocol[T]):
+    """The same for a handler of batches."""
+
+    @overload
+    def __call__(
+        self, handler: Callable[[list[T]], Coroutine[Any, Any, None]], /
+    ) -> Callable[[list[T]], Coroutine[Any, Any, None]]: ...
+    @overload
+    def __call__(
+        self, handler: Callable[[list[T], list[Delivery[T]]], Coroutine[Any, Any, None]], /
+    ) -> Callable[[list[T], list[Delivery[T]]], Coroutine[Any, Any, None]]: ...
+    @overload
+    def __call__(self, handler: Callable[[list[T]], None], /) -> Callable[[list[T]], None]: ...
+    @overload
+    def __call__(
+        self, handler: Callable[[list[T], list[Delivery[T]]], None], /
+    ) -> Callable[[list[T], list[Delivery[T]]], None]: ...
+
+
 class App:
     """A service: its handlers, its middleware and its settings. `name` is also the default group of its handlers.
 
     `settings`: instead of those read from the environment and `waybill.toml` when it starts.
     `middleware`: functions from handler to handler, the first outermost. `send_middleware`: the same on the way out.
+    `batch_middleware`: the same around handlers of batches, which `middleware` does not touch: so an application that has
+    both must say which (or an empty list).
     """
 
     def __init__(
@@ -80,16 +106,18 @@ class App:
         *,
         settings: Settings | None = None,
         middleware: Sequence[Middleware] = (),
+        batch_middleware: Sequence[BatchMiddleware] | None = None,
         send_middleware: Sequence[SendMiddleware] = (),
     ) -> None:
         self.name = check_name(name, "application")
         self.settings = settings
-        for wrap in (*middleware, *send_middleware):
+        for wrap in (*middleware, *(batch_middleware or ()), *send_middleware):
             if not callable(wrap) or inspect.iscoroutinefunction(wrap):
                 raise ConfigurationError(
                     f"{wrap!r} is no middleware: that is a plain function that takes the next step and returns its own"
                 )
         self._middleware = tuple(middleware)
+        self._batch_middleware = None if batch_middleware is None else tuple(batch_middleware)
         self._send_middleware = tuple(send_middleware)
         self._registrations: list[Registration] = []
         self._observers: list[Callable[[Handled], None]] = []
@@ -100,72 +128,60 @@ class App:
 
     # ---------------------------------------------------------------- declaring
 
+    @overload
+    def consume(self, topic: Readable[T], /, **options: Unpack[ConsumeOptions]) -> _Consume[T]: ...
+    @overload
     def consume(
-        self,
-        topic: Topic[T],
-        *,
-        group: str | None = None,
-        concurrency: int = 10,
-        ordered: bool = False,
-        retry: Retry | None = None,
-        timeout: Duration | None = 60.0,
-        window: int | None = None,
-        window_bytes: int = 64 << 20,
-        on_failure: Literal["block-key", "relax"] | None = None,
-    ) -> _Consume[T]:
-        """Register a handler for every message that `group` gets of `topic`.
+        self, topic: Readable[T], second: Readable[U], /, **options: Unpack[ConsumeOptions]
+    ) -> _Consume[T | U]: ...
+    @overload
+    def consume(
+        self, topic: Readable[T], second: Readable[U], third: Readable[V], /, **options: Unpack[ConsumeOptions]
+    ) -> _Consume[T | U | V]: ...
+    @overload
+    def consume(
+        self, topic: Readable[T], /, *, batch: int | Batch, **options: Unpack[ConsumeOptions]
+    ) -> _ConsumeBatch[T]: ...
+
+    def consume(
+        self, *topics: Readable[Any], batch: int | Batch | None = None, **options: Unpack[ConsumeOptions]
+    ) -> Any:
+        """Register a handler for every message that its group gets of the topic.
 
         The handler takes the value, and the `Delivery` as well if it has a second parameter. It returns: acknowledged.
         It raises: tried again as `retry` says, then dead-lettered. It raises `Reject`: dead-lettered now; `RetryAfter`:
-        tried again later.
+        tried again later. A plain function is run in a thread, counted in the same concurrency; it cannot be cancelled.
 
-        group: default, the application's name. The first group of a topic starts with what was published before it, a later
-        one with what comes. concurrency: handlers at once. ordered: messages of one key one after
-        another, in publishing order. retry: default `Retry.exponential(5, first=1.0, cap=60.0)`. timeout: how long one
-        handling may take (seconds or timedelta); `None` for no end. window, window_bytes: how much is held at once,
-        started or not. on_failure: what an ordered key does while a failed message waits for its retry: `block-key` (the
-        default) waits with it, `relax` goes on, and the message comes back with `Delivery.out_of_order`.
+        One handler may serve several topics, which share its concurrency; `Delivery.topic` says which. A `TopicPattern`
+        stands for all topics that fit. With `batch`, the handler takes a list of values (and a list of their deliveries):
+        `ItemsFailed` says which of them failed; if it raises anything else all have, and are tried again one by one. In an
+        ordered subscription a batch holds one message of a key at most.
 
-        A plain function is run in a thread, counted in the same concurrency; it cannot be cancelled.
-
-        Raises `ConfigurationError` for what cannot work.
+        The options are those of `ConsumeOptions`. Raises `ConfigurationError` for what cannot work.
         """
-        if not isinstance(topic, Topic):
-            hint = (
-                "write @app.consume(topic)"
-                if inspect.isroutine(topic)
-                else "give the Topic object, not its name or type"
-            )
-            raise ConfigurationError(f"consume({topic!r}): {hint}")
-        if ordered and topic.key is None:
-            raise ConfigurationError(
-                f"{topic.name} is consumed ordered, but has no key to order by: Topic({topic.name!r}, …, key=lambda value: value.…)"
-            )
-        if on_failure == "block-key" and not ordered:
-            raise ConfigurationError(f"{topic.name}: on_failure='block-key' makes a key wait, which needs ordered=True")
-        subscription = Subscription(
-            topic=topic.spec, group=check_name(self.name if group is None else group, "group"), ordered=ordered
-        )
-        options = ConsumerOptions(
-            concurrency=concurrency,
-            window=window,
-            window_bytes=window_bytes,
-            timeout=None if timeout is None else seconds(timeout, "timeout"),
-            retry=Retry.exponential() if retry is None else retry,
-            on_failure=on_failure,
-        )
 
-        def register(handler: Callable[..., Any]) -> Any:
-            for other in self._registrations:
-                if other.subscription.name == subscription.name:
+        register = registrar(self.name, topics, batch, options)
+
+        def decorate(handler: Callable[..., Any]) -> Any:
+            made = register(handler)
+            if batch is not None and self._middleware and self._batch_middleware is None:
+                raise ConfigurationError(
+                    f"{name_of(handler)} takes batches, which App(middleware=…) does not touch: give batch_middleware=[…], "
+                    f"or an empty list"
+                )
+            taken = {other.subscription.name: other for other in self._registrations}
+            for registration in made:
+                name = registration.subscription.name
+                if name in taken:
                     raise ConfigurationError(
-                        f"{subscription.name} has a handler already ({other.name}): one handler a group; "
+                        f"{name} has a handler already ({taken[name].name}): one handler a group; "
                         f"give {name_of(handler)} a group of its own to let both see every message"
                     )
-            self._registrations.append(Registration(topic, subscription, options, handler))
+                taken[name] = registration
+            self._registrations += made
             return handler
 
-        return register
+        return decorate
 
     def observe(self, observer: Callable[[Handled], None]) -> None:
         """Call `observer` with each handling that has ended, once the broker answered. It must be quick and not raise."""
@@ -176,7 +192,7 @@ class App:
         """The handlers, in the order they were registered."""
         return tuple(self._registrations)
 
-    def consumer(self, topic: Topic[Any], *, group: str | None = None) -> Consumer:
+    def consumer(self, topic: Readable[Any], *, group: str | None = None) -> Consumer:
         """The running consumer of `topic` for `group` (default: the application's name), to pause, resume and resize.
 
         Raises `ClosedError` when the application does not run, `ConfigurationError` when it has no such handler.
@@ -192,19 +208,21 @@ class App:
         from waybill.settings import broker_url, load  # noqa: PLC0415 - pydantic-settings is slow to import
 
         settings = self.settings or load()
-        can = self._adapter(broker_url(settings), settings, SystemClock()).claims
-        self._check(can)
-        return explain(self._registrations, can, lease=settings.lease)
+        brokers = self._brokers(broker_url(settings), settings, SystemClock())
+        self._check(brokers, connected=False)
+        return explain(self._registrations, brokers, lease=settings.lease)
 
     @property
     def topology(self) -> Topology:
-        """Every topic and group this application's code names."""
-        subscriptions = {r.subscription.name: r.subscription for r in self._registrations}
-        for registration in self._registrations:
-            for declared in registration.topic.subscriptions():
-                subscriptions.setdefault(declared.name, declared)
-        topics = dict.fromkeys(registration.topic.spec for registration in self._registrations)
-        return Topology(tuple(topics), tuple(subscriptions.values()))
+        """Every topic and group this application's code names, but those groups that live as long as their consumer."""
+        registrations = self._registrations
+        subscriptions = {r.subscription.name: r.subscription for r in registrations if not r.subscription.ephemeral}
+        for registration in registrations:
+            if isinstance(registration.topic, Topic):
+                for declared in registration.topic.subscriptions():
+                    subscriptions.setdefault(declared.name, declared)
+        topics = dict.fromkeys(registration.topic.spec for registration in registrations)
+        return Topology([topic for topic in topics if not topic.pattern], tuple(subscriptions.values()))
 
     # ---------------------------------------------------------------- publishing
 
@@ -218,19 +236,23 @@ class App:
         delay: Duration | None = None,
         expires: Duration | None = None,
         deadline: Duration | None = None,
+        cause: Delivery[Any] | None = None,
     ) -> Confirmed:
         """Publish `value`; returns when the broker has it in its durable store.
 
         key: instead of the topic's own. delay: not delivered before (seconds or timedelta). expires: not handled after
-        (seconds or timedelta from now); dead-lettered then. deadline: give up after (default: the settings').
+        (seconds or timedelta from now); dead-lettered then. deadline: give up after (default: the settings'). cause: which
+        of a batch's deliveries this follows from.
 
         Inside a handler the message's id follows from the incoming message, so that a second attempt publishes the same
-        ids. Raises `PublishRefused` (certainly not stored), `PublishUnknown` (may be stored), `EncodeError`,
+        ids; in a handler of batches, from `cause`, and without it every message gets a new one. Raises `PublishRefused` (certainly not stored), `PublishUnknown` (may be stored), `EncodeError`,
         `ConfigurationError` (headers) or `ClosedError`.
         """
         runtime = self._running()
         port = runtime.ready(topic) or await runtime.port(topic)
-        message = self._message(runtime, topic, value, key=key, headers=headers, delay=delay, expires=expires)
+        message = self._message(
+            runtime, topic, value, key=key, headers=headers, delay=delay, expires=expires, cause=cause
+        )
         return await port.publish(message, runtime.deadline(deadline))
 
     async def publish_many(
@@ -269,27 +291,25 @@ class App:
         headers: Mapping[str, str] | None = None,
         delay: Duration | None = None,
         expires: Duration | None = None,
+        cause: Delivery[Any] | None = None,
     ) -> Message:
         try:
-            body = topic.codec.encode(value)
+            body = None if type(value) is Tombstone else topic.codec.encode(value)
         except EncodeError as error:
             raise EncodeError(f"{topic.name}: {error}") from error
-        if key is None and topic.key is not None:
-            try:
-                key = topic.key(value)
-            except Exception as error:
-                raise EncodeError(f"{topic.name}: its key function failed: {error!r}") from error
-        if key is not None and (not isinstance(key, str) or not key or not is_text(key)):
-            raise EncodeError(f"{topic.name}: the key must be a text of at least one character, not {key!r}")
+        if type(value) is Tombstone:
+            _check_tombstone(topic, key)
+        key = topic.key_of(value) if key is None else check_key(key, topic.name)
+        own = None if topic.id is None else topic.id_of(value)
         now = runtime.clock.time()
-        handling = current_handling.get()
+        handling = current_handling.get() if cause is None else held_of(cause)
         if handling is None:
-            identity, correlation, causation, cause = new_id(), None, None, None
+            identity, correlation, causation, incoming = own or new_id(), None, None, None
         else:
-            cause = handling.delivery.message
+            incoming = handling.delivery.message
             ordinal = handling.ordinal(topic.name)
-            identity = derived_id(f"{self.name}/{handling.delivery.group}/{cause.id}/{topic.name}/{ordinal}")
-            correlation, causation = cause.correlation_id or cause.id, cause.id
+            identity = own or derived_id(f"{self.name}/{handling.delivery.group}/{incoming.id}/{topic.name}/{ordinal}")
+            correlation, causation = incoming.correlation_id or incoming.id, incoming.id
         return Message(
             id=identity,
             body=body,
@@ -302,8 +322,8 @@ class App:
             correlation_id=correlation,
             causation_id=causation,
             expires=None if expires is None else datetime.fromtimestamp(now + seconds(expires, "expires"), UTC),
-            traceparent=None if cause is None else cause.traceparent,
-            tracestate=None if cause is None else cause.tracestate,
+            traceparent=None if incoming is None else incoming.traceparent,
+            tracestate=None if incoming is None else incoming.tracestate,
             due=None if not delay else datetime.fromtimestamp(now + seconds(delay, "delay"), UTC),
         )
 
@@ -323,7 +343,8 @@ class App:
             log.info("%s: on %s", self.name, safe_url(url))
         else:  # nobody should wonder where the messages are
             log.warning("%s: no broker is configured: using %s in %s", self.name, url, Path.cwd())
-        async with self._open(url, settings, SystemClock(), consume=consume):
+        clock = SystemClock()
+        async with self._open(self._brokers(url, settings, clock), settings, clock, consume=consume):
             yield self
 
     @asynccontextmanager
@@ -332,20 +353,20 @@ class App:
 
         Raises `ConfigurationError`, `BrokerError`.
         """
-        async with self.connected() as adapter:
-            yield adapter.admin
+        async with self.connected() as brokers:
+            yield brokers.admin
 
     @asynccontextmanager
-    async def connected(self) -> AsyncGenerator[Adapter, None]:
-        """The broker itself, connected, for tools such as `waybill.redrive`; nothing is declared, published or consumed.
+    async def connected(self) -> AsyncGenerator[Brokers, None]:
+        """The brokers themselves, connected, for tools such as `waybill.redrive`; nothing is declared, published or consumed.
 
         Raises `ConfigurationError`, `BrokerError`.
         """
         from waybill.settings import broker_url, load  # noqa: PLC0415 - pydantic-settings is slow to import
 
         settings = self.settings or load()
-        async with self._adapter(broker_url(settings), settings, SystemClock()) as adapter:
-            yield adapter
+        async with self._brokers(broker_url(settings), settings, SystemClock()).connected() as brokers:
+            yield brokers
 
     def run(self) -> None:
         """Consume until SIGTERM or SIGINT, then shut down in order; a second signal leaves at once. Blocks."""
@@ -368,29 +389,36 @@ class App:
     @asynccontextmanager
     async def _open(
         self,
-        url: str,
+        brokers: Brokers,
         settings: Settings,
         clock: Clock,
         *,
         consume: bool,
         send_middleware: Sequence[SendMiddleware] | None = None,
         observers: Sequence[Callable[[Handled], None]] = (),
+        accept_unrouted: bool = False,
     ) -> AsyncGenerator[Runtime, None]:
         if self._open_already:
             raise ConfigurationError(f"application {self.name!r} is running already: one `running()` at a time")
         self._open_already = True
         try:
-            adapter = self._adapter(url, settings, clock)
-            self._check(adapter.claims)
-            async with adapter:
-                self._check(adapter.capabilities)
+            self._check(brokers, connected=False)
+            async with brokers.connected():
+                self._check(brokers, connected=True)
                 send_middleware = self._send_middleware if send_middleware is None else send_middleware
-                runtime = Runtime(adapter, settings, clock, send_middleware=send_middleware)
+                runtime = Runtime(
+                    brokers, settings, clock, send_middleware=send_middleware, accept_unrouted=accept_unrouted
+                )
                 await runtime.declare(self.topology)
                 self._runtime = runtime
                 try:
                     if consume:
-                        await runtime.start(self._registrations, self._middleware, (*self._observers, *observers))
+                        await runtime.start(
+                            self._registrations,
+                            self._middleware,
+                            self._batch_middleware or (),
+                            (*self._observers, *observers),
+                        )
                     yield runtime
                 finally:
                     await runtime.stop()
@@ -398,8 +426,10 @@ class App:
             self._runtime = None
             self._open_already = False
 
-    def _adapter(self, url: str, settings: Settings, clock: Clock) -> Adapter:
-        return open_adapter(url, AdapterContext(application=self.name, clock=clock, options=settings.broker))
+    def _brokers(self, url: str, settings: Settings, clock: Clock) -> Brokers:
+        context = AdapterContext(application=self.name, clock=clock, options=settings.broker)
+        named = {name: open_adapter(where, context) for name, where in settings.brokers.items()}
+        return Brokers({None: open_adapter(url, context)} | named)
 
     def _running(self) -> Runtime:
         if self._runtime is None:
@@ -408,16 +438,22 @@ class App:
             )
         return self._runtime
 
-    def _check(self, can: Capabilities) -> None:
-        gaps = [
-            f"{r.subscription.name} is consumed ordered, and {can.broker} keeps no order over several members: drop ordered=True"
-            for r in self._registrations
-            if r.subscription.ordered and not can.ordered
-        ]
-        gaps += [
-            f"{r.subscription.name}: {can.broker} cannot let a key go on without its failed message: use on_failure='block-key'"
-            for r in self._registrations
-            if r.subscription.ordered and r.options.relaxed and not can.relaxes
-        ]
-        if gaps:
-            raise CapabilityError("; ".join(gaps))
+    def _check(self, brokers: Brokers, *, connected: bool) -> None:
+        """Every need that a broker cannot serve, in one error. `connected`: by what it really can."""
+        found: list[str] = []
+        registrations = self._registrations
+        topologies = on_each(Topology(self.topology.topics, [r.subscription for r in registrations]))
+        for name, topology in topologies.items():
+            adapter = brokers.of(topology.subscriptions[0].topic)
+            here = [r for r in registrations if r.topic.spec.broker == name]
+            found += gaps(topology, here, adapter.capabilities if connected else adapter.claims)
+            found += adapter.gaps(topology)
+        if found:
+            raise CapabilityError("; ".join(found))
+
+
+def _check_tombstone(topic: Topic[Any], key: str | None) -> None:
+    if not isinstance(topic.codec, TombstoneCodec):
+        raise EncodeError(f"{topic.name} carries no tombstones: make it with Topic.with_tombstones(…)")
+    if key is not None:
+        raise EncodeError(f"{topic.name}: a tombstone has its key already, so drop key={key!r}")

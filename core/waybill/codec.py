@@ -14,8 +14,9 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 import msgspec
 
 from waybill.errors import ConfigurationError, DecodeError, EncodeError, describe
+from waybill.message import Tombstone
 
-__all__ = ["BytesCodec", "Codec", "JsonCodec", "StructCodec", "codec_for"]
+__all__ = ["BytesCodec", "Codec", "JsonCodec", "StructCodec", "TombstoneCodec", "codec_for"]
 
 T = TypeVar("T")
 
@@ -131,6 +132,22 @@ class StructCodec(Generic[T]):
             return self._decode(body)
         except Exception as error:  # also what a `__post_init__` raises
             raise DecodeError(_summary(error)) from error
+
+
+class TombstoneCodec(Generic[T]):
+    """Another codec, for values that may also be a `Tombstone`, which has no body."""
+
+    def __init__(self, inner: Codec[T]) -> None:
+        self.content_type = inner.content_type
+        self._inner = inner
+
+    def encode(self, value: T | Tombstone) -> bytes:
+        if isinstance(value, Tombstone):
+            raise EncodeError("a tombstone has no body")
+        return self._inner.encode(value)
+
+    def decode(self, body: bytes) -> T | Tombstone:
+        return self._inner.decode(body)
 
 
 def codec_for(payload: type[T]) -> Codec[T]:

@@ -4,7 +4,7 @@
                    → the pipeline (middleware, decode, handler) → an outcome, in one place → Settler → Source.settle
 
 A handling is a task of its own, so that context variables a handler sets end with it and cancelling one handler
-touches no other. Timeouts are watched by one sweep for all handlers instead of a timer each.
+touches no other; a batch is one handling. Timeouts are watched by one sweep for all handlers instead of a timer each.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from contextvars import ContextVar, copy_context
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -26,15 +25,13 @@ import msgspec
 
 from waybill.adapter import Adapter, Event, Resumed, Revoked, Revoking, Sink, Source
 from waybill.clock import Clock
-from waybill.errors import (
-    BrokerError,
-    LeaseLost,
-    one_line,
-)
+from waybill.errors import BrokerError, DecodeError, ItemsFailed, LeaseLost, one_line
+from waybill.holding import Held, Run, Slots, Window
 from waybill.judging import expired, failed, unhandled
 from waybill.lanes import Lanes
+from waybill.leases import Leases
 from waybill.message import Delivery, Message
-from waybill.middleware import Handler
+from waybill.middleware import BatchHandler, Handler
 from waybill.options import ConsumerOptions
 from waybill.outcomes import (
     ACK,
@@ -44,17 +41,16 @@ from waybill.outcomes import (
     Ack,
     DeadLetter,
     Defer,
-    Extended,
     Lost,
     Release,
     Settlement,
     SettleResult,
 )
 from waybill.retry import duration
-from waybill.settling import Held, Settler, back_off
-from waybill.topology import Destination, Subscription
+from waybill.settling import Settler, back_off
+from waybill.topology import Destination, Subscription, fits
 
-__all__ = ["Consumer", "Handled", "current_handling"]
+__all__ = ["Consumer", "Handled", "current_handling", "held_of"]
 
 log = logging.getLogger("waybill.consumer")
 
@@ -78,6 +74,12 @@ current_handling: ContextVar[Held | None] = ContextVar("waybill_handling", defau
 """What the running handler is about: what it publishes takes its ids and its story from here."""
 
 
+def held_of(delivery: Delivery[Any]) -> Held | None:
+    """What the consumer knows about a delivery it holds; `None` if it does not hold it (any more)."""
+    holder = delivery._holder
+    return holder.find(delivery) if isinstance(holder, Consumer) else None
+
+
 class Consumer:
     """Consumes one subscription from `start` to `stop`."""
 
@@ -85,31 +87,30 @@ class Consumer:
         self,
         adapter: Adapter,
         subscription: Subscription,
-        handler: Handler,
+        handler: Handler | BatchHandler,
         decode: Callable[[Any], Any],
         options: ConsumerOptions,
         *,
         clock: Clock,
         observers: Sequence[Callable[[Handled], None]] = (),
+        slots: Slots | None = None,
     ) -> None:
+        """`handler`: one of batches where `options.batch` is given. `slots`: shared with other consumers, if given."""
         self.subscription = subscription
         self.options = options
         self._adapter = adapter
-        self._handler = handler
+        self._handler: Any = handler
         self.decode = decode
         self._clock = clock
         self._observers = observers
         self._lanes: Lanes[Held] = Lanes(ordered=subscription.ordered)
-        self._held: dict[Held, None] = {}
-        """In the order they came, which within one key is the order to give them back in."""
-        self._bytes = 0
-        self._running: set[Held] = set()
-        self._limit = options.held
+        self._window = Window(options.held, options.window_bytes)
+        self._slots = Slots(options.concurrency) if slots is None else slots
+        self._running: set[Run] = set()
         self._most = options.retry.most
         self._relaxed = subscription.ordered and options.relaxed
-        self._concurrency = options.concurrency
         self._paused = False
-        self._average = 1024.0
+        self._gathering: asyncio.TimerHandle | None = None
         self._unacknowledged: OrderedDict[tuple[str, int, int], None] = OrderedDict()
         self._stopping = False
         self._stopped = asyncio.Event()
@@ -128,7 +129,7 @@ class Consumer:
         self._context = copy_context()
         self._can = self._adapter.capabilities
         self._source: Source = await self._stack.enter_async_context(
-            self._adapter.source(self.subscription, window=self._limit, notify=self._on_event)
+            self._adapter.source(self.subscription, window=self._window.limit, notify=self._on_event)
         )
         self._settler = Settler(
             self._source,
@@ -140,9 +141,19 @@ class Consumer:
             on_results=self._on_results,
             on_stuck=self._stuck,
         )
+        self._leases = Leases(
+            self._source,
+            self.subscription.lease,
+            lock=self._settler.lock,
+            held=lambda: list(self._window.held),
+            lose=self._lose,
+            name=str(self),
+        )
+        self._skips = self.subscription.where and not self._can.filters
+        self._slots.join(self._dispatch)
         self._fetching = self._loop.create_task(self._fetch(), name=f"waybill-fetch {self.subscription.name}")
         self._tasks = [
-            self._loop.create_task(self._beat(), name=f"waybill-leases {self.subscription.name}"),
+            self._loop.create_task(self._leases.beat(), name=f"waybill-leases {self.subscription.name}"),
             self._loop.create_task(self._sweep(), name=f"waybill-timeouts {self.subscription.name}"),
         ]
 
@@ -165,8 +176,8 @@ class Consumer:
             self._give_back_unstarted()
             if running := self._handler_tasks():
                 await asyncio.wait(running, timeout=max(0.0, end - self._loop.time()))
-            for held in list(self._running):
-                self._cancel(held, "shutdown")
+            for run in list(self._running):
+                run.cancel("shutdown")
             if running := self._handler_tasks():
                 _, stuck = await asyncio.wait(running, timeout=1.0)
                 for _ in stuck:
@@ -174,13 +185,16 @@ class Consumer:
             async with asyncio.timeout(LAST_CALL):
                 await self._settler.drain()
         except TimeoutError:
-            log.warning("%s: closed with %d deliveries unsettled; they will be handed out again", self, len(self._held))
+            log.warning(
+                "%s: closed with %d deliveries unsettled; they will be handed out again", self, len(self._window.held)
+            )
         finally:
             await self._close()
 
     async def _close(self) -> None:
-        for held in list(self._running):  # those that `stop` did not come to
-            self._cancel(held, "shutdown")
+        self._slots.leave(self._dispatch)
+        for run in list(self._running):  # those that `stop` did not come to
+            run.cancel("shutdown")
         for task in (self._fetching, *self._tasks):
             task.cancel()
         await self._settler.close()
@@ -192,7 +206,7 @@ class Consumer:
             log.warning("%s: not closed in order: %s", self, str(error) or "no answer in time")
 
     def _handler_tasks(self) -> list[Task[None]]:
-        return [held.task for held in self._running if held.task is not None]
+        return [run.task for run in self._running if run.task is not None]
 
     def _place(self, kind: Any) -> Callable[[], Any]:
         opened: list[Sink] = []
@@ -222,17 +236,19 @@ class Consumer:
 
     @property
     def concurrency(self) -> int:
-        """Handlers at once. May be set while running: fewer takes effect as running ones end, more at once."""
-        return self._concurrency
+        """Handlers at once. May be set while running: fewer takes effect as running ones end, more at once.
+
+        Where one handler serves several topics, it is the number for all of them.
+        """
+        return self._slots.number
 
     @concurrency.setter
     def concurrency(self, handlers: int) -> None:
-        options = replace(self.options, concurrency=handlers, window=max(handlers, self._limit))
-        self._concurrency = options.concurrency
-        if self.options.window is None:
-            self._limit = replace(options, window=None).held
+        options = self.options.resized(handlers)
+        self._slots.number = options.concurrency
+        self._window.limit = options.held
         if hasattr(self, "_settler"):
-            self._dispatch()
+            self._slots.offer()
             self._check_room()
 
     # ---------------------------------------------------------------- fetching
@@ -272,44 +288,40 @@ class Consumer:
             pass
 
     def _wanted(self) -> int:
-        """How many deliveries to ask for: none while settling is stuck or the window is (nearly) full.
-
-        A nearly full window waits until a quarter is free, so that fetches stay large; but not while handlers idle.
-        """
+        """How many deliveries to ask for: none while settling is stuck."""
         if self._settler.stuck or self._paused:
             return 0
-        room = self._limit - len(self._held)
-        if room < self._limit // 4 and len(self._running) >= self._concurrency:
-            return 0
-        left = self.options.window_bytes - self._bytes
-        return max(0, min(room, int(left / self._average) or (1 if not self._held else 0)))
+        return self._window.wanted(idle=self._slots.free)
 
     def _admit(self, deliveries: Sequence[Delivery[Any]]) -> None:
-        before = self._bytes
+        now = time.monotonic()
+        helds: list[Held] = []
         for delivery in deliveries:
             message = delivery.message
-            held = Held(delivery, delivery.lease_until, handed=delivery.attempt)
+            held = Held(delivery, delivery.lease_until, since=now, handed=delivery.attempt)
             if self._relaxed and message.attempts:  # a copy that was put off, on a broker that makes copies
                 msgspec.structs.force_setattr(delivery, "out_of_order", True)
             if self.subscription.ordered and not delivery.out_of_order:
                 held.lane = message.key
-            self._held[held] = None
-            if message.body is not None:
-                self._bytes += len(message.body)
+            helds.append(held)
             if message.headers:  # what one handler does to them is not seen by the next
                 msgspec.structs.force_setattr(message, "headers", MappingProxyType(dict(message.headers)))
             msgspec.structs.force_setattr(delivery, "_holder", self)
-            settlement = self._decided(delivery)
+        self._window.add(helds)
+        for held in helds:
+            settlement = self._decided(held)
             if settlement is not None:
                 self._settler.add(held, settlement)
             else:
                 self._lanes.add(held.lane, held)
-        average = (self._bytes - before) / len(deliveries) + 256
-        self._average += (average - self._average) / 8
         self._dispatch()
 
-    def _decided(self, delivery: Delivery[Any]) -> Settlement | None:
+    def _decided(self, held: Held) -> Settlement | None:
         """What becomes of a delivery without any handling; `None`: it is to be handled."""
+        delivery = held.delivery
+        if self._skips and not fits(self.subscription.where, delivery.message.headers):
+            held.skipped = True
+            return ACK
         if self._unacknowledged and self._was_handled(delivery):
             return ACK
         return unhandled(delivery, self._most, self._clock.time())
@@ -323,11 +335,11 @@ class Consumer:
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Revoked):
             gone = {delivery.token for delivery in event.deliveries}
-            for held in [held for held in self._held if held.delivery.token in gone]:
+            for held in [held for held in self._window.held if held.delivery.token in gone]:
                 self._lose(held)
         elif isinstance(event, Revoking):
-            for held in [held for held in self._held if held.delivery.partition in event.partitions]:
-                if held.task is None and held.outcome is None:
+            for held in [held for held in self._window.held if held.delivery.partition in event.partitions]:
+                if held.run is None and held.outcome is None:
                     for item in self._evict(held):
                         self._give_back(item)
         elif isinstance(event, Resumed):
@@ -338,50 +350,116 @@ class Consumer:
     # ---------------------------------------------------------------- handling
 
     def _dispatch(self) -> None:
-        if self._settler.stuck or self._paused:
+        """Start what may start."""
+        if self._settler.stuck or self._paused or self._stopping:
             return
         timeout = self.options.timeout
         now = time.monotonic()
         deadline = float("inf") if timeout is None else now + timeout
-        while len(self._running) < self._concurrency and not self._stopping:
-            held = self._lanes.take()
-            if held is None:
+        while self._slots.free:
+            helds = self._next(now)
+            if not helds:
                 break
+            run = Run(helds, deadline)
+            for held in helds:
+                held.run = run
+            self._slots.taken += 1
+            self._running.add(run)
+            # a context of its own: this may run in the task of the handler before
+            context = self._context.copy()
+            handling = self._handle(run, helds[0]) if self.options.batch is None else self._handle_batch(run)
+            run.task = self._loop.create_task(handling, name="waybill-handler", context=context)
+
+    def _next(self, now: float) -> Sequence[Held]:
+        """What the next handler is for: one delivery, or a batch. Empty: nothing may start now."""
+        if self.options.batch is None:
+            held = self._take(now)
+            return () if held is None else (held,)
+        first = self._lanes.next
+        if first is None or not self._enough(first, now):
+            return ()
+        if first.delivery.attempt > 1:  # it failed: alone, so that it can be told from those it was with
+            held = self._take(now)
+            return self._next(now) if held is None else (held,)
+        batch: list[Held] = []
+        while len(batch) < self.options.batch.size and (following := self._lanes.next) is not None:
+            if following.delivery.attempt > 1:
+                break
+            held = self._take(now)
+            if held is not None:
+                batch.append(held)
+        return batch
+
+    def _enough(self, first: Held, now: float) -> bool:
+        """Whether a batch is to be started now; if not, a timer looks again."""
+        batch = self.options.batch
+        assert batch is not None  # noqa: S101 - asked for batches only
+        if first.delivery.attempt > 1 or self._lanes.ready >= batch.size or self._window.full:
+            return True
+        left = first.since + batch.pause - now
+        if left > 0 and self._gathering is None:
+            self._gathering = self._loop.call_later(left, self._gathered)
+        return left <= 0
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        self._dispatch()
+
+    def _take(self, now: float) -> Held | None:
+        """The next delivery that may start and is still worth it; `None`: there is none."""
+        while (held := self._lanes.take()) is not None:
             if held.lease_until < now:  # stopped or stalled meanwhile: by now it may be somebody else's
                 self._give_back(held)
                 if held.lane is not None:
                     self._give_back_lane(held.lane)
-                continue
-            if held.delivery.message.expires and (settlement := expired(held.delivery, self._clock.time())):
+            elif held.delivery.message.expires and (settlement := expired(held.delivery, self._clock.time())):
                 self._settler.add(held, settlement)
                 self._lanes.done(held.lane)
-                continue
-            held.deadline = deadline
-            self._running.add(held)
-            # a context of its own: this may run in the task of the handler before
-            context = self._context.copy()
-            held.task = self._loop.create_task(self._handle(held), name="waybill-handler", context=context)
+            else:
+                return held
+        return None
 
-    async def _handle(self, held: Held) -> None:
+    async def _handle(self, run: Run, held: Held) -> None:
         current_handling.set(held)
         try:
             await self._handler(held.delivery)
         except BaseException as error:
-            settlement = self._judge(held, error)
-            self._ended(held, settlement)
+            self._ended(run, [(held, self._judge(run, held, error))])
             if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
                 raise
         else:
-            self._ended(held, ACK)
+            self._ended(run, [(held, ACK)])
 
-    def _judge(self, held: Held, error: BaseException) -> Settlement:
-        if held.cause in {"shutdown", "lease"} or isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+    async def _handle_batch(self, run: Run) -> None:
+        settlements: dict[Held, Settlement] = {}
+        for held in run.helds:
+            try:
+                held.delivery.value  # noqa: B018 - decoded here, so that a body that does not fit fails alone
+            except DecodeError as error:
+                settlements[held] = self._judge(run, held, error)
+        sound = [held for held in run.helds if held not in settlements]
+        current_handling.set(sound[0] if len(sound) == 1 else None)
+        failure: BaseException | None = None
+        try:
+            if sound:
+                await self._handler([held.delivery for held in sound])
+        except BaseException as error:  # noqa: BLE001 - judged for each
+            failure = error
+        errors = _by_item(sound, failure)
+        for held in sound:
+            settlements[held] = ACK if held not in errors else self._judge(run, held, errors[held])
+        self._ended(run, [(held, settlements[held]) for held in run.helds])
+        if isinstance(failure, KeyboardInterrupt | SystemExit | GeneratorExit):
+            raise failure
+
+    def _judge(self, run: Run, held: Held, error: BaseException) -> Settlement:
+        if run.cause in {"shutdown", "lease"} or isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
             return self._released(held)  # not the message's fault, whatever the handler made of being cancelled
         settlement = failed(
             held.delivery,
             error,
             self.options,
-            timed_out=held.cause == "timeout",
+            timed_out=run.cause == "timeout",
             now=self._clock.time(),
             chance=random.random(),  # noqa: S311 - not a secret
         )
@@ -396,9 +474,17 @@ class Consumer:
             )
         return settlement
 
-    def _ended(self, held: Held, settlement: Settlement) -> None:
-        self._running.discard(held)
-        held.task = None
+    def _ended(self, run: Run, outcomes: Sequence[tuple[Held, Settlement]]) -> None:
+        self._running.discard(run)
+        self._slots.taken -= 1
+        for held, settlement in outcomes:
+            held.run = None
+            self._decide(held, settlement)
+        if self._stopping:
+            self._give_back_unstarted()
+        self._slots.offer()
+
+    def _decide(self, held: Held, settlement: Settlement) -> None:
         key = held.lane
         if held.lost:
             held.outcome = settlement
@@ -411,9 +497,6 @@ class Consumer:
             self._give_back_lane(key)  # whoever gets it next handles it before what is behind it
         elif not isinstance(settlement, Defer) or settlement.relaxed or key is None:
             self._lanes.done(key)
-        if self._stopping:
-            self._give_back_unstarted()
-        self._dispatch()
 
     def _hold_key(self, held: Held, key: str, settlement: Defer) -> None:
         """An ordered key waits for its failed message.
@@ -436,7 +519,6 @@ class Consumer:
         )
         held.tried = True
         held.ordinals = None
-        held.cause = None
         self._loop.call_later(settlement.after, self._resume_key, held)
         self._check_room()  # its handler is free, although nothing was settled
 
@@ -447,7 +529,7 @@ class Consumer:
         return from_ <= after and (longest is None or after <= longest)
 
     def _resume_key(self, held: Held) -> None:
-        if held in self._held and held.outcome is None and not held.lost and not self._stopping:
+        if held in self._window.held and held.outcome is None and not held.lost and not self._stopping:
             self._lanes.again(held.lane, held)
             self._dispatch()
 
@@ -463,9 +545,9 @@ class Consumer:
 
     def _give_back_unstarted(self) -> None:
         """All that has not started, except what waits behind a handler that runs: it is given back after its head."""
-        busy = {held.lane for held in self._running} - {None}
-        for held in list(self._held):
-            if held.task is None and held.outcome is None and held.lane not in busy:
+        busy = {held.lane for run in self._running for held in run.helds} - {None}
+        for held in list(self._window.held):
+            if held.run is None and held.outcome is None and held.lane not in busy:
                 for item in self._evict(held):
                     self._give_back(item)
 
@@ -486,10 +568,12 @@ class Consumer:
     def _settled(self, held: Held, result: SettleResult) -> None:
         settlement = held.outcome
         assert settlement is not None  # noqa: S101 - nothing is settled without an outcome
-        self._forget(held)
+        self._window.remove(held)
         lost = isinstance(result, Lost)
         if lost:
             held.lost = True
+        if held.skipped:
+            return
         if isinstance(settlement, Ack) and (lost or not self._can.acks_surely):
             self._remember(held)
             if lost:
@@ -524,13 +608,6 @@ class Consumer:
         if not self._room.is_set() and self._wanted():
             self._room.set()
 
-    def _forget(self, held: Held) -> None:
-        if held in self._held:
-            del self._held[held]
-            body = held.delivery.message.body
-            if body is not None:
-                self._bytes -= len(body)
-
     def _remember(self, held: Held) -> None:
         self._unacknowledged[_identity(held.delivery.message, held.handed)] = None
         if len(self._unacknowledged) > MEMORY:
@@ -549,63 +626,36 @@ class Consumer:
 
     # ---------------------------------------------------------------- leases and timeouts
 
-    async def _beat(self) -> None:
-        """Renew the leases of all that is held, three times a lease."""
-        pause = self.subscription.lease / 3
-        while True:
-            await asyncio.sleep(pause)
-            await self._renew(list(self._held))
-
-    async def _renew(self, helds: Sequence[Held]) -> None:
-        leased = [held for held in helds if held.lease_until != float("inf") and not held.lost]
-        if not leased:
-            return
-        try:
-            async with asyncio.timeout(self.subscription.lease / 3), self._settler.lock:
-                results = await self._source.extend([held.delivery for held in leased])
-        except (BrokerError, TimeoutError) as error:
-            log.warning("%s: leases could not be renewed: %s", self, str(error) or "no answer in time")
-            results = ()
-        for held, result in zip(leased, results, strict=False):
-            if isinstance(result, Extended):
-                held.lease_until = result.lease_until
-            elif isinstance(result, Lost) and held in self._held:
-                self._lose(held)
-        now = time.monotonic()
-        for held in leased:
-            if held in self._held and held.lease_until < now:
-                self._lose(held)
-
     async def extend(self, delivery: Delivery[Any], more: float) -> None:
         """Serves `Delivery.extend`."""
-        held = next((held for held in self._running if held.delivery.token == delivery.token), None)
-        if held is None:
+        held = self.find(delivery)
+        if held is None or held.run is None:
             raise LeaseLost("the handler has ended; there is nothing to extend")
-        held.deadline = time.monotonic() + more
-        await self._renew([held])
+        held.run.deadline = time.monotonic() + more
+        await self._leases.renew([held])
         if held.lost:
             raise LeaseLost(f"message {delivery.message.id} is no longer leased to this process")
 
+    def find(self, delivery: Delivery[Any]) -> Held | None:
+        """What is known about a delivery that a handler runs on now."""
+        token = delivery.token
+        return next((held for run in self._running for held in run.helds if held.delivery.token == token), None)
+
     def _lose(self, held: Held) -> None:
         """The delivery is no longer ours: stop its handler; what has not started is forgotten, and its lane given back."""
-        if held.lost:
+        if held.lost or held not in self._window.held:
             return
         held.lost = True
-        if held in self._running:
+        if held.run is not None:
             log.warning("%s: the lease of message %s was lost while its handler ran", self, held.delivery.message.id)
-            self._cancel(held, "lease")
+            held.run.cancel("lease")
         elif held.outcome is None:
             for item in self._evict(held):
                 if item is not held:
                     self._give_back(item)
-            self._forget(held)
+            self._window.remove(held)
             self._dispatch()
             self._check_room()
-
-    def _cancel(self, held: Held, cause: str) -> None:
-        if held.task is not None:
-            held.cause = cause
-            held.task.cancel(cause)
 
     async def _sweep(self) -> None:
         timeout = self.options.timeout
@@ -616,10 +666,10 @@ class Consumer:
             await asyncio.sleep(pause)
             now = time.monotonic()
             hung = 0
-            for held in list(self._running):
-                if held.deadline < now and held.cause is None:
-                    self._cancel(held, "timeout")
-                elif held.cause == "timeout" and held.deadline + max(HUNG, timeout) < now:
+            for run in list(self._running):
+                if run.deadline < now and run.cause is None:
+                    run.cancel("timeout")
+                elif run.cause == "timeout" and run.deadline + max(HUNG, timeout) < now:
                     hung += 1
             if hung > self.hung:
                 log.error(
@@ -629,6 +679,15 @@ class Consumer:
 
     def __str__(self) -> str:
         return self.subscription.name
+
+
+def _by_item(helds: Sequence[Held], error: BaseException | None) -> dict[Held, BaseException]:
+    """The error of each delivery of a batch that failed, from what the handler raised."""
+    if error is None:
+        return {}
+    if isinstance(error, ItemsFailed) and all(place in range(len(helds)) for place in error.failures):
+        return {helds[place]: failure for place, failure in error.failures.items()}
+    return dict.fromkeys(helds, error)
 
 
 def _identity(message: Message, attempt: int) -> tuple[str, int, int]:

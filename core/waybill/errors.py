@@ -3,7 +3,8 @@
     WaybillError
     ├── ConfigurationError            what was written in code or settings cannot work; raised before any I/O
     │   ├── AdapterNotFound           no installed adapter answers to the URL's scheme
-    │   └── CapabilityError           the broker cannot do what a topic or subscription needs
+    │   ├── CapabilityError           the broker cannot do what a topic or subscription needs
+    │   └── TopologyMismatch          topics or groups on the broker are missing or differ from what the code declares
     ├── PublishError                  a publish did not end in a confirmation
     │   ├── PublishRefused            certainly not stored: publishing again is safe
     │   └── PublishUnknown            may be stored: publishing again may make a second copy (of the same id)
@@ -17,6 +18,7 @@
     ├── LeaseLost                     a delivery is no longer ours; what its handler did may be done again elsewhere
     ├── HandlerTimeout                a handler ran longer than its subscription allows
     ├── ClosedError                   used before start or after stop
+    ├── ItemsFailed                   raised by a batch handler: these of its messages failed, the others did not
     └── Outcome                       not failures: what a handler raises to decide about its message
         ├── Reject                    dead-letter now
         └── RetryAfter                try again, not before the given time
@@ -26,7 +28,7 @@ A client library's own exception never reaches a user except as `__cause__`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -46,6 +48,7 @@ __all__ = [
     "DestinationMissing",
     "EncodeError",
     "HandlerTimeout",
+    "ItemsFailed",
     "LeaseLost",
     "Outcome",
     "PublishError",
@@ -53,6 +56,7 @@ __all__ = [
     "PublishUnknown",
     "Reject",
     "RetryAfter",
+    "TopologyMismatch",
     "WaybillError",
 ]
 
@@ -75,6 +79,10 @@ class AdapterNotFound(ConfigurationError):
 
 class CapabilityError(ConfigurationError):
     """The broker cannot do what a topic or a subscription needs. Lists every gap at once."""
+
+
+class TopologyMismatch(ConfigurationError):
+    """Topics or groups on the broker are missing, or differ from what the code declares. Names each object and value."""
 
 
 class PublishError(WaybillError):
@@ -154,6 +162,17 @@ class HandlerTimeout(WaybillError):
 
 class ClosedError(WaybillError):
     """Used before it was started or after it was stopped."""
+
+
+class ItemsFailed(WaybillError):
+    """Raised by a batch handler: the messages at these places of its list failed, each with its error; the others did not.
+
+    Each error counts as if a handler of single messages had raised it, `Reject` and `RetryAfter` included.
+    """
+
+    def __init__(self, failures: Mapping[int, BaseException]) -> None:
+        self.failures = dict(failures)
+        super().__init__(f"{len(self.failures)} messages of the batch failed, at {', '.join(map(str, self.failures))}")
 
 
 class Outcome(WaybillError):

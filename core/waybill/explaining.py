@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from waybill.adapter import Capabilities
+from waybill.brokers import Brokers
 from waybill.registration import Registration
 from waybill.retry import Retry, duration
 
@@ -21,13 +22,13 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
     facts: Sequence[tuple[str, str]]
 
 
-def explain(registrations: Sequence[Registration], can: Capabilities, *, lease: float) -> list[Explained]:
-    """What becomes of the messages of each subscription on a broker that can what it claims. `lease`: seconds."""
+def explain(registrations: Sequence[Registration], brokers: Brokers, *, lease: float) -> list[Explained]:
+    """What becomes of the messages of each subscription on the broker it lies on, as that claims to be. `lease`: seconds."""
     return [
         Explained(
             subscription=registration.subscription.name,
             handler=registration.name,
-            facts=_facts(registration, can, lease),
+            facts=_facts(registration, brokers.of(registration.subscription.topic).claims, lease),
         )
         for registration in registrations
     ]

@@ -10,10 +10,11 @@ from waybill.envelope import RESERVED
 from waybill.errors import ConfigurationError
 from waybill.message import NO_HEADERS
 
-__all__ = ["MAX_HEADERS", "check_headers", "is_text", "size"]
+__all__ = ["MAX_HEADERS", "check_headers", "is_id", "is_text", "size"]
 
 MAX_HEADERS = 256
 MAX_NAME = 128
+MAX_ID = 256
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 ROUTING = frozenset({"cc", "bcc"})
 """RabbitMQ sends a copy to whatever these name."""
@@ -53,3 +54,8 @@ def is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_id(value: object) -> bool:
+    """Whether it can be a message's id: a text of 1 to 256 characters that fits one line of a log."""
+    return isinstance(value, str) and 1 <= len(value) <= MAX_ID and value.isprintable()

@@ -39,6 +39,16 @@ class Lanes(Generic[T]):
         """The next delivery to start, or `None`."""
         return self._ready.popleft()[1] if self._ready else None
 
+    @property
+    def ready(self) -> int:
+        """How many may start now."""
+        return len(self._ready)
+
+    @property
+    def next(self) -> T | None:
+        """What `take` would answer."""
+        return self._ready[0][1] if self._ready else None
+
     def done(self, key: str | None) -> None:
         """The started delivery of this key ended: the one behind it may start."""
         if key is None or not self.ordered:

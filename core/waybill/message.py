@@ -13,11 +13,17 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-__all__ = ["DeadLetterRecord", "Delivery", "Message", "Outgoing"]
+__all__ = ["DeadLetterRecord", "Delivery", "Message", "Outgoing", "Tombstone"]
 
 T = TypeVar("T")
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+class Tombstone(msgspec.Struct, frozen=True):
+    """Published instead of a value: what `key` stood for is gone. See `Topic.with_tombstones`."""
+
+    key: str
 
 
 class DeadLetterRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

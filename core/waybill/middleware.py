@@ -8,11 +8,15 @@ from typing import Any, TypeAlias, TypeVar
 from waybill.message import Delivery, Outgoing
 from waybill.outcomes import Confirmed
 
-__all__ = ["Handler", "Middleware", "Send", "SendMiddleware", "compose"]
+__all__ = ["BatchHandler", "BatchMiddleware", "Handler", "Middleware", "Send", "SendMiddleware", "compose"]
 
 Handler: TypeAlias = Callable[[Delivery[Any]], Awaitable[None]]
 """Returns: acknowledge. Raises: what the subscription's policy makes of it."""
 Middleware: TypeAlias = Callable[[Handler], Handler]
+
+BatchHandler: TypeAlias = Callable[[Sequence[Delivery[Any]]], Awaitable[None]]
+"""Returns: acknowledge all. Raises `ItemsFailed`: those failed; anything else: all of them failed."""
+BatchMiddleware: TypeAlias = Callable[[BatchHandler], BatchHandler]
 
 Send: TypeAlias = Callable[[Outgoing], Awaitable[Confirmed]]
 """Raises `PublishRefused` or `PublishUnknown`."""

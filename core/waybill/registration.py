@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import typing
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
-from waybill.errors import ConfigurationError, DecodeError
-from waybill.message import Delivery, Message
-from waybill.middleware import Handler, Middleware, compose
-from waybill.options import ConsumerOptions
+import msgspec
+
+from waybill.errors import ConfigurationError
+from waybill.message import Delivery
+from waybill.middleware import BatchHandler, BatchMiddleware, Handler, Middleware, compose
+from waybill.options import Batch, ConsumeOptions, ConsumerOptions
+from waybill.retry import Retry, seconds
 from waybill.threads import in_threads
-from waybill.topic import Topic
+from waybill.topic import Readable, Topic, check_name
 from waybill.topology import Subscription
 
-__all__ = ["Registration", "name_of"]
+__all__ = ["Registration", "name_of", "registrar"]
+
+Callee: TypeAlias = Callable[..., Awaitable[None]]
 
 
-class Registration:
-    """One handler and how its subscription is consumed."""
+class Registration(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """One handler for one topic, and how its subscription is consumed."""
 
-    __slots__ = ("handler", "name", "options", "subscription", "takes_delivery", "topic")
-
-    def __init__(
-        self, topic: Topic[Any], subscription: Subscription, options: ConsumerOptions, handler: Callable[..., Any]
-    ) -> None:
-        self.takes_delivery = _takes_delivery(handler, topic)
-        self.topic = topic
-        self.subscription = subscription
-        self.options = options
-        self.handler = handler if _is_async(handler) else in_threads(handler, subscription.name)
-        self.name = name_of(handler)
+    topic: Readable[Any]
+    subscription: Subscription
+    options: ConsumerOptions
+    handler: Callee
+    takes_delivery: bool
+    name: str
+    """The handler's, for people."""
+    shared: object
+    """The same for the topics that one handler consumes together."""
 
     def pipeline(self, middleware: Sequence[Middleware]) -> Handler:
         """The middleware around decoding and the handler, folded once."""
@@ -46,25 +50,115 @@ class Registration:
         innermost: Handler = with_delivery if self.takes_delivery else with_value
         return compose(middleware, innermost)
 
-    def decoder(self) -> Callable[[Message], Any]:
-        codec = self.topic.codec
-        decode, content_type = codec.decode, codec.content_type
+    def batch_pipeline(self, middleware: Sequence[BatchMiddleware]) -> BatchHandler:
+        """The same for a handler of batches, whose values are decoded already."""
+        handler = self.handler
 
-        def checked(message: Message) -> Any:
-            if message.body is None:
-                raise DecodeError("a tombstone: its key's value is gone")
-            given = message.content_type
-            if given is not None and given != content_type:
-                _check_content_type(given, content_type)
-            return decode(message.body)
+        async def with_deliveries(deliveries: Sequence[Delivery[Any]]) -> None:
+            await handler([delivery.value for delivery in deliveries], list(deliveries))
 
-        return checked
+        async def with_values(deliveries: Sequence[Delivery[Any]]) -> None:
+            await handler([delivery.value for delivery in deliveries])
+
+        innermost: BatchHandler = with_deliveries if self.takes_delivery else with_values
+        return compose(middleware, innermost)
 
 
-def _check_content_type(given: str, expected: str) -> None:
-    plain = given.partition(";")[0].strip().lower()
-    if plain != expected and not (expected == "application/json" and plain.endswith("+json")):
-        raise DecodeError(f"unsupported content type {given[:80]!r}: this topic carries {expected}")
+def registrar(
+    application: str, topics: Sequence[Readable[Any]], batch: int | Batch | None, options: ConsumeOptions
+) -> Callable[[Callable[..., Any]], list[Registration]]:
+    """What makes a registration for each of the topics from a handler. Raises `ConfigurationError` for what cannot work."""
+    if not topics:
+        raise ConfigurationError("consume() names no topic: write @app.consume(topic)")
+    for topic in topics:
+        _check_topic(topic, options)
+    checked = _options(batch, options)
+    group = options.get("group")
+    subscriptions = [
+        Subscription(
+            topic=topic.spec,
+            group=check_name(application if group is None else group, "group"),
+            ordered=options.get("ordered", False),
+            where=_where(options.get("where", {})),
+            start=options.get("start"),
+            ephemeral=options.get("ephemeral", False),
+        )
+        for topic in topics
+    ]
+
+    def register(handler: Callable[..., Any]) -> list[Registration]:
+        takes_delivery = _takes_delivery(handler, topics, batch=checked.batch)
+        called = handler if _is_async(handler) else in_threads(handler, topics[0].name)
+        shared = object()
+        return [
+            Registration(
+                topic=topic,
+                subscription=subscription,
+                options=checked,
+                handler=called,
+                takes_delivery=takes_delivery,
+                name=name_of(handler),
+                shared=shared,
+            )
+            for topic, subscription in zip(topics, subscriptions, strict=True)
+        ]
+
+    return register
+
+
+def _check_topic(topic: Readable[Any], options: ConsumeOptions) -> None:
+    if not isinstance(topic, Readable):
+        hint = (
+            "write @app.consume(topic)" if inspect.isroutine(topic) else "give the Topic object, not its name or type"
+        )
+        raise ConfigurationError(f"consume({topic!r}): {hint}")
+    name = topic.name
+    if options.get("ordered") and topic.key is None:
+        raise ConfigurationError(
+            f"{name} is consumed ordered, but has no key to order by: Topic({name!r}, …, key=lambda value: value.…)"
+        )
+    policy = options.get("on_failure")
+    if policy in {"block-key", "block-partition"} and not options.get("ordered"):
+        raise ConfigurationError(f"{name}: on_failure={policy!r} makes a key wait, which needs ordered=True")
+    start = options.get("start")
+    if start not in {None, "earliest", "latest"}:
+        raise ConfigurationError(f"{name}: start={start!r}: 'earliest' or 'latest'")
+    if start == "earliest" and isinstance(topic, Topic) and topic.spec.retention is None:
+        raise ConfigurationError(
+            f"{name}: start='earliest' needs messages that are kept: Topic({name!r}, …, retention=timedelta(days=…)). "
+            f"Without it a message goes when every group has handled it"
+        )
+    if start == "earliest" and options.get("ephemeral"):
+        raise ConfigurationError(f"{name}: an ephemeral group begins with what comes: drop start='earliest'")
+
+
+def _options(batch: int | Batch | None, options: ConsumeOptions) -> ConsumerOptions:
+    unknown = set(options) - set(ConsumeOptions.__annotations__)
+    if unknown:
+        known = sorted(ConsumeOptions.__annotations__)
+        near = [match for name in sorted(unknown) for match in difflib.get_close_matches(name, known, n=1)]
+        hint = f"did you mean {', '.join(near)}? " if near else ""
+        raise ConfigurationError(f"consume({', '.join(sorted(unknown))}=…): {hint}Known are: {', '.join(known)}, batch")
+    timeout = options.get("timeout", 60.0)
+    return ConsumerOptions(
+        concurrency=options.get("concurrency", 10),
+        window=options.get("window"),
+        window_bytes=options.get("window_bytes", 64 << 20),
+        timeout=None if timeout is None else seconds(timeout, "timeout"),
+        retry=options.get("retry") or Retry.exponential(),
+        on_failure=options.get("on_failure"),
+        batch=Batch(batch) if isinstance(batch, int) else batch,
+    )
+
+
+def _where(where: Mapping[str, str | Sequence[str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    found: list[tuple[str, tuple[str, ...]]] = []
+    for name, wanted in sorted(where.items()):
+        values = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+        if not values or not all(isinstance(value, str) for value in (name, *values)):
+            raise ConfigurationError(f"where={{{name!r}: {wanted!r}}}: a header's name and the text or texts it may be")
+        found.append((name, values))
+    return tuple(found)
 
 
 def name_of(handler: Callable[..., Any]) -> str:
@@ -77,37 +171,40 @@ def _is_async(handler: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(inspect.unwrap(called)) or inspect.iscoroutinefunction(handler)
 
 
-def _takes_delivery(handler: Callable[..., Any], topic: Topic[Any]) -> bool:
-    """Whether the handler wants the delivery too. Raises `ConfigurationError` if it cannot be called for this topic."""
+def _takes_delivery(handler: Callable[..., Any], topics: Sequence[Readable[Any]], *, batch: Batch | None) -> bool:
+    """Whether the handler wants the delivery too. Raises `ConfigurationError` if it cannot be called for these topics."""
     if not callable(handler):
-        raise ConfigurationError(f"{handler!r} is no function, so it cannot handle {topic.name}")
+        raise ConfigurationError(f"{handler!r} is no function, so it cannot handle {topics[0].name}")
+    name, all_parameters = name_of(handler), inspect.signature(handler).parameters.values()
     parameters = [
-        p
-        for p in inspect.signature(handler).parameters.values()
-        if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD} and p.default is p.empty
+        p for p in all_parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD} and p.default is p.empty
     ]
-    needed = [
-        p.name
-        for p in inspect.signature(handler).parameters.values()
-        if p.kind is p.KEYWORD_ONLY and p.default is p.empty
-    ]
+    needed = [p.name for p in all_parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
     if needed:
-        raise ConfigurationError(f"{name_of(handler)} needs {', '.join(needed)} by keyword, which nobody gives it")
+        raise ConfigurationError(f"{name} needs {', '.join(needed)} by keyword, which nobody gives it")
     if len(parameters) not in {1, 2}:
         raise ConfigurationError(
-            f"{name_of(handler)} takes {len(parameters)} arguments: a handler takes the value, and the Delivery if it wants it"
+            f"{name} takes {len(parameters)} arguments: a handler takes the value, and the Delivery if it wants it"
         )
     try:
         hint = typing.get_type_hints(handler).get(parameters[0].name)
     except (NameError, TypeError):
         hint = None  # names that exist for type checkers only: they have checked it
-    payload = topic.payload
     if hint is Delivery or typing.get_origin(hint) is Delivery:
-        raise ConfigurationError(
-            f"{name_of(handler)} takes the Delivery first: the value comes first, the Delivery second"
-        )
-    if type(hint) is type and type(payload) is type and not issubclass(payload, hint):
-        raise ConfigurationError(
-            f"{name_of(handler)} takes {hint.__name__}, but {topic.name} carries {payload.__name__}"
-        )
+        raise ConfigurationError(f"{name} takes the Delivery first: the value comes first, the Delivery second")
+    for topic in topics:
+        _check_fits(name, hint, topic, batch)
     return len(parameters) == 2
+
+
+def _check_fits(name: str, hint: Any, topic: Readable[Any], batch: Batch | None) -> None:
+    payload = topic.payload
+    carried = getattr(payload, "__name__", str(payload))
+    if batch is not None:
+        if type(hint) is type and hint is not list:
+            raise ConfigurationError(f"{name} takes {hint.__name__}, but a batch is a list: list[{carried}]")
+        hint = next(iter(typing.get_args(hint)), None)
+    elif typing.get_origin(hint) is list and typing.get_origin(payload) is None and payload is not list:
+        raise ConfigurationError(f"{name} takes a list, but is given one {carried} at a time: consume(…, batch=100)")
+    if type(hint) is type and type(payload) is type and not issubclass(payload, hint):
+        raise ConfigurationError(f"{name} takes {hint.__name__}, but {topic.name} carries {carried}")

@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from waybill.adapter import Adapter, Limits
+from waybill.adapter import Limits
+from waybill.brokers import Brokers
 from waybill.clock import Clock
 from waybill.consumer import Consumer, Handled
-from waybill.errors import ConfigurationError, PublishRefused, PublishUnknown
+from waybill.errors import ConfigurationError, PublishRefused, PublishUnknown, TopologyMismatch
 from waybill.headers import size
+from waybill.holding import Slots
+from waybill.ids import new_id
 from waybill.message import Message, Outgoing
-from waybill.middleware import Middleware, Send, SendMiddleware, compose
+from waybill.middleware import BatchMiddleware, Middleware, Send, SendMiddleware, compose
 from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
 from waybill.producer import Producer
 from waybill.registration import Registration
 from waybill.retry import seconds
 from waybill.topic import Topic
-from waybill.topology import Destination, Topology
+from waybill.topology import Destination, Subscription, Topology
 
 if TYPE_CHECKING:
     from waybill.settings import Settings
@@ -101,14 +104,17 @@ class Runtime:
 
     def __init__(
         self,
-        adapter: Adapter,
+        brokers: Brokers,
         settings: Settings,
         clock: Clock,
         *,
         send_middleware: Sequence[SendMiddleware],
+        accept_unrouted: bool = False,
     ) -> None:
+        """`accept_unrouted`: for every topic, as in a test, where the groups of other services are not there."""
         self._send_middleware = send_middleware
-        self.adapter = adapter
+        self._accept_unrouted = accept_unrouted
+        self.brokers = brokers
         self.settings = settings
         self.clock = clock
         self.consumers: list[Consumer] = []
@@ -124,34 +130,50 @@ class Runtime:
     async def declare(self, topology: Topology) -> None:
         if self.settings.topology == "assume":
             return
-        plan = await self.adapter.admin.plan(topology)
+        plan = await self.brokers.admin.plan(topology)
         if not plan.changes:
             return
         if self.settings.topology == "create" and all(change.action == "create" for change in plan.changes):
-            await self.adapter.admin.apply(plan)
+            await self.brokers.admin.apply(plan)
             return
         listed = "; ".join(f"{change.action} {change.what} {change.detail}".strip() for change in plan.changes)
-        raise ConfigurationError(f"the broker lacks what the application needs: {listed}. Run: waybill topology apply")
+        raise TopologyMismatch(
+            f"what the broker has is not what the application needs: {listed}. `waybill topology plan` shows it, "
+            f"`waybill topology apply` changes it"
+        )
 
     async def start(
         self,
         registrations: Sequence[Registration],
         middleware: Sequence[Middleware],
+        batch_middleware: Sequence[BatchMiddleware],
         observers: Sequence[Callable[[Handled], None]],
     ) -> None:
-        """Start a consumer for each of the handlers."""
+        """Start a consumer for each of the handlers' subscriptions."""
+        slots: dict[object, Slots] = {}
         for registration in registrations:
+            options = registration.options
             consumer = Consumer(
-                self.adapter,
-                msgspec.structs.replace(registration.subscription, lease=self.settings.lease),
-                registration.pipeline(middleware),
-                registration.decoder(),
-                registration.options,
+                self.brokers.of(registration.subscription.topic),
+                self._subscription(registration),
+                registration.pipeline(middleware)
+                if options.batch is None
+                else registration.batch_pipeline(batch_middleware),
+                registration.topic.decode,
+                options,
                 clock=self.clock,
                 observers=observers,
+                slots=slots.setdefault(registration.shared, Slots(options.concurrency)),
             )
             await consumer.start()
             self.consumers.append(consumer)
+
+    def _subscription(self, registration: Registration) -> Subscription:
+        """As it is at run time: with the lease of the settings, and a name of its own where it is ephemeral."""
+        subscription = msgspec.structs.replace(registration.subscription, lease=self.settings.lease)
+        if not subscription.ephemeral:
+            return subscription
+        return msgspec.structs.replace(subscription, group=f"{subscription.group}.{new_id()[-12:]}")
 
     async def stop(self) -> None:
         grace = self.settings.shutdown_grace
@@ -167,7 +189,7 @@ class Runtime:
     def ready(self, topic: Topic[Any]) -> Port | None:
         """The topic's way out, if it is open already."""
         if not isinstance(topic, Topic):
-            raise ConfigurationError(f"publish({topic!r}, …): give the Topic object, not its name")
+            raise ConfigurationError(f"publish({topic!r}, …): give the Topic object, not its name or a pattern")
         return self._ports.get(topic.name)
 
     async def port(self, topic: Topic[Any]) -> Port:
@@ -176,20 +198,22 @@ class Runtime:
     async def _open_port(self, topic: Topic[Any]) -> Port:
         async with self._opening:
             if topic.name not in self._ports:
-                await self.declare(Topology((topic.spec,), tuple(topic.subscriptions())))
-                destination = Destination("topic", topic.spec)
-                sink = await self._stack.enter_async_context(self.adapter.sink(destination))
-                producer = Producer(
-                    sink,
-                    topic=topic.name,
-                    buffer=self.settings.publish_buffer,
-                    sends_in_order=self.adapter.capabilities.sends_in_order,
-                )
-                self._producers[topic.name] = producer
-                self._ports[topic.name] = Port(
-                    producer, topic.name, self._send_middleware, self.adapter.limits(destination)
-                )
+                self._ports[topic.name] = await self._opened(topic)
             return self._ports[topic.name]
+
+    async def _opened(self, topic: Topic[Any]) -> Port:
+        await self.declare(Topology((topic.spec,), tuple(topic.subscriptions())))
+        spec = msgspec.structs.replace(topic.spec, accept_unrouted=True) if self._accept_unrouted else topic.spec
+        adapter, destination = self.brokers.of(spec), Destination("topic", spec)
+        sink = await self._stack.enter_async_context(adapter.sink(destination))
+        producer = Producer(
+            sink,
+            topic=topic.name,
+            buffer=self.settings.publish_buffer,
+            sends_in_order=adapter.capabilities.sends_in_order,
+        )
+        self._producers[topic.name] = producer
+        return Port(producer, topic.name, self._send_middleware, adapter.limits(destination))
 
 
 def _resolved(result: SendResult) -> Future[SendResult]:

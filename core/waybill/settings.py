@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     """Seconds that running handlers are given at shutdown before they are cancelled and their messages released."""
     lease: float = Field(default=30.0, ge=0.5)
     """Seconds a member may hold a message between two heartbeats."""
+    brokers: dict[str, str] = Field(default_factory=dict, repr=False)
+    """Further brokers by name, each with its URL: a topic chooses one by `Topic(…, broker="name")`."""
     broker: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)
     """What only one broker knows, by its name: `[broker.embedded]` in `waybill.toml`. Typed by its adapter."""
 

@@ -13,14 +13,14 @@ import random
 from asyncio import Task
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import msgspec
 
 from waybill.adapter import Sink, Source
 from waybill.clock import Clock
 from waybill.errors import BrokerError
-from waybill.message import Delivery, Message
+from waybill.holding import Held
+from waybill.message import Message
 from waybill.outcomes import (
     ACK,
     LOST,
@@ -35,7 +35,7 @@ from waybill.outcomes import (
     SettleResult,
 )
 
-__all__ = ["Held", "Settler", "back_off"]
+__all__ = ["Settler", "back_off"]
 
 log = logging.getLogger("waybill.settling")
 
@@ -49,39 +49,6 @@ PATIENCE = 30.0
 def back_off(failures: int, *, first: float = 0.1, cap: float = 5.0) -> float:
     """Seconds to wait after the n-th failure in a row: exponential, with full jitter, never quite zero."""
     return max(0.01, random.uniform(0, min(cap, first * 2 ** min(failures - 1, 30))))  # noqa: S311 - not a secret
-
-
-class Held(msgspec.Struct, eq=False):
-    """One delivery in the window of a consumer, and what is known about it."""
-
-    delivery: Delivery[Any]
-    lease_until: float
-    task: Task[None] | None = None
-    deadline: float = float("inf")
-    """When its handler is cancelled, on `time.monotonic()`."""
-    cause: str | None = None
-    """Why its handler was cancelled: `timeout`, `lease` or `shutdown`."""
-    lost: bool = False
-    tried: bool = False
-    """Whether it was handled here before and waited in place for its retry."""
-    outcome: Settlement | None = None
-    """What was decided."""
-    placed: bool = False
-    """Its copy lies at its new place: what is left to do is to acknowledge."""
-    handed: int = 1
-    """The attempt it was handed out as."""
-    ordinals: dict[str, int] | None = None
-
-    lane: str | None = None
-    """The key it waits behind and is waited for; `None`: neither."""
-
-    def ordinal(self, topic: str) -> int:
-        """0 for the first message this handling publishes to `topic`, then 1, and so on."""
-        if self.ordinals is None:
-            self.ordinals = {}
-        number = self.ordinals.get(topic, 0)
-        self.ordinals[topic] = number + 1
-        return number
 
 
 Place = Callable[[], Awaitable[Sink]]

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from waybill.brokers import Brokers
 from waybill.clock import TestClock
+from waybill.loading import AdapterContext, open_adapter
 from waybill.message import DeadLetterRecord, Message, Outgoing
 from waybill.outcomes import Confirmed, DeadLetter, Defer, Done
 from waybill.topic import Topic
@@ -98,11 +100,7 @@ class TestBus:
 
     def published(self, topic: Topic[T]) -> list[T]:
         """The values that were confirmed on `topic` so far, by the test or by handlers, in order."""
-        return [
-            topic.codec.decode(out.message.body)
-            for out in self._published
-            if out.topic == topic.name and out.message.body is not None
-        ]
+        return [topic.decode(out.message) for out in self._published if out.topic == topic.name]
 
     def messages(self, topic: Topic[Any]) -> list[Message]:
         """Like `published`, but the messages with their ids, headers and keys."""
@@ -140,13 +138,13 @@ class TestBus:
         """Whether anything can be handled now, the seconds until the next is due, and what is left, for people."""
         busy, dues, left = False, list[float](), list[str]()
         runtime = self._runtime
-        for registration in self._app.registrations:
-            backlog = await runtime.adapter.admin.backlog(registration.subscription)
+        admin = runtime.brokers.admin
+        groups = [group for consumer in runtime.consumers for group in await admin.expand(consumer.subscription)]
+        for group in groups:
+            backlog = await admin.backlog(group)
             if backlog.ready.value or backlog.in_flight.value:
                 busy = True
-                left.append(
-                    f"{registration.subscription.name} has {backlog.ready.value} ready and {backlog.in_flight.value} in flight"
-                )
+                left.append(f"{group.name} has {backlog.ready.value} ready and {backlog.in_flight.value} in flight")
             if backlog.next_due.value is not None:
                 dues.append(backlog.next_due.value)
         return busy, min(dues, default=None), "; ".join(left)
@@ -177,8 +175,15 @@ async def open_test_bus(app: App) -> AsyncGenerator[TestBus, None]:
     bus = TestBus(app, clock)
     settings = Settings(url="memory://", shutdown_grace=1.0)
     watched: Sequence[Any] = (*app._send_middleware, bus._watch)
+    adapter = open_adapter("memory://", AdapterContext(application=app.name, clock=clock, options={}))
     async with app._open(
-        "memory://", settings, clock, consume=True, send_middleware=watched, observers=(bus._observe,)
+        Brokers({None: adapter}, everywhere=True),
+        settings,
+        clock,
+        consume=True,
+        send_middleware=watched,
+        observers=(bus._observe,),
+        accept_unrouted=True,
     ) as runtime:
         bus._runtime = runtime
         yield bus

@@ -2,23 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Literal
 
 import msgspec
 
-__all__ = ["Backlog", "Change", "Count", "Destination", "Exactness", "Plan", "Subscription", "TopicSpec", "Topology"]
+__all__ = [
+    "Backlog",
+    "BrokerOptions",
+    "Change",
+    "Count",
+    "Destination",
+    "Exactness",
+    "Plan",
+    "Subscription",
+    "TopicSpec",
+    "Topology",
+    "fits",
+    "matches",
+]
+
+
+class BrokerOptions:
+    """What only one broker knows about a topic: each adapter has a frozen dataclass of its own, derived from this.
+
+    Given by `Topic.on`. An adapter takes the objects of its own class and leaves the rest.
+    """
 
 
 class TopicSpec(msgspec.Struct, frozen=True):
-    """A topic as an adapter sees it: whoever opens a way in or out must know what kind of thing lies behind the name."""
+    """A topic as an adapter sees it: whoever opens a way in or out must know what kind of thing lies behind the name.
+
+    Durations are seconds.
+    """
 
     name: str
+    pattern: bool = False
+    """The name is a pattern (`matches`) and stands for every topic that fits, also one that is created later."""
     ordered: bool = False
     """Its messages have a key that orders them."""
-    options: tuple[object, ...] = ()
-    """What only one broker knows, as that adapter's own option objects; an adapter takes its own and leaves the rest."""
+    retention: float | None = None
+    """How long messages are kept after every group has handled them, for groups that start with the earliest."""
+    max_length: int | None = None
+    """When one of its groups has so many messages to handle, more are refused."""
+    dedup_window: float | None = None
+    """How long a second message with the same id is confirmed without being stored."""
+    accept_unrouted: bool = False
+    """Whether a message that no group would get is confirmed all the same, instead of refused."""
+    broker: str | None = None
+    """The name of the broker it lies on, where an application has several; `None`: the default one."""
+    options: tuple[BrokerOptions, ...] = ()
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether the topic `name` fits: `*` stands for one word between dots, `#` for any number of them."""
+    return _matches(pattern.split("."), name.split("."))
+
+
+def _matches(pattern: list[str], words: list[str]) -> bool:
+    if not pattern:
+        return not words
+    if pattern[0] == "#":
+        return any(_matches(pattern[1:], words[skipped:]) for skipped in range(len(words) + 1))
+    return bool(words) and pattern[0] in {"*", words[0]} and _matches(pattern[1:], words[1:])
 
 
 class Destination(msgspec.Struct, frozen=True):
@@ -48,6 +95,13 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     topic: TopicSpec
     group: str
     ordered: bool = False
+    where: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Headers and the values they may have; the group gets only what fits all of them. Sorted."""
+    start: Literal["earliest", "latest"] | None = None
+    """What a new group begins with: all that the topic still keeps, or what comes. `None`: a topic's first group begins
+    with what is there, later ones with what comes."""
+    ephemeral: bool = False
+    """It comes with its consumer and goes with it, and leaves nothing behind. It is nowhere declared but by `source`."""
     lease: float = 30.0
     """Seconds a member may hold a message between two heartbeats. A broker without leases uses it for what comes
     nearest: a session timeout, a visibility timeout."""
@@ -56,6 +110,11 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """`topic/group`, for people."""
         return f"{self.topic.name}/{self.group}"
+
+
+def fits(where: Iterable[tuple[str, Sequence[str]]], headers: Mapping[str, str]) -> bool:
+    """Whether a message with these headers is for a subscription with this filter."""
+    return all(headers.get(name) in values for name, values in where)
 
 
 class Topology(msgspec.Struct, frozen=True):
@@ -68,8 +127,9 @@ class Topology(msgspec.Struct, frozen=True):
 class Change(msgspec.Struct, frozen=True):
     """One difference between what should be and what is."""
 
-    action: Literal["create", "differs"]
-    """`apply` makes what is to be created; what differs is for people to decide, and `apply` leaves it."""
+    action: Literal["create", "alter", "differs"]
+    """`apply` creates what is missing and alters what costs nobody anything; what `differs` otherwise (less would be kept,
+    messages would be left out) it changes only when told to by name."""
     what: str
     """The object, for people: `topic flights`, `group flights/projection`."""
     detail: str = ""

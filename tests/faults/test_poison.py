@@ -24,7 +24,7 @@ async def test_a_message_that_kills_the_process_is_dead_lettered_after_its_budge
         subscription = Subscription(topic=kills_itself.jobs.spec, group="worker")
 
         async def dead() -> int:
-            return int((await runtime.adapter.admin.backlog(subscription)).dead.value or 0)
+            return int((await runtime.brokers.admin.backlog(subscription)).dead.value or 0)
 
         deaths = 0
         while not await dead():
@@ -44,7 +44,7 @@ async def test_a_message_that_kills_the_process_is_dead_lettered_after_its_budge
         finally:
             worker.terminate()
             assert worker.wait(20) == 0
-        letters = (await runtime.adapter.admin.browse(subscription)).messages
+        letters = (await runtime.brokers.admin.browse(subscription)).messages
     assert [(letter.dead.reason, letter.body) for letter in letters if letter.dead] == [("crashed", b'{"number":13}')]
     handled = Counter(journal.read_text().split())
     assert handled["13"] == deaths == kills_itself.ATTEMPTS + 1

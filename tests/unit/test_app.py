@@ -48,8 +48,8 @@ class Other:
     number: int
 
 
-ORDERS = Topic("orders", Order, key=lambda order: order.customer_id)
-AUDIT = Topic("audit", str)
+ORDERS = Topic("orders", Order, key=lambda order: order.customer_id, unrouted="accept")
+AUDIT = Topic("audit", str, unrouted="accept")
 MEMORY = Settings(url="memory://")
 
 
@@ -225,7 +225,7 @@ async def test_publish_many_refuses_a_value_whose_key_fails_and_sends_the_rest()
             raise KeyError(value.order_id)
         return value.order_id
 
-    topic = Topic("keyed", Order, key=key)
+    topic = Topic("keyed", Order, key=key, unrouted="accept")
     async with App("a", settings=MEMORY).running() as app:
         results = await app.publish_many(topic, [Order("1"), Order("bad"), Order("3")])
     assert [type(result) for result in results] == [Confirmed, Refused, Confirmed]
@@ -258,7 +258,7 @@ async def test_publish_many_takes_only_so_many_values_ahead_of_the_broker_with_m
 
 
 async def test_what_is_too_large_is_refused_before_it_is_sent() -> None:
-    topic = Topic("blobs", bytes)
+    topic = Topic("blobs", bytes, unrouted="accept")
     async with App("a", settings=MEMORY).running() as app:
         with pytest.raises(PublishRefused, match="bytes"):
             await app.publish(topic, bytes((16 << 20) + 1))

@@ -26,7 +26,7 @@ class OrderPlaced:
     amount: int
 
 orders = Topic("orders.placed", OrderPlaced, key=lambda order: order.order_id)
-invoices = Topic("invoices.issued", OrderPlaced)
+invoices = Topic("invoices.issued", OrderPlaced, unrouted="accept")
 scans = Topic("scans", bytes)
 """
 SERVICE = """
@@ -89,7 +89,7 @@ class Shell:
             "import asyncio, service\n"
             "async def main():\n"
             "    left = asyncio.Event()\n"
-            "    service.app.observe(lambda handled: left.set() if not service.app._runtime.consumers[0]._held else None)\n"
+            "    service.app.observe(lambda handled: left.set() if not service.app._runtime.consumers[0]._window.held else None)\n"
             "    async with service.app.running():\n"
             "        await asyncio.wait_for(left.wait(), 10)\n"
             "        await asyncio.sleep(0.2)\n"
@@ -429,7 +429,7 @@ async def main(count, reason, age, expires):
                     expires=now - timedelta(seconds=1) if expires else None)
             for n in range(count)
         ]
-        async with bus.sink(Destination("dead", group.topic, group.group)) as sink:
+        async with bus.of(group.topic).sink(Destination("dead", group.topic, group.group)) as sink:
             await sink.send(letters, deadline=1e12)
 
 asyncio.run(main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), len(sys.argv) > 4))

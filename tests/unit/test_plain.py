@@ -21,8 +21,8 @@ class Order:
     number: int
 
 
-orders = Topic("orders", Order, key=lambda order: str(order.number % 3))
-invoices = Topic("invoices", Order)
+orders = Topic("orders", Order, key=lambda order: str(order.number % 3), unrouted="accept")
+invoices = Topic("invoices", Order, unrouted="accept")
 
 
 async def test_a_plain_function_handles_in_a_thread_and_publishes_with_the_same_story() -> None:

@@ -189,7 +189,8 @@ async def test_what_fails_again_comes_back_with_its_redrives_and_is_not_taken_a_
         handled.append(1)
         raise Reject("still no good")
 
-    async with app.running(), app.connected() as bus:
+    async with app.running(), app.connected() as brokers:
+        bus = brokers.of(topic.spec)
         for number in range(30):
             await app.publish(topic, b"%d" % number)
         await until(lambda: len(handled) == 30)

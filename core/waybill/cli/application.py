@@ -125,7 +125,8 @@ def find_topic(app: App, reference: str, name: str) -> Topic[Any]:
 def _topics(app: App, reference: str) -> Iterator[Topic[Any]]:
     """Those it consumes, then those in its modules and in the modules these take anything from, as contracts are."""
     for registration in app.registrations:
-        yield registration.topic
+        if isinstance(registration.topic, Topic):
+            yield registration.topic
     own = dict.fromkeys([reference.partition(":")[0], *(r.handler.__module__ for r in app.registrations)])
     modules = {name: sys.modules[name] for name in own if name in sys.modules}
     for module in list(modules.values()):

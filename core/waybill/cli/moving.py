@@ -93,14 +93,14 @@ class Account(Generic[R]):
         from waybill.cli.progress import bar  # noqa: PLC0415 - `waybill --help` need not load it
 
         subscriptions = select(app, wanted)
-        async with app.connected() as adapter:
-            wanted = await resolve(adapter.admin, subscriptions, wanted)
-            found = await survey(adapter.admin, subscriptions, wanted, limit)
+        async with app.connected() as brokers:
+            wanted = await resolve(brokers.admin, subscriptions, wanted)
+            found = await survey(brokers.admin, subscriptions, wanted, limit)
             with bar(found.total, _beside(0), hidden=self._logged) as show:
                 for subscription in dict.fromkeys(kind.subscription for kind in found.kinds):
                     room = None if limit is None else limit - self._moved()
                     if room is None or room > 0:
-                        await self._one(adapter, subscription, wanted, room, show)
+                        await self._one(brokers.of(subscription.topic), subscription, wanted, room, show)
 
     async def _one(
         self, adapter: Adapter, subscription: Subscription, wanted: Wanted, room: int | None, show: Show

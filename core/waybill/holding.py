@@ -1,0 +1,137 @@
+"""What a consumer holds: deliveries that are not settled yet, the handlers that run on them, and how much that may be."""
+
+from __future__ import annotations
+
+from asyncio import Task
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from waybill.message import Delivery
+from waybill.outcomes import Settlement
+
+__all__ = ["Held", "Run", "Slots", "Window"]
+
+
+class Held(msgspec.Struct, eq=False):
+    """One delivery in the window of a consumer, and what is known about it."""
+
+    delivery: Delivery[Any]
+    lease_until: float
+    since: float = 0.0
+    """When it came, on `time.monotonic()`."""
+    run: Run | None = None
+    """The handler that runs on it now."""
+    lost: bool = False
+    tried: bool = False
+    """Whether it was handled here before and waited in place for its retry."""
+    outcome: Settlement | None = None
+    """What was decided."""
+    placed: bool = False
+    """Its copy lies at its new place: what is left to do is to acknowledge."""
+    skipped: bool = False
+    """It is not for this group: its acknowledgement is no handling."""
+    handed: int = 1
+    """The attempt it was handed out as."""
+    ordinals: dict[str, int] | None = None
+    lane: str | None = None
+    """The key it waits behind and is waited for; `None`: neither."""
+
+    def ordinal(self, topic: str) -> int:
+        """0 for the first message this handling publishes to `topic`, then 1, and so on."""
+        if self.ordinals is None:
+            self.ordinals = {}
+        number = self.ordinals.get(topic, 0)
+        self.ordinals[topic] = number + 1
+        return number
+
+
+class Run(msgspec.Struct, eq=False):
+    """One call of a handler: on one delivery, or on a batch of them."""
+
+    helds: Sequence[Held]
+    deadline: float
+    """When it is cancelled, on `time.monotonic()`."""
+    task: Task[None] | None = None
+    cause: str | None = None
+    """Why it was cancelled: `timeout`, `lease` or `shutdown`."""
+
+    def cancel(self, cause: str) -> None:
+        self.cause = cause
+        if self.task is not None:
+            self.task.cancel(cause)
+
+
+class Slots:
+    """Handlers at once, shared by the consumers of several topics that one handler serves."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.taken = 0
+        self._members: deque[Callable[[], None]] = deque()
+
+    def join(self, start: Callable[[], None]) -> None:
+        """`start` takes what slots are free and it has something for; it is called when one becomes free."""
+        self._members.append(start)
+
+    def leave(self, start: Callable[[], None]) -> None:
+        if start in self._members:
+            self._members.remove(start)
+
+    @property
+    def free(self) -> bool:
+        return self.taken < self.number
+
+    def offer(self) -> None:
+        """Let the members start what they can; each time another one is the first, so that none starves."""
+        if len(self._members) > 1:
+            self._members.rotate(-1)
+        for start in tuple(self._members):
+            start()
+
+
+class Window:
+    """The deliveries a consumer holds, bounded in count and bytes: that bound is the back-pressure."""
+
+    def __init__(self, limit: int, limit_bytes: int) -> None:
+        self.limit = limit
+        self.held: dict[Held, None] = {}
+        """In the order they came, which within one key is the order to give them back in."""
+        self._limit_bytes = limit_bytes
+        self._bytes = 0
+        self._average = 1024.0
+
+    def add(self, helds: Sequence[Held]) -> None:
+        before = self._bytes
+        for held in helds:
+            self.held[held] = None
+            body = held.delivery.message.body
+            if body is not None:
+                self._bytes += len(body)
+        average = (self._bytes - before) / len(helds) + 256
+        self._average += (average - self._average) / 8
+
+    def remove(self, held: Held) -> None:
+        if held in self.held:
+            del self.held[held]
+            body = held.delivery.message.body
+            if body is not None:
+                self._bytes -= len(body)
+
+    @property
+    def full(self) -> bool:
+        return self._room() <= 0
+
+    def wanted(self, *, idle: bool) -> int:
+        """How many more deliveries to ask for. A nearly full window waits until a quarter of it is free, so that fetches
+        stay large, but not while handlers are idle."""
+        room = self.limit - len(self.held)
+        if room < self.limit // 4 and not idle:
+            return 0
+        return max(0, self._room())
+
+    def _room(self) -> int:
+        left = int((self._limit_bytes - self._bytes) / self._average) or (0 if self.held else 1)
+        return min(self.limit - len(self.held), left)

@@ -235,6 +235,11 @@ class Consumer:
         return self._paused
 
     @property
+    def gathering(self) -> int:
+        """How many messages could be handled now and are not yet: handlers are busy, or a batch is not full."""
+        return self._lanes.ready
+
+    @property
     def concurrency(self) -> int:
         """Handlers at once. May be set while running: fewer takes effect as running ones end, more at once.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -10,6 +10,7 @@ from waybill.adapter import Capabilities
 from waybill.brokers import Brokers
 from waybill.registration import Registration
 from waybill.retry import Retry, duration
+from waybill.topology import Subscription, TopicSpec
 
 __all__ = ["Explained", "explain", "timeline"]
 
@@ -39,10 +40,8 @@ def _facts(registration: Registration, can: Capabilities, lease: float) -> list[
     timeout = "never" if options.timeout is None else f"cancelled after {duration(options.timeout)}, a failed attempt"
     facts = [
         ("payload", getattr(registration.topic.payload, "__name__", str(registration.topic.payload))),
-        (
-            "handlers at once",
-            f"{options.concurrency}, holding at most {options.held} messages or {options.window_bytes >> 20} MiB",
-        ),
+        *_share(subscription, can),
+        ("handlers at once", _concurrency(registration)),
         ("order", _order(registration)),
         ("a handler that runs long", timeout),
         ("a message that fails", timeline(options.retry)),
@@ -51,16 +50,57 @@ def _facts(registration: Registration, can: Capabilities, lease: float) -> list[
     if options.retry.never:
         kinds = ", ".join(kind.__name__ for kind in options.retry.never)
         facts.append(("never tried again", f"{kinds}: dead-lettered at once"))
+    kept = f"kept for {subscription.name}, until somebody takes them"
+    gone = "GO WITH THE GROUP, when this process ends"
     facts += [
         ("a body that does not fit", "dead-lettered at once, with its bytes"),
-        ("dead letters", f"kept for {subscription.name}, until somebody takes them"),
+        ("dead letters", gone if subscription.ephemeral else kept),
         ("a process that dies", f"its messages go to others; one that hangs loses them after {duration(lease)}"),
         (
             "a restart of the broker",
             "confirmed messages are kept" if can.durable else "EVERYTHING IS LOST: this broker is memory",
         ),
+        *_topic(subscription.topic, can),
     ]
     return facts
+
+
+def _share(subscription: Subscription, can: Capabilities) -> Iterator[tuple[str, str]]:
+    if subscription.topic.pattern:
+        yield "topics", f"every topic that fits {subscription.topic.name}, also one that comes later"
+    if subscription.where:
+        wanted = ", ".join(f"{name} is {' or '.join(values)}" for name, values in subscription.where)
+        how = "" if can.filters else "; the others are fetched and passed over here"
+        yield "only messages", f"whose header {wanted}{how}"
+    if subscription.ephemeral:
+        yield "the group", "comes and goes with each process: it gets only what is published meanwhile"
+    elif subscription.start is not None:
+        kept = (
+            "all that the topic still keeps" if subscription.start == "earliest" else "what is published from then on"
+        )
+        yield "a new group begins", f"with {kept}"
+
+
+def _concurrency(registration: Registration) -> str:
+    options, batch = registration.options, registration.options.batch
+    held = f"holding at most {options.held} messages or {options.window_bytes >> 20} MiB"
+    if batch is None:
+        return f"{options.concurrency}, {held}"
+    alone = "; after a batch has failed, its messages one by one"
+    return f"{options.concurrency}, each for up to {batch.size} messages or what has come in {duration(batch.pause)}{alone}; {held}"
+
+
+def _topic(topic: TopicSpec, can: Capabilities) -> Iterator[tuple[str, str]]:
+    if topic.retention is not None:
+        yield "what was handled", f"is kept for {duration(topic.retention)}, for groups that start with the earliest"
+    if topic.max_length is not None:
+        yield "a full group", f"at {topic.max_length} messages to handle, publishing is refused"
+    if topic.dedup_window is not None:
+        yield "a second message of one id", f"within {duration(topic.dedup_window)} is confirmed and not stored"
+    if topic.accept_unrouted:
+        yield "a message for no group", "is confirmed all the same"
+    if topic.broker is not None:
+        yield "broker", f"{topic.broker} ({can.broker})"
 
 
 def _order(registration: Registration) -> str:
@@ -68,6 +108,8 @@ def _order(registration: Registration) -> str:
         return "none: messages are handled as handlers become free"
     if registration.options.relaxed:
         return "by key; later ones pass a failed message, which comes back marked out of order"
+    if registration.options.on_failure == "block-partition":
+        return "by key; all that is behind a failed message waits for it"
     return "by key; a key waits for its failed message, then goes on; other keys do not wait"
 
 

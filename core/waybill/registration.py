@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -154,7 +154,7 @@ def _options(batch: int | Batch | None, options: ConsumeOptions) -> ConsumerOpti
 def _where(where: Mapping[str, str | Sequence[str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     found: list[tuple[str, tuple[str, ...]]] = []
     for name, wanted in sorted(where.items()):
-        values = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+        values = (wanted,) if isinstance(wanted, str) or not isinstance(wanted, Iterable) else tuple(wanted)
         if not values or not all(isinstance(value, str) for value in (name, *values)):
             raise ConfigurationError(f"where={{{name!r}: {wanted!r}}}: a header's name and the text or texts it may be")
         found.append((name, values))

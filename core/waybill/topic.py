@@ -19,6 +19,7 @@ from waybill.topology import BrokerOptions, Subscription, TopicSpec
 __all__ = ["Topic", "TopicPattern", "check_name"]
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 WORDS = re.compile(r"([A-Za-z0-9_-]+|\*|#)(\.([A-Za-z0-9_-]+|\*|#))*")
@@ -140,32 +141,31 @@ class Topic(Readable[T]):
         self._set("id", id)
         super().__init__(spec, payload, key, codec)
 
-    @classmethod
+    @staticmethod
     def with_tombstones(
-        cls,
         name: str,
-        payload: type[T],
+        payload: type[U],
         *,
-        key: Callable[[T], str | None],
+        key: Callable[[U], str | None],
         groups: Sequence[str] = (),
-        codec: Codec[T] | None = None,
+        codec: Codec[U] | None = None,
         **others: Any,
-    ) -> Topic[T | Tombstone]:
+    ) -> Topic[U | Tombstone]:
         """A topic whose keys can be deleted: it carries values, and `Tombstone(key)` for a key whose value is gone.
 
         Its handlers get either. The arguments are those of `Topic`.
         """
         inner = codec_for(payload) if codec is None else codec
 
-        def key_of(value: T | Tombstone) -> str | None:
+        def key_of(value: U | Tombstone) -> str | None:
             return value.key if isinstance(value, Tombstone) else key(value)
 
         return Topic(
             name,
-            cast("type[T | Tombstone]", payload),
+            cast("type[U | Tombstone]", payload),
             key=key_of,
             groups=groups,
-            codec=cast("Codec[T | Tombstone]", TombstoneCodec(inner)),
+            codec=cast("Codec[U | Tombstone]", TombstoneCodec(inner)),
             **others,
         )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from waybill import App, Retry, Settings, Topic
+from waybill import App, Batch, Retry, Settings, Topic, TopicPattern
 from waybill.explaining import timeline
 from waybill.retry import duration
 
@@ -65,3 +65,25 @@ def test_durations_are_said_in_the_unit_people_use(seconds: float, text: str) ->
 
 def test_no_retries_is_one_attempt() -> None:
     assert timeline(Retry.none()) == "1 attempt, then dead-lettered"
+
+
+def test_what_a_topic_and_a_group_ask_is_said() -> None:
+    app = App("billing", settings=Settings(url="memory://"))
+    kept = Topic("kept", str, retention=3 * 86_400, max_length=500, dedup_window=600, unrouted="accept")
+
+    @app.consume(kept, where={"region": ["eu", "uk"]}, start="earliest", batch=Batch(100, wait=0.5))
+    async def handle(values: list[str]) -> None: ...
+
+    @app.consume(TopicPattern("orders.*", str), ephemeral=True)
+    async def listen(value: str) -> None: ...
+
+    first, second = (dict(explained.facts) for explained in app.explain())
+    assert first["only messages"] == "whose header region is eu or uk"
+    assert first["a new group begins"] == "with all that the topic still keeps"
+    assert "up to 100 messages or what has come in 0.5 s" in first["handlers at once"]
+    assert first["what was handled"].startswith("is kept for 3 d")
+    assert first["a full group"].startswith("at 500 messages")
+    assert first["a second message of one id"].startswith("within 10 min")
+    assert first["a message for no group"] == "is confirmed all the same"
+    assert second["topics"].startswith("every topic that fits orders.*")
+    assert second["dead letters"].startswith("GO WITH THE GROUP")

@@ -184,11 +184,11 @@ class Topic(Readable[T]):
             if kinds.count(type(option)) > 1:
                 raise ConfigurationError(f"{self.name}.on(…): {type(option).__name__} is given twice")
         kept = [option for option in self.spec.options if type(option) not in kinds]
-        other = object.__new__(Topic)
+        other: Topic[T] = object.__new__(type(self))
         for name in ("payload", "key", "codec", "groups", "id"):
             object.__setattr__(other, name, getattr(self, name))
         object.__setattr__(other, "spec", msgspec.structs.replace(self.spec, options=(*kept, *options)))
-        return cast("Topic[T]", other)
+        return other
 
     def subscriptions(self) -> list[Subscription]:
         """The groups that belong to the topic by contract."""

@@ -206,9 +206,8 @@ def _claim_new(
 def _pass_by(connection: sqlite3.Connection, group: Group, seqs: set[int], now: float) -> None:
     """These are not for this group: it need not handle them, and they go if nobody else needs them."""
     if seqs:
-        listed = sorted(seqs)
-        _count_down(connection, group, len(listed))
-        _forget_messages(connection, group, json.dumps(listed), now)
+        _count_down(connection, group, len(seqs))
+        _forget_messages(connection, group, sorted(seqs), now)
 
 
 _TAKE = """
@@ -231,12 +230,18 @@ _TAKE_ORDERED = """
 
 def acknowledge(connection: sqlite3.Connection, group: Group, seqs: Sequence[int], now: float) -> None:
     """Forget entries, and the messages that no group needs any more."""
-    listed = json.dumps(seqs)
-    connection.execute(
-        "DELETE FROM entries WHERE grp = ? AND seq IN (SELECT value FROM json_each(?))", (group.id, listed)
-    )
+    which, values = _among(seqs)
+    connection.execute(f"DELETE FROM entries WHERE grp = :grp AND {which}", {"grp": group.id, **values})
     _count_down(connection, group, len(seqs))
-    _forget_messages(connection, group, listed, now)
+    _forget_messages(connection, group, seqs, now)
+
+
+def _among(seqs: Sequence[int]) -> tuple[str, dict[str, object]]:
+    """A condition for these numbers. A run of them, which is usual, is found without looking each of them up."""
+    first, last = min(seqs), max(seqs)
+    if last - first + 1 == len(seqs):
+        return "seq BETWEEN :first AND :last", {"first": first, "last": last}
+    return "seq IN (SELECT value FROM json_each(:seqs))", {"seqs": json.dumps(seqs)}
 
 
 def _count_down(connection: sqlite3.Connection, group: Group, number: int) -> None:
@@ -246,23 +251,21 @@ def _count_down(connection: sqlite3.Connection, group: Group, number: int) -> No
     )
 
 
-def _forget_messages(connection: sqlite3.Connection, group: Group, listed: str, now: float) -> None:
+def _forget_messages(connection: sqlite3.Connection, group: Group, seqs: Sequence[int], now: float) -> None:
+    which, values = _among(seqs)
+    values |= {"topic": group.topic, "grp": group.id, "now": now}
     alone = connection.execute("SELECT count(*) FROM groups WHERE topic = ?", (group.topic,)).fetchone()[0] == 1
-    if alone:
-        connection.execute(
-            """DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(?))
-               AND (kept_until IS NULL OR kept_until < ?)""",
-            (listed, now),
-        )
-        return
+    unneeded = "" if alone else f"AND {_UNNEEDED}"
     connection.execute(
-        """DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(:seqs))
-           AND (kept_until IS NULL OR kept_until < :now)
-           AND (target IS NOT NULL OR NOT EXISTS (
-               SELECT 1 FROM groups g WHERE g.topic = :topic AND g.id <> :grp AND (g.cursor < messages.seq
-               OR EXISTS (SELECT 1 FROM entries e WHERE e.grp = g.id AND e.seq = messages.seq))))""",
-        {"seqs": listed, "topic": group.topic, "grp": group.id, "now": now},
+        f"""DELETE FROM messages WHERE {which} AND (target IS NULL OR target = :grp)
+            AND (kept_until IS NULL OR kept_until < :now) {unneeded}""",
+        values,
     )
+
+
+_UNNEEDED = """(target IS NOT NULL OR NOT EXISTS (
+    SELECT 1 FROM groups g WHERE g.topic = :topic AND g.id <> :grp AND (g.cursor < messages.seq
+    OR EXISTS (SELECT 1 FROM entries e WHERE e.grp = g.id AND e.seq = messages.seq))))"""
 
 
 def forget_old(connection: sqlite3.Connection, topic: int, now: float) -> None:

@@ -206,6 +206,11 @@ class FileSource:
     def _settle(self, connection: sqlite3.Connection, settled: Sequence[Settled]) -> tuple[list[SettleResult], bool]:
         """The results, and whether others may have something to claim now."""
         alive = self._members.alive(connection)
+        if alive and not self._group.ordered and self._all_done(settled):
+            claims.acknowledge(
+                connection, self._group, [item.delivery.token.seq for item in settled], self._clock.time()
+            )
+            return [DONE] * len(settled), False
         results: list[SettleResult] = []
         acked: list[int] = []
         released: list[int] = []
@@ -247,6 +252,12 @@ class FileSource:
             claims.release(connection, self._group, released, tried)
         promoted = bool(keys) and self._group.ordered and claims.promote(connection, self._group.id, keys)
         return results, bool(released) or promoted
+
+    def _all_done(self, settled: Sequence[Settled]) -> bool:
+        """Whether all of them are acknowledged, ours, and named once: the usual case, in a few steps."""
+        member, out = self._members.id, self._out
+        tokens = {item.delivery.token for item in settled if type(item.settlement) is Ack}
+        return len(tokens) == len(settled) and all(token.member == member and token in out for token in tokens)
 
     async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
         lease_until = time.monotonic() + self._subscription.lease

@@ -572,6 +572,9 @@ class Consumer:
 
     def _settled(self, held: Held, result: SettleResult) -> None:
         settlement = held.outcome
+        if settlement is ACK and result is DONE and self._can.acks_surely and not self._observers:
+            self._window.remove(held)
+            return
         assert settlement is not None  # noqa: S101 - nothing is settled without an outcome
         self._window.remove(held)
         lost = isinstance(result, Lost)

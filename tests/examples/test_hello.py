@@ -21,7 +21,7 @@ def test_ten_lines_publish_and_consume_on_a_fresh_machine(tmp_path: Path) -> Non
     outside, terminal = pty.openpty()
     os.set_blocking(outside, False)
     process = subprocess.Popen(
-        user.words(command), cwd=tmp_path, env=user.environment, stdin=terminal, stdout=terminal, stderr=terminal
+        user.shell(command), cwd=tmp_path, env=user.environment, stdin=terminal, stdout=terminal, stderr=terminal
     )
     output, end = "", time.monotonic() + PATIENCE
     try:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ EXAMPLES = ROOT / "examples"
 PATIENCE = 30.0
 VARIES = {
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": "ID",
-    r"\d+(\.\d+)? s\b": "TIME",
+    r"\d+(\.\d+)? ?s\b": "TIME",
     r"sqlite:///\S+": "URL",
     r" in /\S+": " in FOLDER",
 }
@@ -27,6 +26,11 @@ VARIES = {
 
 def commands(page: Path) -> list[str]:
     return [line for block in blocks(page, "") for line in block.splitlines() if line and not line.startswith("#")]
+
+
+def files(page: Path) -> dict[str, str]:
+    """What the page tells to save, by name."""
+    return dict(re.findall(r"[Ss]ave as `([\w.]+)`[^`]*```\w+\n(.*?)```", page.read_text(), re.DOTALL))
 
 
 def lines(text: str) -> list[str]:
@@ -75,14 +79,21 @@ class User:
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
         clean = {name: value for name, value in os.environ.items() if not name.startswith("WAYBILL_")}
-        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-        home = str(folder)
-        self.environment = {**clean, "PYTHONPATH": path, "TMPDIR": home, "PYTHONUNBUFFERED": "1", **environment}
+        programs = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+        modules = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self.environment = {
+            **clean,
+            "PATH": os.pathsep.join(programs),
+            "PYTHONPATH": os.pathsep.join(modules),
+            "PYTHONUNBUFFERED": "1",
+            "TMPDIR": str(folder),
+            **environment,
+        }
 
     def run(self, line: str, *, code: int = 0) -> str:
-        """What the command prints to stdout. Its exit code must be `code`."""
+        """What the command, or one a line, prints to stdout. The exit code must be `code`."""
         done = subprocess.run(
-            self.words(line),
+            ["sh", "-e", "-c", line],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -99,7 +110,7 @@ class User:
         output = self.folder / f"{len(list(self.folder.glob('*.out')))}.out"
         with output.open("w") as out, output.with_suffix(".log").open("w") as log:
             process = subprocess.Popen(
-                self.words(line), cwd=self.folder, env=self.environment, stdout=out, stderr=log, text=True
+                self.shell(line), cwd=self.folder, env=self.environment, stdout=out, stderr=log, text=True
             )
         try:
             yield Running(process, output)
@@ -109,7 +120,5 @@ class User:
                 process.wait()
 
     @staticmethod
-    def words(line: str) -> list[str]:
-        """The command, with the programs that belong to this Python."""
-        program, *rest = shlex.split(line, comments=True)
-        return [sys.executable if program == "python" else str(Path(sys.executable).with_name(program)), *rest]
+    def shell(line: str) -> list[str]:
+        return ["sh", "-e", "-c", line if "\n" in line else f"exec {line}"]  # signals must reach the program itself

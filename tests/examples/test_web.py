@@ -106,8 +106,10 @@ async def test_what_was_taken_before_a_restart_is_counted_after_it(bus: Path) ->
 async def test_a_publish_that_fails_is_503_and_may_be_sent_again(bus: Path) -> None:
     async with client() as web:
         assert (await web.post("/orders", json=ORDER)).status_code == HTTPStatus.ACCEPTED
+        begun = time.monotonic()
         with taken(bus):
             answer = await web.post("/orders", json={**ORDER, "order_id": "o-2"})
+        assert time.monotonic() - begun < 4.5  # by itself the bus would not give up before five
         assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
         assert "again" in answer.json()["detail"]
         assert answer.headers["retry-after"] == "1"

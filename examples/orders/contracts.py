@@ -1,0 +1,19 @@
+"""What travels: one topic and its type. One group shares it, so it is a work queue."""
+
+from dataclasses import dataclass
+
+from waybill import Topic
+
+__all__ = ["OrderPlaced", "orders"]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPlaced:
+    """A customer has ordered, and is to be charged through the customer's bank."""
+
+    order_id: str
+    bank: str
+    cents: int
+
+
+orders = Topic("orders.placed", OrderPlaced, groups=["billing"])

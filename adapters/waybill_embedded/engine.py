@@ -23,7 +23,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from waybill.errors import BrokerUnavailable, ClosedError
+from waybill.errors import BrokerFileError, BrokerUnavailable, ClosedError
 from waybill_embedded.file import Location, connect, foreign, mapped, prepare
 
 __all__ = ["Engine", "Work"]
@@ -43,6 +43,13 @@ CLOSING = 5.0
 """Seconds that closing waits for what was asked for before."""
 FOREIGN_PATIENCE = 5.0
 """Seconds that a program which is not ours may hold the file locked before writes fail."""
+
+_open: list[str] = []
+_inherited: set[str] = set()
+"""Files that were open when this process was forked: SQLite believes here that it holds the parent's locks."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _inherited.update(_open))
 
 
 class Turn(Protocol):
@@ -182,6 +189,11 @@ class Engine:
     async def open(self) -> None:
         self._loop = asyncio.get_running_loop()
         location = self.location
+        if location.path in _inherited:
+            raise BrokerFileError(
+                f"{location.path}: this process was forked from one that had the file open, and would lose messages: "
+                f"fork first and connect afterwards, or start processes with multiprocessing's `spawn`"
+            )
         try:
             self._turn: Turn = MemoryTurn(location.name) if location.path is None else FileTurn(f"{location.path}-turn")
         except OSError as error:
@@ -199,6 +211,8 @@ class Engine:
                 self._turn.give()
             self.reader = self._writer if location.path is None else connect(location)
             undo.pop_all()
+        if location.path is not None:
+            _open.append(location.path)
 
     async def close(self) -> None:
         """Finish what was asked for, copy the log into the file, and let go of everything."""
@@ -216,6 +230,8 @@ class Engine:
             self.reader.close()
         self._writer.close()
         self._turn.close()
+        if self.location.path is not None:
+            _open.remove(self.location.path)
 
     async def write(self, work: Work[R], *, durable: bool = False) -> R:
         """Run `work` in a transaction, together with what else has gathered; returns when it is committed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from asyncio import Future
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -123,6 +124,7 @@ class Runtime:
         self._opening = asyncio.Lock()
         self._stack = AsyncExitStack()
         self.loop = asyncio.get_running_loop()
+        self.process = os.getpid()
 
     def deadline(self, given: float | timedelta | None) -> float:
         return self.loop.time() + (self.settings.publish_deadline if given is None else seconds(given, "deadline"))

@@ -45,6 +45,7 @@ class SyncApp:
         self._app = app
         self._lock = threading.Lock()
         self._background: Background | None = None
+        self._watching_forks = False
 
     def publish(
         self,
@@ -100,7 +101,13 @@ class SyncApp:
                     self._background = Background(self._app)
                     self._background.start()
                     atexit.register(self._background.stop)
+                    self._watch_forks()
             runtime = self._app._running()
+        if runtime.process != os.getpid():
+            raise ConfigurationError(
+                f"application {self._app.name!r} was running when this process was forked, and its connection stayed with "
+                f"the parent: fork outside of `running()`"
+            )
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
@@ -111,6 +118,19 @@ class SyncApp:
                 "`await app.publish(…)` instead"
             )
         return runtime.loop
+
+    def _watch_forks(self) -> None:
+        """Neither a thread nor a connection may come along into a fork: what runs by itself is stopped before each, and
+        starts anew at the next publish, in the parent and in the child."""
+        if not self._watching_forks and hasattr(os, "register_at_fork"):
+            self._watching_forks = True
+            release = self._lock.release
+            os.register_at_fork(before=self._stop_before_fork, after_in_parent=release, after_in_child=release)
+
+    def _stop_before_fork(self) -> None:
+        self._lock.acquire()
+        if self._background is not None:
+            self._background.stop()
 
 
 class Background:

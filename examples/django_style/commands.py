@@ -18,10 +18,9 @@ def consume() -> None:
 def serve() -> None:
     """A server that loads the site once and forks its workers, as gunicorn does with `--preload`.
 
-    No connection may come along into a fork. The block has closed the parent's; each child makes its own.
+    No connection may come along into a fork: the parent's is closed before each, and whoever publishes next connects anew.
     """
-    with app.sync.running():
-        app.sync.publish(signups, Signup("user-0@example.org"))
+    app.sync.publish(signups, Signup("user-0@example.org"))
     print("parent: published before it forked", flush=True)
     fork = multiprocessing.get_context("fork")
     children = [fork.Process(target=answer, args=(number,)) for number in (1, 2)]

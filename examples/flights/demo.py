@@ -15,10 +15,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -268,15 +269,46 @@ def main() -> int:
     options = parser.parse_args()
     if options.limit is not None and options.limit < LEAST:
         parser.error(f"--limit: at least {LEAST}, so that there is a middle to kill a worker in")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _terminate)  # so that the service is ended with us
+    _on_signals()
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix="waybill-flights-") as folder:
         return demo(console, Path(folder), options.url, options.limit)
 
 
+def _on_signals() -> None:
+    """Leave by an exception, so that the service is ended with us."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _terminate)
+
+
 def _terminate(number: int, _frame: object) -> None:
     sys.exit(128 + number)
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` until it ends or a signal comes. The loop hears the signal between two steps: an exception that a signal
+    raises by itself may land where Python drops it, in a callback of the collector for instance."""
+    told: list[int] = []
+
+    async def until_told() -> None:
+        working = asyncio.ensure_future(work)
+
+        def tell(number: int) -> None:
+            told.append(number)
+            working.cancel()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, tell, number)
+        await working
+
+    try:
+        asyncio.run(until_told())
+    except asyncio.CancelledError:
+        if not told:
+            raise
+        sys.exit(128 + told[0])
+    finally:
+        _on_signals()
 
 
 def demo(console: Console, home: Path, given: str | None, limit: int | None) -> int:
@@ -292,7 +324,7 @@ def demo(console: Console, home: Path, given: str | None, limit: int | None) -> 
     log = home / "service.log"
     try:
         with service(environment, log) as process, Report(console, len(todo)) as report:
-            asyncio.run(flow(run, url, process, journal, report))
+            _run(flow(run, url, process, journal, report))
             if not run.entries:
                 raise ServiceFailed(f"nothing was handled:\n{log.read_text()[-2000:]}")  # noqa: TRY301
     except (WaybillError, ServiceFailed) as error:

@@ -47,6 +47,7 @@ from waybill.errors import (
     TopologyMismatch,
     WaybillError,
 )
+from waybill.health import Health, Status
 from waybill.message import DeadLetterRecord, Delivery, Message, Outgoing, Tombstone
 from waybill.middleware import BatchHandler, BatchMiddleware, Handler, Middleware, Send, SendMiddleware
 from waybill.options import Batch
@@ -81,6 +82,7 @@ __all__ = [
     "Handled",
     "Handler",
     "HandlerTimeout",
+    "Health",
     "ItemsFailed",
     "LeaseLost",
     "Message",
@@ -97,6 +99,7 @@ __all__ = [
     "SendMiddleware",
     "SendResult",
     "Settings",
+    "Status",
     "Tombstone",
     "Topic",
     "TopicPattern",

@@ -26,6 +26,7 @@ from waybill.errors import (
 from waybill.explaining import Explained, explain
 from waybill.gaps import gaps
 from waybill.headers import check_headers
+from waybill.health import Health, Status
 from waybill.ids import derived_id, new_id
 from waybill.loading import AdapterContext, open_adapter
 from waybill.message import NO_HEADERS, Delivery, Message, Tombstone
@@ -202,6 +203,13 @@ class App:
             if consumer.subscription.name == name:
                 return consumer
         raise ConfigurationError(f"application {self.name!r} has no handler for {name}")
+
+    def health(self) -> Health:
+        """How it is, from its progress: per subscription and per topic published to, with the reasons. Costs nothing.
+
+        For a readiness probe: `app.health().ok`. An application that does not run is down.
+        """
+        return self._runtime.health() if self._runtime is not None else Health(Status.DOWN, ())
 
     def explain(self) -> list[Explained]:
         """What will become of the messages of each handler, in words; without connecting. Raises `ConfigurationError`."""

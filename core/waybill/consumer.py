@@ -117,6 +117,11 @@ class Consumer:
         self._room = asyncio.Event()
         self._stack = AsyncExitStack()
         self._tasks: list[Task[None]] = []
+        self._began = time.monotonic()
+        self.delivered: float | None = None
+        """When something was delivered last, on `time.monotonic()`."""
+        self.stalled: str | None = None
+        """Set from outside: messages lie ready, and none comes."""
         self.hung = 0
         """Handlers that were cancelled for running too long and run on: they ignore it, or are stuck in a thread."""
         self.trouble: str | None = None
@@ -128,9 +133,9 @@ class Consumer:
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
         self._can = self._adapter.capabilities
-        self._source: Source = await self._stack.enter_async_context(
-            self._adapter.source(self.subscription, window=self._window.limit, notify=self._on_event)
-        )
+        self._link = AsyncExitStack()
+        self._stack.push_async_callback(self._leave)
+        self._source = await self._connect()
         self._settler = Settler(
             self._source,
             native=self._adapter.native_settlements,
@@ -156,6 +161,33 @@ class Consumer:
             self._loop.create_task(self._leases.beat(), name=f"waybill-leases {self.subscription.name}"),
             self._loop.create_task(self._sweep(), name=f"waybill-timeouts {self.subscription.name}"),
         ]
+
+    async def _connect(self) -> Source:
+        source = self._adapter.source(self.subscription, window=self._window.limit, notify=self._on_event)
+        return await self._link.enter_async_context(source)
+
+    async def _leave(self) -> None:
+        await self._link.aclose()
+
+    async def reconnect(self) -> None:
+        """Leave the way to the broker and make it anew. What is held meanwhile is lost to others. Raises `BrokerError`."""
+        self._began = time.monotonic()
+        self._fetching.cancel()
+        await asyncio.wait([self._fetching], timeout=LAST_CALL)
+        if self._stopping:
+            return
+        link, self._link = self._link, AsyncExitStack()
+        try:
+            async with asyncio.timeout(LAST_CALL):
+                await link.aclose()
+        except (TimeoutError, BrokerError) as error:
+            log.warning("%s: not left in order: %s", self, str(error) or "no answer in time")
+        for held in list(self._window.held):
+            self._lose(held)
+        try:
+            self._source = self._settler.source = self._leases.source = await self._connect()
+        finally:
+            self._fetching = self._loop.create_task(self._fetch(), name=f"waybill-fetch {self.subscription.name}")
 
     async def stop(self, grace: float) -> None:
         """Stop fetching → release what has not started → let handlers finish → cancel the rest and release → settle → close.
@@ -221,11 +253,37 @@ class Consumer:
 
     # ---------------------------------------------------------------- while it runs
 
+    @property
+    def fetching(self) -> bool:
+        """Whether it still asks for messages."""
+        return self._stopping or not self._fetching.done()
+
+    @property
+    def running(self) -> int:
+        """Handlers at work."""
+        return len(self._running)
+
+    @property
+    def held(self) -> int:
+        """Messages held and not settled."""
+        return len(self._window.held)
+
+    @property
+    def moved(self) -> bool:
+        """Whether anything was delivered since it connected."""
+        return self.delivered is not None and self.delivered > self._began
+
+    def waits_for_messages(self, patience: float) -> bool:
+        """Whether it could handle more, holds none, and has got none for `patience` seconds."""
+        idle = time.monotonic() - max(self._began, self.delivered or 0.0)
+        return idle > patience and not self._window.held and self._wanted() > 0 and not self._stopping
+
     def pause(self) -> None:
         """Start no handler until `resume`. Those that run finish; what is held stays held, its leases renewed."""
         self._paused = True
 
     def resume(self) -> None:
+        self._began = time.monotonic()  # what lay ready until now is nobody's fault
         self._paused = False
         self._dispatch()
         self._check_room()
@@ -299,7 +357,7 @@ class Consumer:
         return self._window.wanted(idle=self._slots.free)
 
     def _admit(self, deliveries: Sequence[Delivery[Any]]) -> None:
-        now = time.monotonic()
+        self.delivered = now = time.monotonic()
         helds: list[Held] = []
         for delivery in deliveries:
             message = delivery.message

@@ -30,7 +30,7 @@ class Leases:
         lose: Callable[[Held], None],
         name: str,
     ) -> None:
-        self._source = source
+        self.source = source
         self._lease = lease
         self._lock = lock
         self._held = held
@@ -49,7 +49,7 @@ class Leases:
             return
         try:
             async with asyncio.timeout(self._lease / 3), self._lock:
-                results = await self._source.extend([held.delivery for held in leased])
+                results = await self.source.extend([held.delivery for held in leased])
         except (BrokerError, TimeoutError) as error:
             log.warning("%s: leases could not be renewed: %s", self._name, str(error) or "no answer in time")
             results = ()

@@ -51,7 +51,7 @@ class Producer:
 
     def __init__(self, sink: Sink, *, topic: str, buffer: int = 10_000, sends_in_order: bool = False) -> None:
         self._sink = sink
-        self._topic = topic
+        self.topic = topic
         self._buffer = buffer
         self._sends_in_order = sends_in_order
         self._queue: deque[Pending] = deque()
@@ -65,6 +65,13 @@ class Producer:
         self._pumping = False
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self.trouble: str | None = None
+        """Why the broker did not take the last that was sent; `None` when it did."""
+
+    @property
+    def waiting(self) -> int:
+        """Messages that are not decided yet."""
+        return len(self._queue) + len(self._wire)
 
     async def send(self, message: Message, *, deadline: float) -> Confirmed:
         """Send and wait for the confirmation, at most until `deadline` (the loop's clock).
@@ -80,14 +87,14 @@ class Producer:
     def error(self, message: Message, result: Refused | Unknown | Confirmed) -> PublishRefused | PublishUnknown:
         """The exception for what did not end in a confirmation."""
         if isinstance(result, Refused):
-            text = f"{self._topic}: message {message.id} was not stored: {result.reason}"
-            return PublishRefused(text, topic=self._topic, message_id=message.id)
+            text = f"{self.topic}: message {message.id} was not stored: {result.reason}"
+            return PublishRefused(text, topic=self.topic, message_id=message.id)
         cause = result.cause if isinstance(result, Unknown) else "no answer"
         text = (
-            f"{self._topic}: message {message.id} may or may not be stored: {cause}. "
+            f"{self.topic}: message {message.id} may or may not be stored: {cause}. "
             f"`await error.retry()` sends it again under the same id"
         )
-        return PublishUnknown(text, topic=self._topic, message_id=message.id, retry=lambda: self._again(message))
+        return PublishUnknown(text, topic=self.topic, message_id=message.id, retry=lambda: self._again(message))
 
     async def _again(self, message: Message) -> Confirmed:
         return await self.send(message, deadline=self._loop.time() + PATIENCE)
@@ -116,7 +123,7 @@ class Producer:
 
     def _enqueue(self, message: Message, deadline: float) -> Future[SendResult]:
         if self._closed:
-            raise ClosedError(f"{self._topic}: the application is stopping, nothing more can be published")
+            raise ClosedError(f"{self.topic}: the application is stopping, nothing more can be published")
         outcome: Future[SendResult] = self._loop.create_future()
         self._queue.append(Pending(message, outcome, deadline))
         if not self._pumping:
@@ -180,7 +187,7 @@ class Producer:
                 break
             self._busy.update(pending.message.key for pending in batch if pending.message.key is not None)
             self._wire.update(batch)
-            task = self._loop.create_task(self._send(batch), name=f"waybill-send {self._topic}")
+            task = self._loop.create_task(self._send(batch), name=f"waybill-send {self.topic}")
             self._sends.add(task)
         if self._room:
             self._make_room()
@@ -214,10 +221,10 @@ class Producer:
         except asyncio.CancelledError:
             results = [Unknown("the application stopped before the answer came")] * len(batch)
         except Exception as error:  # an adapter's bug: the callers must not wait for ever because of it
-            log.exception("%s: the adapter failed", self._topic)
+            log.exception("%s: the adapter failed", self.topic)
             results = [Unknown(f"the adapter failed: {error!r}")] * len(batch)
         if len(results) != len(batch):
-            log.error("%s: the adapter gave %d results for %d messages", self._topic, len(results), len(batch))
+            log.error("%s: the adapter gave %d results for %d messages", self.topic, len(results), len(batch))
             results = [Unknown("the adapter did not say what became of it")] * len(batch)
         self._decide(batch, results)
         task = asyncio.current_task()
@@ -228,6 +235,11 @@ class Producer:
 
     def _decide(self, batch: list[Pending], results: list[SendResult]) -> None:
         doubtful: dict[str, str] = {}
+        last = results[-1]
+        if type(last) is Unknown:
+            self.trouble = last.cause
+        else:
+            self.trouble = last.reason if type(last) is Refused and last.transient else None
         for pending, result in zip(batch, results, strict=True):
             key = pending.message.key
             if key is not None:

@@ -18,6 +18,7 @@ from waybill.clock import Clock
 from waybill.consumer import Consumer, Handled
 from waybill.errors import ConfigurationError, PublishRefused, PublishUnknown, TopologyMismatch
 from waybill.headers import size
+from waybill.health import Health, judge, watch
 from waybill.holding import Slots
 from waybill.ids import new_id
 from waybill.message import Message, Outgoing
@@ -125,6 +126,7 @@ class Runtime:
         self._stack = AsyncExitStack()
         self.loop = asyncio.get_running_loop()
         self.process = os.getpid()
+        self._watching: asyncio.Task[None] | None = None
 
     def deadline(self, given: float | timedelta | None) -> float:
         return self.loop.time() + (self.settings.publish_deadline if given is None else seconds(given, "deadline"))
@@ -169,6 +171,11 @@ class Runtime:
             )
             await consumer.start()
             self.consumers.append(consumer)
+        watching = watch(self.consumers, self.brokers.admin, self.settings.stall_after)
+        self._watching = self.loop.create_task(watching, name="waybill-health")
+
+    def health(self) -> Health:
+        return judge(self.consumers, self._producers.values())
 
     def _subscription(self, registration: Registration) -> Subscription:
         """As it is at run time: with the lease of the settings, and a name of its own where it is ephemeral."""
@@ -180,6 +187,8 @@ class Runtime:
     async def stop(self) -> None:
         grace = self.settings.shutdown_grace
         end = self.loop.time() + grace
+        if self._watching is not None:
+            self._watching.cancel()
         async with self._stack:
             ended = await asyncio.gather(*(consumer.stop(grace) for consumer in self.consumers), return_exceptions=True)
             left = max(1.0, end - self.loop.time())

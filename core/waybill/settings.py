@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     """Seconds that running handlers are given at shutdown before they are cancelled and their messages released."""
     lease: float = Field(default=30.0, ge=0.5)
     """Seconds a member may hold a message between two heartbeats."""
+    stall_after: float = Field(default=60.0, gt=0)
+    """Seconds without a delivery, while messages lie ready and handlers are idle, until a subscription counts as degraded
+    and is connected anew."""
     brokers: dict[str, str] = Field(default_factory=dict, repr=False)
     """Further brokers by name, each with its URL: a topic chooses one by `Topic(…, broker="name")`."""
     broker: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)

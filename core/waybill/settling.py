@@ -70,7 +70,7 @@ class Settler:
         on_results: Callable[[Sequence[tuple[Held, SettleResult]]], None],
         on_stuck: Callable[[str | None], None],
     ) -> None:
-        self._source = source
+        self.source = source
         self._native = native
         self._longest_defer = float("inf") if longest_defer is None else longest_defer
         self._place = {Defer: retry, DeadLetter: dead}
@@ -172,7 +172,7 @@ class Settler:
         settled = [Settled(held.delivery, ACK if held.placed else held.outcome or ACK) for held in batch]
         try:
             async with self.lock:
-                results = await self._source.settle(settled)
+                results = await self.source.settle(settled)
         except BrokerError as error:
             return batch + again, str(error)
         taken = list(zip(batch, results, strict=True))

@@ -1,0 +1,179 @@
+"""Health comes from progress: what does not move is seen, told, and connected anew."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.unit.stand_ins import until
+from waybill import App, Delivery, Settings, Status, Topic
+from waybill.adapter import Admin, Notify, Source, Stalled
+from waybill.brokers import Brokers
+from waybill.clock import SystemClock
+from waybill.loading import AdapterContext, open_adapter
+from waybill.outcomes import Refused, SendResult
+from waybill.topology import Destination, Subscription
+
+
+@dataclass
+class Job:
+    number: int
+
+
+jobs = Topic("jobs", Job)
+
+
+class Deaf:
+    """The embedded broker, whose first source never hands anything out."""
+
+    def __init__(self, clock: SystemClock) -> None:
+        self.inner: Any = open_adapter("memory://", AdapterContext(application="t", clock=clock, options={}))
+        self.opened = 0
+        self.refuse: Refused | None = None
+        self.notify: Notify | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    async def __aenter__(self) -> Any:
+        await self.inner.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.inner.__aexit__(*error)
+
+    @property
+    def admin(self) -> Admin:
+        admin: Admin = self.inner.admin
+        return admin
+
+    @asynccontextmanager
+    async def source(self, subscription: Subscription, *, window: int, notify: Notify) -> AsyncGenerator[Source, None]:
+        self.opened += 1
+        self.notify = notify
+        async with self.inner.source(subscription, window=window, notify=notify) as source:
+            yield _Silent(source) if self.opened == 1 else source
+
+    @asynccontextmanager
+    async def sink(self, destination: Destination) -> AsyncGenerator[Any, None]:
+        async with self.inner.sink(destination) as sink:
+            yield _Refusing(sink, self)
+
+
+class _Silent:
+    def __init__(self, inner: Source) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def receive(self, limit: int) -> Sequence[Delivery[Any]]:
+        del limit
+        await asyncio.sleep(3600)
+        return ()
+
+
+class _Refusing:
+    def __init__(self, inner: Any, deaf: Deaf) -> None:
+        self._inner = inner
+        self._deaf = deaf
+
+    async def send(self, messages: Sequence[Any], *, deadline: float) -> Sequence[SendResult]:
+        if self._deaf.refuse is not None:
+            return [self._deaf.refuse] * len(messages)
+        return await self._inner.send(messages, deadline=deadline)  # type: ignore[no-any-return]
+
+
+async def test_a_source_that_goes_silent_with_a_backlog_is_degraded_and_connected_anew() -> None:
+    clock = SystemClock()
+    app, handled, seen = App("a"), list[int](), list[Status]()
+    deaf = Deaf(clock)
+
+    @app.consume(jobs)
+    async def work(job: Job) -> None:
+        seen.append(app.health().status)
+        handled.append(job.number)
+
+    settings = Settings(url="memory://", stall_after=0.2)
+    async with app._open(Brokers({None: deaf}), settings, clock, consume=True):  # type: ignore[dict-item]
+        await asyncio.sleep(0.5)
+        assert deaf.opened == 1  # nothing lies ready: silence is as it should be
+        assert app.health().status is Status.UP
+        await app.publish(jobs, Job(1))
+        await until(lambda: handled == [1])
+        assert seen == [Status.DEGRADED]
+        await until(lambda: app.health().status is Status.UP)
+    assert deaf.opened == 2
+
+
+async def test_what_the_broker_tells_and_what_it_refuses_is_said() -> None:
+    clock = SystemClock()
+    app = App("a")
+    deaf = Deaf(clock)
+    deaf.opened = 1
+
+    @app.consume(jobs)
+    async def work(_: Job) -> None: ...
+
+    settings = Settings(url="memory://")
+    async with app._open(Brokers({None: deaf}), settings, clock, consume=True):  # type: ignore[dict-item]
+        assert deaf.notify is not None
+        deaf.notify(Stalled("it is away"))
+        assert app.health().status is Status.DEGRADED
+        assert "it is away" in str(app.health().parts[0].reasons)
+        deaf.refuse = Refused("it is full", transient=True)
+        await app.publish_many(jobs, [Job(1)])
+        (part,) = [part for part in app.health().parts if part.name == "jobs"]
+        assert part.reasons == ("the last publish failed: it is full",)
+        deaf.refuse = None
+        await app.publish_many(jobs, [Job(2)])
+        assert [part.status for part in app.health().parts if part.name == "jobs"] == [Status.UP]
+
+
+async def test_a_paused_subscription_is_up_and_says_so_and_one_that_does_not_run_is_down() -> None:
+    app, gate = App("a", settings=Settings(url="memory://", stall_after=0.1)), asyncio.Event()
+
+    @app.consume(jobs, concurrency=1)
+    async def work(_: Job) -> None:
+        await gate.wait()
+
+    assert not app.health().ok
+    async with app.running():
+        app.consumer(jobs).pause()
+        await app.publish(jobs, Job(1))
+        await asyncio.sleep(0.3)  # it must not count as stalled meanwhile
+        health = app.health()
+        assert health.status is Status.UP
+        assert health.parts[0].reasons == ["paused"]
+        app.consumer(jobs).resume()
+        await until(lambda: app.health().parts[0].running == 1)
+        assert app.health().parts[0].held == 1
+        gate.set()
+        assert msgspec.to_builtins(app.health())["status"] == "up"
+    assert app.health().status is Status.DOWN
+
+
+async def test_a_handler_that_ignores_its_end_makes_the_process_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("waybill.consumer.HUNG", 0.1)
+    app, gate = App("a", settings=Settings(url="memory://", shutdown_grace=0)), asyncio.Event()
+
+    @app.consume(jobs, timeout=0.05)
+    async def deaf_to_cancelling(_: Job) -> None:
+        while not gate.is_set():
+            try:
+                await gate.wait()
+            except asyncio.CancelledError:
+                continue
+
+    async with app.running():
+        await app.publish(jobs, Job(1))
+        await until(lambda: app.health().status is Status.DOWN)
+        assert "replace this process" in str(app.health().parts[0].reasons)
+        assert not app.health().ok
+        gate.set()

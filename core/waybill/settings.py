@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Generator, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError
@@ -148,7 +148,7 @@ def origins(settings: Settings, arguments: Mapping[str, str]) -> dict[str, str]:
 def _flat(table: Mapping[str, Any], before: str = "") -> Generator[str]:
     for name, value in table.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{name}.")
+            yield from _flat(cast("Mapping[str, Any]", value), f"{before}{name}.")
         else:
             yield before + name
 

@@ -20,7 +20,9 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_a_misspelt_setting_in_code_is_an_error_of_ours_with_a_hint() -> None:
-    with pytest.raises(ConfigurationError, match=r"leese: there is no such setting\. Did you mean lease\?.*Known are: "):
+    with pytest.raises(
+        ConfigurationError, match=r"leese: there is no such setting\. Did you mean lease\?.*Known are: "
+    ):
         Settings(leese=3)  # type: ignore[call-arg]
     with pytest.raises(ConfigurationError, match=r"lease: Input should be greater than or equal to 0\.5"):
         Settings(lease=0)

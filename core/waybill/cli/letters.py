@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import deque
 from collections.abc import Sequence
@@ -19,7 +20,12 @@ from waybill.topology import Subscription
 if TYPE_CHECKING:
     from waybill.app import App
 
-__all__ = ["Found", "Letter", "Wanted", "collect", "duration", "resolve", "select"]
+__all__ = ["REASONS", "Found", "Letter", "Wanted", "collect", "duration", "known_reason", "resolve", "select"]
+
+REASONS = (
+    "rejected", "retries_exhausted", "non_retryable", "decode_error", "expired", "crashed", "redrive_limit", "unknown",
+)  # fmt: skip
+"""Why a message may be a dead letter: those of `DeadLetterRecord`, and `unknown` where somebody else has put it there."""
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
@@ -35,6 +41,15 @@ def duration(option: str, text: str | None) -> timedelta | None:
     if seconds > LONGEST:
         raise ConfigurationError(f"{option} {text}: a century is the most")
     return timedelta(seconds=seconds)
+
+
+def known_reason(reason: str | None) -> str | None:
+    """`reason`, if letters can have it. Raises `ConfigurationError`: nothing at all is like what is misspelt."""
+    if reason is None or reason in REASONS:
+        return reason
+    near = difflib.get_close_matches(reason, REASONS, n=1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    raise ConfigurationError(f"--reason {reason}: there is no such reason. {hint}Reasons are: {', '.join(REASONS)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import typer
 from waybill import letters
 from waybill import redrive as core
 from waybill.cli import options
-from waybill.cli.application import open_app, reference_of
+from waybill.cli.application import choose_app
 from waybill.cli.letters import Letter, Wanted, resolve, select
 from waybill.cli.moving import Account, foretell
 from waybill.cli.run import configure_logging
@@ -58,7 +58,7 @@ def redrive(  # noqa: PLR0917 - typer calls it by name
 
     Ctrl-C ends it in order: what has not been sent stays among the dead letters.
     """
-    opened = open_app(reference_of(app, url=url, dev=dev), url=url, dev=dev)[0]
+    opened = choose_app(app, url=url, dev=dev)
     wanted = _wanted(topic, group, reason, type_, ids).aged(older_than=older_than, newer_than=newer_than)
     if not yes:
         foretell(opened, wanted, limit, as_json=as_json, again=True)
@@ -99,7 +99,7 @@ def discard(  # noqa: PLR0917 - typer calls it by name
     """Remove dead letters for good: `dlq export` keeps a copy. A dry run without --yes. Each id is logged to stderr."""
     if not reason_text.strip():
         raise ConfigurationError("--reason-text: say why these dead letters are discarded")
-    opened = open_app(reference_of(app, url=url, dev=dev), url=url, dev=dev)[0]
+    opened = choose_app(app, url=url, dev=dev)
     wanted = _wanted(topic, group, reason, type_, ids).aged(older_than=older_than, newer_than=newer_than)
     if not yes:
         foretell(opened, wanted, limit, as_json=as_json, again=False)
@@ -137,7 +137,7 @@ def export(  # noqa: PLR0917 - typer calls it by name
     """Write dead letters as lines of JSON: attributes, headers, record, and the body as text or base64. Removes none."""
     from waybill.cli.screen import line, tell  # noqa: PLC0415 - `waybill --help` need not load it
 
-    opened = open_app(reference_of(app, url=url, dev=dev), url=url, dev=dev)[0]
+    opened = choose_app(app, url=url, dev=dev)
     wanted = _wanted(topic, group, reason, type_, ids).aged(older_than=older_than, newer_than=newer_than)
     with _opened(to) as file:
         exported = asyncio.run(_export(opened, wanted, limit, file))

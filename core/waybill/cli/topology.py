@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from waybill.cli import options
-from waybill.cli.application import open_app, reference_of
+from waybill.cli.application import choose_app
 
 if TYPE_CHECKING:
     from waybill.app import App
@@ -30,7 +30,7 @@ def plan(
     as_json: options.Json = False,
 ) -> None:
     """Show what `apply` would create, and what differs. Nothing is changed; the exit code is 0 either way."""
-    found = asyncio.run(_plan(_app(app, url=url, dev=dev)))
+    found = asyncio.run(_plan(choose_app(app, url=url, dev=dev)))
     _show(found, {"create": "would create", "differs": DIFFERS}, "nothing is missing", as_json=as_json)
 
 
@@ -42,7 +42,7 @@ def verify(
     as_json: options.Json = False,
 ) -> None:
     """Name everything that is missing or differs, and exit with 2 if there is anything. Nothing is changed."""
-    found = asyncio.run(_plan(_app(app, url=url, dev=dev)))
+    found = asyncio.run(_plan(choose_app(app, url=url, dev=dev)))
     _show(found, {"create": "missing:", "differs": "differs:"}, "everything is there", as_json=as_json)
     if found.changes:
         raise typer.Exit(2)
@@ -56,14 +56,10 @@ def apply(
     as_json: options.Json = False,
 ) -> None:
     """Create what is missing. Nothing is deleted; what differs is named, left as it is, and makes the exit code 2."""
-    found = asyncio.run(_apply(_app(app, url=url, dev=dev)))
+    found = asyncio.run(_apply(choose_app(app, url=url, dev=dev)))
     _show(found, {"create": "created", "differs": DIFFERS}, "nothing was missing", as_json=as_json)
     if any(change.action == "differs" for change in found.changes):
         raise typer.Exit(2)
-
-
-def _app(app: str | None, *, url: str | None, dev: bool) -> App:
-    return open_app(reference_of(app, url=url, dev=dev), url=url, dev=dev)[0]
 
 
 async def _plan(app: App) -> Plan:

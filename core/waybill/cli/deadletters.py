@@ -31,7 +31,7 @@ def list_(  # noqa: PLR0917 - typer calls it by name
     topic: options.TopicName = None,
     group: options.Group = None,
     reason: options.Reason = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, the newest.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many, the newest.")] = 50,
     url: options.Url = None,
     dev: options.Dev = False,
     as_json: options.Json = False,

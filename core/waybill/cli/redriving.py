@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["discard", "export", "redrive"]
 
 Rate = Annotated[
-    float | None, typer.Option("--rate", min=0.001, help="Letters a second at most; without, as fast as the broker.")
+    float | None,
+    typer.Option("--rate", metavar="N", min=0.001, help="Letters a second at most; without, as fast as the broker."),
 ]
 
 
@@ -133,15 +134,21 @@ def export(  # noqa: PLR0917 - typer calls it by name
     limit: options.Oldest = None,
     url: options.Url = None,
     dev: options.Dev = False,
+    as_json: options.Json = False,
 ) -> None:
-    """Write dead letters as lines of JSON: attributes, headers, record, and the body as text or base64. Removes none."""
-    from waybill.cli.screen import line, tell  # noqa: PLC0415 - `waybill --help` need not load it
+    """Write dead letters as lines of JSON: attributes, headers, record, and the body as text or base64. Removes none.
+
+    --json is about what is said of a file: what --to - writes is lines of JSON anyway.
+    """
+    from waybill.cli.screen import document, line, tell  # noqa: PLC0415 - `waybill --help` need not load it
 
     opened = choose_app(app, url=url, dev=dev)
     wanted = _wanted(topic, group, reason, type_, ids).aged(older_than=older_than, newer_than=newer_than)
     with _opened(to) as file:
         exported = asyncio.run(_export(opened, wanted, limit, file))
-    if to != "-":
+    if as_json and to != "-":
+        document([{"written": exported.written, "to": to, "complete": exported.complete}])
+    elif to != "-":
         line(f"{exported.written} written to {to}")
     if not exported.complete:
         tell("not all: the broker could not show those that others hold now")

@@ -30,11 +30,19 @@ def run(  # noqa: PLR0917 - typer calls it by name
         ),
     ] = None,
     workers: Annotated[
-        int, typer.Option("--workers", min=0, help="Processes; 0: this one, without a supervisor and its watchdog.")
+        int,
+        typer.Option(
+            "--workers", metavar="N", min=0, help="Processes; 0: this one, without a supervisor and its watchdog."
+        ),
     ] = 1,
     watchdog: Annotated[
         float,
-        typer.Option("--watchdog", min=0, help="Seconds without a sign of life until a worker is replaced; 0: never."),
+        typer.Option(
+            "--watchdog",
+            metavar="SECONDS",
+            min=0,
+            help="Seconds without a sign of life until a worker is replaced; 0: never.",
+        ),
     ] = 30.0,
     reload: Annotated[
         bool, typer.Option("--reload", help="For development: start the workers anew when a source file changes.")

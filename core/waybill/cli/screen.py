@@ -12,7 +12,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-__all__ = ["age", "block", "document", "heading", "laid_out", "line", "safe", "table", "tell"]
+__all__ = ["age", "block", "document", "flagged", "heading", "laid_out", "line", "safe", "table", "tell"]
 
 NARROWEST = 6
 GAP = 2
@@ -103,6 +103,15 @@ def heading(text: str) -> None:
         Console(highlight=False).print(Text(safe(text), style="bold"), soft_wrap=True)
     else:
         line(safe(text))
+
+
+def flagged(flag: str, text: str, *, good: bool) -> None:
+    """A line with a flag before it, green or red on a terminal."""
+    if sys.stdout.isatty():
+        shown = Text(flag, style="green" if good else "bold red").append(f"  {text}", style="default")
+        Console(highlight=False).print(shown, soft_wrap=True)
+    else:
+        line(f"{flag}  {text}")
 
 
 def block(text: str) -> None:

@@ -34,7 +34,10 @@ def plan(
     _show(found, {"create": "would create", "differs": DIFFERS}, "nothing is missing", as_json=as_json)
 
 
-@group.command("verify", epilog="Example: waybill topology verify --app service:app || exit 1")
+@group.command(
+    "verify",
+    epilog="Example: waybill topology verify --app service:app || exit 1\n\nExit codes: 0 everything is there, 1 failed, 2 drift or wrong use.",
+)
 def verify(
     app: options.App = None,
     url: options.Url = None,
@@ -48,7 +51,10 @@ def verify(
         raise typer.Exit(2)
 
 
-@group.command("apply", epilog="Example: waybill topology apply --app service:app")
+@group.command(
+    "apply",
+    epilog="Example: waybill topology apply --app service:app\n\nExit codes: 0 everything is there now, 1 failed, 2 something differs, or wrong use.",
+)
 def apply(
     app: options.App = None,
     url: options.Url = None,

@@ -117,19 +117,6 @@ def letters(shell: Shell) -> Shell:
 # ---------------------------------------------------------------- help and wrong use
 
 
-@pytest.mark.parametrize(
-    "verb",
-    [
-        ["run"], ["publish"], ["backlog"], ["topology", "plan"], ["topology", "verify"], ["topology", "apply"],
-        ["dlq", "list"], ["dlq", "show"], ["dlq", "redrive"], ["dlq", "discard"], ["dlq", "export"],
-    ],
-)  # fmt: skip
-def test_every_verb_explains_itself_with_an_example(shell: Shell, verb: list[str]) -> None:
-    told = shell.done(*verb, "--help")
-    assert f"Example: waybill {' '.join(verb)}" in told
-    assert "\x1b" not in told
-
-
 def test_an_unknown_option_is_wrong_use(shell: Shell) -> None:
     assert shell.run("backlog", "--nonsense").returncode == 2
     assert shell.run("nonsense").returncode == 2

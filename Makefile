@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 URL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak format lock clean
+.PHONY: help demo test check bench soak docs format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ bench: $(BENCH)/.ready ## ours beside hand-written loops and peers, in one run
 
 soak: $(VENV)/.ready ## the fault tests with many rounds
 	@FAULT_ROUNDS=50 FAULT_STOP=60 FAULT_SEED=0 $(BIN)/python -m pytest -q -s tests/faults
+
+docs: $(VENV)/.ready ## write the pages that follow from the code: settings, command line
+	@$(BIN)/python scripts/references
 
 format: $(VENV)/.ready ## let ruff write what it can
 	$(BIN)/ruff check --fix

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import entry_points
 from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit
@@ -15,8 +16,8 @@ from waybill.errors import AdapterNotFound
 
 __all__ = ["AdapterContext", "AdapterFactory", "open_adapter"]
 
-PLANNED = {"amqp": "RabbitMQ", "amqps": "RabbitMQ", "kafka": "Kafka", "sqs": "SQS and SNS"}
-"""Adapters of ours that are not part of this version."""
+EXTRAS = {"amqp": "rabbitmq", "amqps": "rabbitmq", "kafka": "kafka", "sqs": "sqs"}
+"""The extra that brings what our adapter for a scheme needs."""
 
 
 class AdapterContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,13 +38,30 @@ def open_adapter(url: str, context: AdapterContext) -> Adapter:
     scheme = urlsplit(url).scheme
     found = {point.name: point for point in entry_points(group="waybill.adapters")}
     if scheme not in found:
-        known = ", ".join(f"{name}://" for name in sorted(found)) or "none"
-        if scheme in PLANNED:
-            raise AdapterNotFound(
-                f"the adapter for {PLANNED[scheme]} is not part of this version. Installed are: {known}"
-            )
-        if not scheme:
-            raise AdapterNotFound(f"{url!r} names no broker; for a file write sqlite:///{url}. Installed are: {known}")
-        raise AdapterNotFound(f"no adapter for {scheme}:// is installed. Check the URL. Installed are: {known}")
-    factory = cast("AdapterFactory", found[scheme].load())
+        raise AdapterNotFound(_missing(url, scheme, found))
+    try:
+        factory = cast("AdapterFactory", found[scheme].load())
+    except ImportError as error:
+        install = f" Install it with: {_install(scheme)}" if scheme in EXTRAS else ""
+        raise AdapterNotFound(
+            f"the adapter for {scheme}:// cannot be loaded, it lacks something: {error}.{install}"
+        ) from error
     return factory(url, context)
+
+
+def _missing(url: str, scheme: str, found: Collection[str]) -> str:
+    known = "Installed are: " + (", ".join(f"{name}://" for name in sorted(found)) or "none")
+    if scheme in EXTRAS:
+        return (
+            f"the adapter for {scheme}:// is not part of this version of waybill; a version that has it comes with: "
+            f"{_install(scheme, upgrade=True)}. {known}"
+        )
+    if not scheme:
+        return f"{url!r} names no broker; for a file write sqlite:///{url}. {known}"
+    near = difflib.get_close_matches(scheme, found, n=1)
+    hint = f"Did you mean {near[0]}://?" if near else "Check the URL."
+    return f"no adapter for {scheme}:// is installed. {hint} {known}"
+
+
+def _install(scheme: str, *, upgrade: bool = False) -> str:
+    return f"pip install {'-U ' if upgrade else ''}'waybill[{EXTRAS[scheme]}]'"

@@ -110,8 +110,8 @@ def _signals(stop: asyncio.Event, *, supervised: bool) -> Generator[None]:
     loop = asyncio.get_running_loop()
     since: float | None = None
 
-    def first(name: str) -> None:
-        log.info("%s: shutting down", name)
+    def first(why: str) -> None:
+        log.info("%s: shutting down", why)
         stop.set()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -121,7 +121,8 @@ def _signals(stop: asyncio.Event, *, supervised: bool) -> Generator[None]:
             leave(128 + number)
         if since is None:
             since = now
-            loop.call_soon_threadsafe(first, signal.Signals(number).name)
+            # a supervisor passes on Ctrl-C as SIGTERM, and has said what it was
+            loop.call_soon_threadsafe(first, "told to end" if supervised else signal.Signals(number).name)
 
     previous = {number: signal.signal(number, on_signal) for number in SIGNALS}
     try:

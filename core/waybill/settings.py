@@ -6,32 +6,49 @@ import difflib
 import os
 import re
 import sys
-from typing import Any, Literal
+from collections.abc import Generator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from waybill.errors import ConfigurationError
 
-__all__ = ["DEFAULT_URL", "Settings", "broker_url", "load", "safe_url"]
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+__all__ = ["DEFAULT_URL", "FILE", "PREFIX", "Settings", "broker_url", "load", "origins", "safe_url"]
 
 DEFAULT_URL = "sqlite:///waybill.db"
 PREFIX = "WAYBILL_"
+FILE = "waybill.toml"
 SECRET = re.compile(r"((?:^|(?<=&))[^=&]*(?:password|passwd|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
 """Parameters of a URL that are not shown."""
 
 
 class Settings(BaseSettings):
-    """Every setting of an application. Unknown keys are errors. Durations are seconds."""
+    """Every setting of an application. Unknown keys are errors. Durations are seconds.
+
+    Making one reads the environment and `waybill.toml` for what the arguments leave out. Raises `ConfigurationError`
+    naming each setting that cannot be used.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_nested_delimiter="__",
-        toml_file="waybill.toml",
+        toml_file=FILE,
         extra="forbid",
         frozen=True,
         allow_inf_nan=False,
+        use_attribute_docstrings=True,  # docs/configuration.md is made of them
     )
 
     url: str | None = Field(default=None, repr=False)
@@ -58,6 +75,22 @@ class Settings(BaseSettings):
     broker: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)
     """What only one broker knows, by its name: `[broker.embedded]` in `waybill.toml`. Typed by its adapter."""
 
+    if not TYPE_CHECKING:  # type checkers see the fields as arguments
+
+        def __init__(self, **arguments: Any) -> None:
+            try:
+                super().__init__(**arguments)
+            except ValidationError as error:
+                found = error.errors(include_input=False, include_url=False)
+                raise ConfigurationError(
+                    f"settings (from arguments, the environment, {FILE}) cannot be used: {'; '.join(map(_wrong, found))}. "
+                    f"Known are: {', '.join(sorted(Settings.model_fields))}"
+                ) from None
+            except SettingsError as error:
+                raise ConfigurationError(f"the settings in the environment cannot be read: {error}") from error
+            except (OSError, ValueError) as error:
+                raise ConfigurationError(f"{FILE} cannot be read: {error}") from error
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -71,6 +104,18 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
+def _wrong(error: ErrorDetails) -> str:
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] != "extra_forbidden":
+        return f"{name}: {error['msg']}"
+    return f"{name}: there is no such setting{_did_you_mean([name], Settings.model_fields, cutoff=0.6)}"
+
+
+def _did_you_mean(names: Iterable[str], known: Iterable[str], *, cutoff: float) -> str:
+    near = [match for name in names for match in difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)]
+    return f". Did you mean {', '.join(sorted(near))}?" if near else ""
+
+
 def load(**arguments: Any) -> Settings:
     """The settings of this process. Raises `ConfigurationError` naming each setting that cannot be used."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
@@ -80,22 +125,37 @@ def load(**arguments: Any) -> Settings:
         if name.startswith(PREFIX) and name.split("__", 1)[0] not in known and name != f"{PREFIX}WORKER"
     ]
     if unknown:
-        near = [match for name in unknown for match in difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8)]
-        hint = f"Did you mean {', '.join(sorted(near))}? " if near else ""
+        hint = _did_you_mean([name.upper() for name in unknown], known, cutoff=0.8)
         raise ConfigurationError(
-            f"unknown setting in the environment: {', '.join(sorted(unknown))}. {hint}Known are: {', '.join(sorted(known))}"
+            f"unknown setting in the environment: {', '.join(sorted(unknown))}{hint or '.'} Known are: {', '.join(sorted(known))}"
         )
-    try:
-        return Settings(**arguments)
-    except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False)
-        lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in found)
-        known_names = ", ".join(sorted(Settings.model_fields))
-        raise ConfigurationError(
-            f"settings (from arguments, the environment, waybill.toml) cannot be used: {lines}. Known are: {known_names}"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"waybill.toml cannot be read: {error}") from error
+    return Settings(**arguments)
+
+
+def origins(settings: Settings, arguments: Mapping[str, str]) -> dict[str, str]:
+    """Where each of the settings that is not a default has come from, the strongest first.
+
+    `arguments`: those that were given and what they are called, e.g. `--url`. Otherwise it is the environment variable,
+    `waybill.toml`, or `the code` that made the settings. Those of a table are listed one by one: `broker.embedded.sync`.
+    """
+    found = {name: called for name, called in arguments.items() if name in settings.model_fields_set}
+    plain = Settings()
+    for name in sorted(settings.model_fields_set - found.keys()):
+        if getattr(settings, name) != getattr(plain, name):
+            found |= dict.fromkeys(_flat({name: getattr(settings, name)}), "the code")
+    for name in _flat(EnvSettingsSource(Settings)()):
+        found.setdefault(name, PREFIX + name.upper().replace(".", "__"))
+    for name in _flat(TomlConfigSettingsSource(Settings)()):
+        found.setdefault(name, FILE)
+    return found
+
+
+def _flat(table: Mapping[str, Any], before: str = "") -> Generator[str]:
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(cast("Mapping[str, Any]", value), f"{before}{name}.")
+        else:
+            yield before + name
 
 
 def broker_url(settings: Settings) -> str:

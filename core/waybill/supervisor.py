@@ -17,13 +17,13 @@ import signal
 import sys
 import time
 from asyncio.subprocess import Process
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from waybill.serving import MARGIN, SAME
 
-__all__ = ["ORDER", "WRONG", "Orders", "Supervisor"]
+__all__ = ["ORDER", "WRONG", "Orders", "Supervisor", "signals"]
 
 ORDER = "WAYBILL_WORKER"
 """The environment variable that tells a worker what to do. Not on its command line: a URL may hold a password."""
@@ -44,19 +44,24 @@ TICK = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """What to run. `app`: as `module:attribute`. `watchdog`: seconds without a sign of life; 0: never."""
+    """What to run. `app`: as `module:attribute`. `watchdog`: seconds without a sign of life; 0: never.
+
+    `edited`: its files are being edited, so that importing them again without a change is of no use: a worker that ends
+    before it has imported them ends the run.
+    """
 
     app: str
     workers: int = 1
     watchdog: float = 30.0
     url: str | None = None
     dev: bool = False
+    edited: bool = False
 
 
 class Worker:
     """One process and what it has told."""
 
-    __slots__ = ("_news", "beaten", "number", "process", "ready_at", "silent", "tell")
+    __slots__ = ("_news", "beaten", "imported", "number", "process", "ready_at", "silent", "tell")
 
     def __init__(self, number: int, process: Process, tell: Callable[[Worker, dict[str, object]], None]) -> None:
         self.number = number
@@ -65,6 +70,8 @@ class Worker:
         self.silent = 0.0
         """Seconds without a sign of life, of those in which the supervisor itself was awake."""
         self.beaten = False
+        self.imported = False
+        """Whether it has the application."""
         self.ready_at: float | None = None
         self._news = b""
 
@@ -113,10 +120,18 @@ class Supervisor:
         """Until SIGTERM or SIGINT. Returns the exit code: 0, 1 (a worker had to be killed or failed while ending), 2
         (configured wrongly), or 128 + signal after a second signal.
         """
+        with signals(self.on_signal):
+            return await self.supervise()
+
+    @property
+    def told(self) -> bool:
+        """Whether a signal has told it to end."""
+        return self._told_at is not None
+
+    async def supervise(self) -> int:
+        """Like `run`, for a caller that listens for signals itself and passes them to `on_signal`."""
         self._loop = asyncio.get_running_loop()
         self._lifeline, held = os.pipe()  # `held` is this process's alone: it closes with it, however it ends
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._on_signal, number)
         watch = self._loop.create_task(self._watch(), name="waybill-watchdog")
         try:
             await asyncio.gather(*(self._keep(number) for number in range(1, self._orders.workers + 1)))
@@ -124,8 +139,6 @@ class Supervisor:
             watch.cancel()
             for worker in self._workers:
                 worker.kill()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._loop.remove_signal_handler(number)
             os.close(held)
             os.close(self._lifeline)
         return self._code
@@ -149,9 +162,9 @@ class Supervisor:
             self._workers.discard(worker)
             if self._stopping.is_set():
                 self._ended(worker, code)
-            elif code == WRONG and worker.ready_at is None:
-                self._code = WRONG
-                self._stop()
+            elif (code == WRONG and worker.ready_at is None) or (self._orders.edited and not worker.imported):
+                self._code = code if code > 0 else 1
+                self.stop()
             else:
                 if worker.ready_at is not None and time.monotonic() - worker.ready_at > HEALTHY:
                     deaths = 0
@@ -175,7 +188,7 @@ class Supervisor:
                 sys.executable, "-P", "-m", MODULE,  # the working directory is searched for the application only
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(beats, self._lifeline),
-                env={**os.environ, ORDER: json.dumps(order)},
+                env=self._environment(order),
                 process_group=0,
             )  # fmt: skip
         except BaseException:
@@ -190,12 +203,22 @@ class Supervisor:
             worker.signal(signal.SIGTERM)
         return worker
 
+    def _environment(self, order: Mapping[str, object]) -> dict[str, str]:
+        given = {**os.environ, ORDER: json.dumps(order)}
+        if (
+            self._orders.edited
+        ):  # Python tells a file from its .pyc by size and second: too coarse for somebody who edits
+            given["PYTHONDONTWRITEBYTECODE"] = "1"
+        return given
+
     def _told(self, worker: Worker, news: dict[str, object]) -> None:
         if isinstance(grace := news.get("grace"), int | float):
             self._grace = float(grace)
-        if isinstance(bus := news.get("bus"), str) and bus != self._bus:
+        if isinstance(bus := news.get("bus"), str):
+            worker.imported = True
+            if bus != self._bus:
+                self._say(bus)
             self._bus = bus
-            self._say(bus)
         if news.get("ready"):
             worker.ready_at = time.monotonic()
             self._say(f"{worker} started")
@@ -227,17 +250,19 @@ class Supervisor:
 
     # ---------------------------------------------------------------- the end
 
-    def _on_signal(self, number: int) -> None:
+    def on_signal(self, number: int) -> None:
+        """The first ends the workers in order, a second one at once."""
         now = time.monotonic()
         if self._told_at is None:
             self._told_at = now
             self._say(f"{signal.Signals(number).name}: waiting for handlers to finish; a second signal leaves at once")
-            self._stop()
+            self.stop()
         elif now - self._told_at > SAME:
             self._code = 128 + number
             self._end(signal.SIGINT, FAST)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """End the workers in order; `run` returns when they have ended."""
         self._stopping.set()
         self._led.set()
         self._end(signal.SIGTERM, self._grace + MARGIN + 3.0)  # a worker ends itself after grace and margin
@@ -252,6 +277,20 @@ class Supervisor:
         for worker in self._workers:
             self._say(f"{worker} has not ended after {patience:g} s: killing it")
             worker.kill()
+
+
+@contextmanager
+def signals(on_signal: Callable[[int], None]) -> Generator[None]:
+    """Call `on_signal` with each SIGTERM and SIGINT, on the event loop."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
 
 
 def _pause(deaths: int) -> float:

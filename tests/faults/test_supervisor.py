@@ -135,7 +135,8 @@ def state_of(pid: int) -> str:
 def test_the_first_line_says_which_bus(site: Site) -> None:
     del site.environment["WAYBILL_URL"]
     program = site.run("--dev")
-    assert site.said().startswith("no broker configured: using sqlite:///waybill.db in the working directory\n")
+    first = site.said().splitlines()[0]
+    assert first.endswith("no broker configured: using sqlite:///waybill.db in the working directory")
     program.terminate()
     assert program.wait(8) == 0
     assert not lives(site.started()[0])
@@ -195,6 +196,25 @@ def test_a_signal_sent_to_every_process_is_one_signal(site: Site) -> None:
     program.terminate()
     assert program.wait(8) == 0
     assert site.journal("end") == ["busy"]
+
+
+def test_its_lines_have_the_time_and_name_the_bus_once_and_ctrl_c_as_what_it_is(site: Site) -> None:
+    program = site.run("--workers", "2", ready=2)
+    program.send_signal(signal.SIGINT)
+    assert program.wait(8) == 0
+    lines = site.said().splitlines()
+    assert [line for line in lines if not re.match(r"\d{4}-\d\d-\d\d [\d:]{8},\d{3} INFO \d+ waybill\.", line)] == []
+    assert site.said().count("sqlite:///bus.db") == 1
+    assert site.said().count("SIGINT: waiting for handlers to finish") == 1
+    assert site.said().count("told to end: shutting down") == 2
+    assert "SIGTERM" not in site.said()
+
+
+def test_it_says_where_dev_changes_nothing(site: Site) -> None:
+    program = site.run("--dev")
+    program.terminate()
+    assert program.wait(8) == 0
+    assert "worker: using sqlite:///bus.db, which WAYBILL_URL names: --dev changes nothing\n" in site.said()
 
 
 def test_what_does_not_finish_in_time_is_given_back(site: Site) -> None:
@@ -342,7 +362,7 @@ def test_sigterm_while_it_connects(site: Site, workers: str) -> None:
     with (site.folder / "bus.db-turn").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)  # whoever wants to open the bus waits
         program = site.run("--workers", workers, ready=0)
-        until(lambda: "waybill.app" in site.said(), 8, "it to connect")
+        until(lambda: ": using " in site.said(), 8, "it to connect")
         time.sleep(0.3)  # a moment into the waiting
         program.terminate()
         assert program.wait(8) == 0

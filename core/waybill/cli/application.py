@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from waybill.topic import Topic
 if TYPE_CHECKING:
     from waybill.settings import Settings
 
-__all__ = ["describe_bus", "find_topic", "load_app", "open_app", "reference_of"]
+__all__ = ["bus_of", "choose_app", "describe_bus", "find_topic", "known_topics", "load_app", "open_app", "reference_of"]
 
 
 def reference_of(given: str | None, *, url: str | None, dev: bool) -> str:
@@ -52,14 +53,38 @@ def _given(*, url: str | None, dev: bool) -> dict[str, Any]:
     return ({} if url is None else {"url": url}) | ({"dev": True} if dev else {})
 
 
-def describe_bus(app: App, settings: Settings) -> str:
-    """Which broker the application runs on, for people; without its password. Raises `ConfigurationError` if none is named."""
-    from waybill.settings import broker_url, safe_url  # noqa: PLC0415
+def choose_app(given: str | None, *, url: str | None, dev: bool) -> App:
+    """The application that a verb works on, with its settings. Says on stderr where `--dev` changes nothing."""
+    app, settings = open_app(reference_of(given, url=url, dev=dev), url=url, dev=dev)
+    if dev and settings.url:
+        from waybill.cli.screen import tell  # noqa: PLC0415 - `waybill --help` need not load it
 
-    url = broker_url(settings)
+        tell(f"--dev changes nothing: {_named_by(settings, url)} names {bus_of(settings)}")
+    return app
+
+
+def bus_of(settings: Settings | None, broker: str | None = None) -> str:
+    """The URL that counts, without its password. `settings`: `None` for those of this process. `broker`: its name, where it
+    is not the default one. Raises `ConfigurationError` if none is named."""
+    from waybill.settings import broker_url, load, safe_url  # noqa: PLC0415 - pydantic-settings is slow to import
+
+    found = settings or load()
+    return safe_url(found.brokers[broker] if broker in found.brokers else broker_url(found))
+
+
+def describe_bus(app: App, settings: Settings, *, url: str | None, dev: bool) -> str:
+    """Which broker the application runs on, and why, for people. Raises `ConfigurationError` if none is named."""
+    bus = bus_of(settings)
     if not settings.url:
-        return f"no broker configured: using {url} in the working directory"
-    return f"{app.name}: using {safe_url(url)}"
+        return f"no broker configured: using {bus} in the working directory"
+    why = f", which {_named_by(settings, url)} names: --dev changes nothing" if dev else ""
+    return f"{app.name}: using {bus}{why}"
+
+
+def _named_by(settings: Settings, url: str | None) -> str:
+    from waybill.settings import origins  # noqa: PLC0415 - pydantic-settings is slow to import
+
+    return origins(settings, {} if url is None else {"url": "--url"})["url"]
 
 
 def load_app(reference: str) -> App:
@@ -67,11 +92,7 @@ def load_app(reference: str) -> App:
 
     What the module itself raises, other than a failing import, is not caught: its traceback is what its author needs.
     """
-    name, _, attribute = reference.partition(":")
-    if not name or not attribute:
-        raise ConfigurationError(
-            f"{reference!r} names no application: write module:attribute, for instance service:app"
-        )
+    name, attribute = _parts(reference)
     module = _import(name)
     found: Any = module
     for part in attribute.split("."):
@@ -82,6 +103,21 @@ def load_app(reference: str) -> App:
     what = "does not exist" if found is None else f"is a {type(found).__name__}, not an App"
     hint = f"Found there: {', '.join(apps)}" if apps else f"No App was found in {name}"
     raise ConfigurationError(f"{reference} {what}. {hint}")
+
+
+def _parts(reference: str) -> tuple[str, str]:
+    name, _, attribute = reference.partition(":")
+    if name.endswith(".py") or "/" in name:
+        path = Path(name).with_suffix("")
+        elsewhere = path.is_absolute() or ".." in path.parts
+        where = f", in {path.parent}" if elsewhere else ""
+        module = path.name if elsewhere else ".".join(path.parts)
+        raise ConfigurationError(f"{reference!r} names a file: write the module, {module}:{attribute or 'app'}{where}")
+    if not name or not attribute:
+        raise ConfigurationError(
+            f"{reference!r} names no application: write module:attribute, for instance {name or 'service'}:app"
+        )
+    return name, attribute
 
 
 def _import(name: str) -> ModuleType:
@@ -111,15 +147,21 @@ def _where(error: ImportError | SyntaxError) -> str:
 
 def find_topic(app: App, reference: str, name: str) -> Topic[Any]:
     """The topic of that name among those that the application's code knows. Raises `ConfigurationError`."""
-    topics: dict[str, Topic[Any]] = {}
-    for topic in _topics(app, reference):
-        topics.setdefault(topic.name, topic)
+    topics = known_topics(app, reference)
     if name in topics:
         return topics[name]
     near = difflib.get_close_matches(name, topics, n=1)
     hint = f"Did you mean {near[0]}? " if near else ""
     known = ", ".join(sorted(topics)) or "none"
     raise ConfigurationError(f"{reference} knows no topic {name!r}. {hint}Its topics are: {known}")
+
+
+def known_topics(app: App, reference: str) -> dict[str, Topic[Any]]:
+    """The topics that the application's code knows, by name."""
+    topics: dict[str, Topic[Any]] = {}
+    for topic in _topics(app, reference):
+        topics.setdefault(topic.name, topic)
+    return topics
 
 
 def _topics(app: App, reference: str) -> Iterator[Topic[Any]]:

@@ -13,7 +13,8 @@ import msgspec
 import typer
 
 from waybill.cli import options
-from waybill.cli.application import open_app, reference_of
+from waybill.cli.application import choose_app
+from waybill.cli.letters import groups
 from waybill.errors import BrokerUnavailable, ConfigurationError
 from waybill.topology import Backlog, Count, Exactness
 
@@ -52,7 +53,7 @@ def backlog(  # noqa: PLR0917 - typer calls it by name
 
     if seconds is not None and not watch:
         raise ConfigurationError(f"{seconds:g}: seconds are for --watch")
-    opened = open_app(reference_of(app, url=url, dev=dev), url=url, dev=dev)[0]
+    opened = choose_app(app, url=url, dev=dev)
     if watch:
         with suppress(KeyboardInterrupt):
             _watch(opened, SECONDS if seconds is None else seconds, as_json=as_json)
@@ -70,7 +71,7 @@ async def _once(app: App) -> list[Backlog]:
 
 
 async def _read(app: App, admin: Admin) -> list[Backlog]:
-    return [await admin.backlog(subscription) for subscription in app.topology.subscriptions]
+    return [await admin.backlog(subscription) for subscription in await groups(app, admin)]
 
 
 def _watch(app: App, seconds: float, *, as_json: bool) -> None:

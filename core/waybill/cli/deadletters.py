@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from waybill.cli import options
-from waybill.cli.application import open_app, reference_of
+from waybill.cli.application import choose_app
 from waybill.cli.letters import Letter, Wanted, collect
 from waybill.errors import ConfigurationError, WaybillError
 from waybill.letters import as_object
@@ -31,7 +31,7 @@ def list_(  # noqa: PLR0917 - typer calls it by name
     topic: options.TopicName = None,
     group: options.Group = None,
     reason: options.Reason = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, the newest.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many, the newest.")] = 50,
     url: options.Url = None,
     dev: options.Dev = False,
     as_json: options.Json = False,
@@ -39,9 +39,9 @@ def list_(  # noqa: PLR0917 - typer calls it by name
     """List dead letters, the newest last."""
     from waybill.cli.screen import age, document, table, tell  # noqa: PLC0415 - `waybill --help` need not load it
 
-    opened = open_app(reference_of(app, url=url, dev=dev), url=url, dev=dev)
+    opened = choose_app(app, url=url, dev=dev)
     wanted = Wanted(topic=topic, group=group, reason=reason)
-    found = asyncio.run(collect(opened[0], wanted, limit))
+    found = asyncio.run(collect(opened, wanted, limit))
     now = datetime.now(UTC)
     if as_json:
         document([_summary(letter, now) for letter in found.letters])
@@ -82,8 +82,8 @@ def show(  # noqa: PLR0917 - typer calls it by name
 
     if raw and as_json:
         raise ConfigurationError("--raw writes bytes, --json a document: choose one")
-    opened = open_app(reference_of(app, url=url, dev=dev), url=url, dev=dev)
-    found = asyncio.run(collect(opened[0], Wanted(topic=topic, group=group, ids=(id_,)), limit=20)).letters
+    opened = choose_app(app, url=url, dev=dev)
+    found = asyncio.run(collect(opened, Wanted(topic=topic, group=group, ids=(id_,)), limit=20)).letters
     if not found:
         raise WaybillError(f"no dead letter has an id that begins with {id_!r}: `waybill dlq list` shows them")
     if len({letter.message.id for letter in found}) > 1:

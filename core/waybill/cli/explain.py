@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from waybill.cli import options
-from waybill.cli.application import open_app, reference_of
+from waybill.cli.application import bus_of, choose_app
 
 __all__ = ["explain"]
 
@@ -17,14 +17,12 @@ def explain(
     """Say what becomes of the messages of each handler: order, attempts and when, dead letters, leases. Connects to nothing."""
     from waybill.cli.screen import document, line, safe  # noqa: PLC0415 - `waybill --help` need not load it
 
-    application, settings = open_app(reference_of(app, url=url, dev=dev), url=url, dev=dev)
+    application = choose_app(app, url=url, dev=dev)
     explained = application.explain()
     if as_json:
         document([{"subscription": e.subscription, "handler": e.handler, "facts": dict(e.facts)} for e in explained])
         return
-    from waybill.settings import broker_url, safe_url  # noqa: PLC0415
-
-    line(safe(f"{application.name} on {safe_url(broker_url(settings))}"))
+    line(safe(f"{application.name} on {bus_of(application.settings)}"))
     for one in explained:
         line("")
         line(safe(f"{one.subscription}  ({one.handler})"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import deque
 from collections.abc import Sequence
@@ -19,7 +20,12 @@ from waybill.topology import Subscription
 if TYPE_CHECKING:
     from waybill.app import App
 
-__all__ = ["Found", "Letter", "Wanted", "collect", "duration", "resolve", "select"]
+__all__ = ["REASONS", "Found", "Letter", "Wanted", "collect", "duration", "known_reason", "resolve", "select"]
+
+REASONS = (
+    "rejected", "retries_exhausted", "non_retryable", "decode_error", "expired", "crashed", "redrive_limit", "unknown",
+)  # fmt: skip
+"""Why a message may be a dead letter: those of `DeadLetterRecord`, and `unknown` where somebody else has put it there."""
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
@@ -35,6 +41,15 @@ def duration(option: str, text: str | None) -> timedelta | None:
     if seconds > LONGEST:
         raise ConfigurationError(f"{option} {text}: a century is the most")
     return timedelta(seconds=seconds)
+
+
+def known_reason(reason: str | None) -> str | None:
+    """`reason`, if letters can have it. Raises `ConfigurationError`: nothing at all is like what is misspelt."""
+    if reason is None or reason in REASONS:
+        return reason
+    near = difflib.get_close_matches(reason, REASONS, n=1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    raise ConfigurationError(f"--reason {reason}: there is no such reason. {hint}Reasons are: {', '.join(REASONS)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,26 +111,31 @@ class Found:
     complete: bool
 
 
-def select(app: App, wanted: Wanted) -> list[Subscription]:
+async def groups(app: App, admin: Admin) -> list[Subscription]:
+    """The groups of the application, those that its patterns stand for among them."""
+    return [group for subscription in app.topology.subscriptions for group in await admin.expand(subscription)]
+
+
+async def select(app: App, admin: Admin, wanted: Wanted) -> list[Subscription]:
     """The application's own of that topic and group. Raises `ConfigurationError` when there is none."""
+    own = await groups(app, admin)
     subscriptions = [
         subscription
-        for subscription in app.topology.subscriptions
+        for subscription in own
         if wanted.topic in {None, subscription.topic.name} and wanted.group in {None, subscription.group}
     ]
     if not subscriptions:
-        known = ", ".join(subscription.name for subscription in app.topology.subscriptions) or "none"
+        known = ", ".join(subscription.name for subscription in own) or "none"
         raise ConfigurationError(f"{app.name} has no such topic and group. Its own are: {known}")
     return subscriptions
 
 
 async def collect(app: App, wanted: Wanted, limit: int) -> Found:
     """Read them all and keep the newest `limit`. Raises `ConfigurationError` for a topic or group the application lacks."""
-    subscriptions = select(app, wanted)
     letters: list[Letter] = []
     total, complete = 0, True
     async with app.admin() as admin:
-        for subscription in subscriptions:
+        for subscription in await select(app, admin, wanted):
             found = await _browse(admin, subscription, wanted, limit)
             letters += found.letters
             total += found.total

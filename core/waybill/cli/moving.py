@@ -37,8 +37,8 @@ def foretell(app: App, wanted: Wanted, limit: int | None, *, as_json: bool, agai
     from waybill.cli.screen import age, document, table, tell  # noqa: PLC0415 - `waybill --help` need not load it
 
     async def look() -> Survey:
-        subscriptions = select(app, wanted)
         async with app.admin() as admin:
+            subscriptions = await select(app, admin, wanted)
             return await survey(admin, subscriptions, await resolve(admin, subscriptions, wanted), limit)
 
     found = asyncio.run(look())
@@ -92,8 +92,8 @@ class Account(Generic[R]):
     async def _run(self, app: App, wanted: Wanted, limit: int | None) -> None:
         from waybill.cli.progress import bar  # noqa: PLC0415 - `waybill --help` need not load it
 
-        subscriptions = select(app, wanted)
         async with app.connected() as brokers:
+            subscriptions = await select(app, brokers.admin, wanted)
             wanted = await resolve(brokers.admin, subscriptions, wanted)
             found = await survey(brokers.admin, subscriptions, wanted, limit)
             with bar(found.total, _beside(0), hidden=self._logged) as show:

@@ -6,6 +6,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from waybill.cli.letters import REASONS, known_reason
+
 __all__ = [
     "App",
     "Dev",
@@ -26,13 +28,25 @@ App: TypeAlias = Annotated[
     str | None,
     typer.Option("--app", metavar="MODULE:APP", help="The application; else WAYBILL_APP, else `app` in waybill.toml."),
 ]
-Url: TypeAlias = Annotated[str | None, typer.Option("--url", help="The broker; else WAYBILL_URL, else waybill.toml.")]
+Url: TypeAlias = Annotated[
+    str | None, typer.Option("--url", metavar="URL", help="The broker; else WAYBILL_URL, else waybill.toml.")
+]
 Dev: TypeAlias = Annotated[bool, typer.Option("--dev", help="Without a broker, use a file in the working directory.")]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-TopicName: TypeAlias = Annotated[str | None, typer.Option("--topic", help="Only this topic's.")]
-Group: TypeAlias = Annotated[str | None, typer.Option("--group", help="Only this group's.")]
-Reason: TypeAlias = Annotated[str | None, typer.Option("--reason", help="Only those dead-lettered for this reason.")]
-MessageType: TypeAlias = Annotated[str | None, typer.Option("--type", help="Only messages of this type.")]
+TopicName: TypeAlias = Annotated[str | None, typer.Option("--topic", metavar="TOPIC", help="Only this topic's.")]
+Group: TypeAlias = Annotated[str | None, typer.Option("--group", metavar="GROUP", help="Only this group's.")]
+Reason: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--reason",
+        metavar="REASON",
+        callback=known_reason,
+        help=f"Only those dead-lettered for this reason: {', '.join(REASONS)}.",
+    ),
+]
+MessageType: TypeAlias = Annotated[
+    str | None, typer.Option("--type", metavar="TYPE", help="Only messages of this type.")
+]
 Ids: TypeAlias = Annotated[
     list[str] | None, typer.Option("--id", metavar="ID", help="Only this one, or its beginning. May be repeated.")
 ]
@@ -41,6 +55,6 @@ OlderThan: TypeAlias = Annotated[
 ]
 NewerThan: TypeAlias = Annotated[str | None, typer.Option("--newer-than", metavar="AGE", help="Dead for less long.")]
 Oldest: TypeAlias = Annotated[
-    int | None, typer.Option("--limit", min=1, help="At most so many; of each group, the oldest first.")
+    int | None, typer.Option("--limit", metavar="N", min=1, help="At most so many; of each group, the oldest first.")
 ]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", help="Do it. Without, it is only shown what would be done.")]

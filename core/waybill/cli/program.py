@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Annotated
+
 import typer
 
 from waybill.cli import backlog, redriving, run, topology
 from waybill.cli.deadletters import group as dead_letters
+from waybill.cli.doctor import doctor, installed
 from waybill.cli.explain import explain
 from waybill.cli.publish import publish
 
@@ -19,18 +23,58 @@ program = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-program.command("run", epilog="Example: waybill run service:app --workers 4")(run.run)
-program.command("publish", epilog="""Example: waybill publish orders.placed --data '{"order_id": "A-1"}'""")(publish)
+
+
+def show_version(wanted: bool) -> None:
+    """The callback of `--version`: print it and leave."""
+    if wanted:
+        sys.stdout.write(f"waybill {installed('waybill') or 'of unknown version: it is not installed'}\n")
+        raise typer.Exit
+
+
+@program.callback()
+def every_verb(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """What may stand before a verb."""
+    del version  # its callback has shown it
+
+
+program.command(
+    "run",
+    epilog="Example: waybill run service:app --workers 4\n\nExample: waybill run service:app --dev --reload\n\n"
+    "Exit codes: 0 ended as told, 1 a worker failed or was killed while ending, 2 configured wrongly, 128 + the signal's "
+    "number after a second one.",
+)(run.run)
+program.command(
+    "publish",
+    epilog="""Example: waybill publish orders.placed --data '{"order_id": "A-1"}'\n\n"""
+    "Example: waybill publish orders.placed --from orders.jsonl --skip-bad\n\n"
+    "Exit codes: 0 all published, 1 not all, 2 wrong use.",
+)(publish)
 program.command("explain", epilog="Example: waybill explain --app service:app")(explain)
-program.command("backlog", epilog="Example: waybill backlog --watch 5")(backlog.backlog)
 program.add_typer(topology.group, name="topology")
+program.command("backlog", epilog="Example: waybill backlog --watch 5")(backlog.backlog)
 program.add_typer(dead_letters, name="dlq")
-dead_letters.command("redrive", epilog="Example: waybill dlq redrive --topic orders.placed --rate 50 --yes")(
-    redriving.redrive
-)
-dead_letters.command("discard", epilog="Example: waybill dlq discard --older-than 30d --reason-text 'too late' --yes")(
-    redriving.discard
-)
-dead_letters.command("export", epilog="Example: waybill dlq export --topic orders.placed --to letters.jsonl")(
-    redriving.export
-)
+program.command(
+    "doctor",
+    epilog="Example: waybill doctor --app service:app\n\nExit codes: 0 no trouble, 1 trouble, 2 wrong use.",
+)(doctor)
+dead_letters.command(
+    "redrive",
+    epilog="Example: waybill dlq redrive --topic orders.placed --rate 50 --yes\n\n"
+    "Exit codes: 0 all of them, 1 not all, 2 wrong use.",
+)(redriving.redrive)
+dead_letters.command(
+    "discard",
+    epilog="Example: waybill dlq discard --older-than 30d --reason-text 'too late' --yes\n\n"
+    "Exit codes: 0 all of them, 1 not all, 2 wrong use.",
+)(redriving.discard)
+dead_letters.command(
+    "export",
+    epilog="Example: waybill dlq export --topic orders.placed --to letters.jsonl\n\n"
+    "Exit codes: 0 all of them, 1 not all, 2 wrong use.",
+)(redriving.export)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from waybill.cli import options
-from waybill.cli.application import find_topic, open_app, reference_of
+from waybill.cli.application import bus_of, choose_app, find_topic, reference_of
 from waybill.cli.lines import Line, chunks
 from waybill.errors import ConfigurationError, DecodeError, EncodeError, PublishRefused, PublishUnknown
 from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
@@ -33,7 +33,7 @@ def publish(  # noqa: PLR0917 - typer calls it by name
     source: Annotated[
         str | None, typer.Option("--from", metavar="FILE", help="JSON lines, one message a line; - for stdin.")
     ] = None,
-    key: Annotated[str | None, typer.Option("--key", help="Instead of the topic's own.")] = None,
+    key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="Instead of the topic's own.")] = None,
     header: Annotated[list[str] | None, typer.Option("--header", metavar="NAME=VALUE", help="May be repeated.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Report lines that do not fit, and go on.")] = False,
     app: options.App = None,
@@ -43,6 +43,8 @@ def publish(  # noqa: PLR0917 - typer calls it by name
 ) -> None:
     """Publish one message, or one for each line of a file. What does not fit the topic's type is not sent.
 
+    Says how many were published, and on which broker.
+
     Lines are published in order, as they are read; a line that does not fit ends it there, unless --skip-bad.
     """
     from waybill.cli.screen import document, line, tell  # noqa: PLC0415 - `waybill --help` need not load it
@@ -50,16 +52,18 @@ def publish(  # noqa: PLR0917 - typer calls it by name
     if (data is None) == (source is None):
         raise ConfigurationError("give either --data JSON or --from FILE (- for stdin)")
     reference = reference_of(app, url=url, dev=dev)
-    opened, _ = open_app(reference, url=url, dev=dev)
-    way = Way(opened, find_topic(opened, reference, topic), key, _headers(header or []), skip_bad=skip_bad)
+    opened = choose_app(reference, url=url, dev=dev)
+    found = find_topic(opened, reference, topic)
+    bus = bus_of(opened.settings, found.spec.broker)
+    way = Way(opened, found, key, _headers(header or []), skip_bad=skip_bad)
     if data is not None:
         counts = asyncio.run(_publish_one(way, data))
     else:
         counts = asyncio.run(_publish_lines(way, _open(str(source))))
     if as_json:
-        document([{"topic": topic, **asdict(counts)}])
+        document([{"topic": topic, "bus": bus, **asdict(counts)}])
     else:
-        line(f"{topic}: {counts}")
+        line(f"{topic} on {bus}: {counts}")
     if counts.unknown:
         tell("unknown: may be stored. Publishing those again may make a second copy of each")
     if counts.refused or counts.unknown or (counts.bad and not skip_bad):

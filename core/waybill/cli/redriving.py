@@ -15,7 +15,7 @@ import typer
 from waybill import letters
 from waybill import redrive as core
 from waybill.cli import options
-from waybill.cli.application import open_app, reference_of
+from waybill.cli.application import choose_app
 from waybill.cli.letters import Letter, Wanted, resolve, select
 from waybill.cli.moving import Account, foretell
 from waybill.cli.run import configure_logging
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["discard", "export", "redrive"]
 
 Rate = Annotated[
-    float | None, typer.Option("--rate", min=0.001, help="Letters a second at most; without, as fast as the broker.")
+    float | None,
+    typer.Option("--rate", metavar="N", min=0.001, help="Letters a second at most; without, as fast as the broker."),
 ]
 
 
@@ -58,7 +59,7 @@ def redrive(  # noqa: PLR0917 - typer calls it by name
 
     Ctrl-C ends it in order: what has not been sent stays among the dead letters.
     """
-    opened = open_app(reference_of(app, url=url, dev=dev), url=url, dev=dev)[0]
+    opened = choose_app(app, url=url, dev=dev)
     wanted = _wanted(topic, group, reason, type_, ids).aged(older_than=older_than, newer_than=newer_than)
     if not yes:
         foretell(opened, wanted, limit, as_json=as_json, again=True)
@@ -99,7 +100,7 @@ def discard(  # noqa: PLR0917 - typer calls it by name
     """Remove dead letters for good: `dlq export` keeps a copy. A dry run without --yes. Each id is logged to stderr."""
     if not reason_text.strip():
         raise ConfigurationError("--reason-text: say why these dead letters are discarded")
-    opened = open_app(reference_of(app, url=url, dev=dev), url=url, dev=dev)[0]
+    opened = choose_app(app, url=url, dev=dev)
     wanted = _wanted(topic, group, reason, type_, ids).aged(older_than=older_than, newer_than=newer_than)
     if not yes:
         foretell(opened, wanted, limit, as_json=as_json, again=False)
@@ -133,15 +134,21 @@ def export(  # noqa: PLR0917 - typer calls it by name
     limit: options.Oldest = None,
     url: options.Url = None,
     dev: options.Dev = False,
+    as_json: options.Json = False,
 ) -> None:
-    """Write dead letters as lines of JSON: attributes, headers, record, and the body as text or base64. Removes none."""
-    from waybill.cli.screen import line, tell  # noqa: PLC0415 - `waybill --help` need not load it
+    """Write dead letters as lines of JSON: attributes, headers, record, and the body as text or base64. Removes none.
 
-    opened = open_app(reference_of(app, url=url, dev=dev), url=url, dev=dev)[0]
+    --json is about what is said of a file: what --to - writes is lines of JSON anyway.
+    """
+    from waybill.cli.screen import document, line, tell  # noqa: PLC0415 - `waybill --help` need not load it
+
+    opened = choose_app(app, url=url, dev=dev)
     wanted = _wanted(topic, group, reason, type_, ids).aged(older_than=older_than, newer_than=newer_than)
     with _opened(to) as file:
         exported = asyncio.run(_export(opened, wanted, limit, file))
-    if to != "-":
+    if as_json and to != "-":
+        document([{"written": exported.written, "to": to, "complete": exported.complete}])
+    elif to != "-":
         line(f"{exported.written} written to {to}")
     if not exported.complete:
         tell("not all: the broker could not show those that others hold now")
@@ -155,9 +162,9 @@ def _wanted(
 
 
 async def _export(app: App, wanted: Wanted, limit: int | None, file: BinaryIO) -> Exported:
-    subscriptions = select(app, wanted)
     written, complete = 0, True
     async with app.admin() as admin:
+        subscriptions = await select(app, admin, wanted)
         chosen = await resolve(admin, subscriptions, wanted)
         for subscription in subscriptions:
 

@@ -1,4 +1,4 @@
-"""What people see: tables that fit their terminal, plain columns in a pipe; and JSON for programs."""
+"""What people see: tables that fit their terminal, columns parted by tabs in a pipe; and JSON for programs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-__all__ = ["age", "block", "document", "heading", "laid_out", "line", "safe", "table", "tell"]
+__all__ = ["age", "block", "document", "flagged", "heading", "laid_out", "line", "safe", "table", "tell"]
 
-LONGEST = 160
-"""Characters of one column at most, also in a pipe."""
 NARROWEST = 6
 GAP = 2
 
@@ -48,7 +46,7 @@ def document(rows: Sequence[dict[str, Any]]) -> None:
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
     """Rows under their columns' names. `numbers`: the columns that are aligned to the right.
 
-    On a terminal the widest columns are cut until a line fits; in a pipe nothing is but what is longer than `LONGEST`.
+    On a terminal the widest columns are cut until a line fits. In a pipe nothing is cut or padded: a tab parts the columns.
     """
     head, *rest = laid_out(columns, rows, numbers=numbers)
     if sys.stdout.isatty():
@@ -62,9 +60,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Seq
 def laid_out(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()) -> list[str]:
     """The lines of a `table`, the columns' names first."""
     cells = [[safe(cell) for cell in row] for row in rows]
-    widths = [min(LONGEST, max(map(cell_len, column))) for column in zip(columns, *cells, strict=True)]
-    if sys.stdout.isatty():
-        widths = _fit(widths, shutil.get_terminal_size().columns - GAP * (len(columns) - 1))
+    if not sys.stdout.isatty():
+        return ["\t".join(row) for row in (columns, *cells)]
+    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    widths = _fit(widths, shutil.get_terminal_size().columns - GAP * (len(columns) - 1))
 
     def row_of(row: Sequence[str]) -> str:
         parts = [
@@ -104,6 +103,15 @@ def heading(text: str) -> None:
         Console(highlight=False).print(Text(safe(text), style="bold"), soft_wrap=True)
     else:
         line(safe(text))
+
+
+def flagged(flag: str, text: str, *, good: bool) -> None:
+    """A line with a flag before it, green or red on a terminal."""
+    if sys.stdout.isatty():
+        shown = Text(flag, style="green" if good else "bold red").append(f"  {text}", style="default")
+        Console(highlight=False).print(shown, soft_wrap=True)
+    else:
+        line(f"{flag}  {text}")
 
 
 def block(text: str) -> None:

@@ -65,7 +65,7 @@ def main() -> int:
             raise ConfigurationError(
                 f"{order['app']} has no handlers, so there is nothing to run: is it the right App?"
             )
-        beats.tell(bus=describe_bus(app, settings), grace=settings.shutdown_grace)
+        beats.tell(bus=describe_bus(app, settings, url=order["url"], dev=order["dev"]), grace=settings.shutdown_grace)
         configure_logging()
         asyncio.run(_serve(app, settings.shutdown_grace, beats, lifeline))
     except WaybillError as error:

@@ -36,7 +36,8 @@ def write(folder: Path, *, days: int, region: str) -> None:
 
 
 def waybill(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-B", "-m", "waybill.cli", *words, "--app", "service:app", "--url", "sqlite:///bus.db"]
+    program = "import sys; from waybill.cli import main; sys.exit(main())"
+    command = [sys.executable, "-B", "-c", program, *words, "--app", "service:app", "--url", "sqlite:///bus.db"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=False)
 
 

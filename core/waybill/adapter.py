@@ -224,6 +224,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """A group can come and go with its consumer."""
     history: bool = False
     """What has been handled can be kept, so that a new group may start with the earliest."""
+    delays: bool = True
+    """A message can be published to be delivered later."""
     limits_length: bool = False
     """Publishing is refused while a group has `TopicSpec.max_length` messages to handle."""
     dedup_window: float | None = 0.0

@@ -14,7 +14,7 @@ from waybill.adapter import Adapter
 from waybill.clock import Clock
 from waybill.errors import AdapterNotFound
 
-__all__ = ["AdapterContext", "AdapterFactory", "open_adapter"]
+__all__ = ["AdapterContext", "AdapterFactory", "open_adapter", "use_adapter"]
 
 EXTRAS = {"amqp": "rabbitmq", "amqps": "rabbitmq", "kafka": "kafka", "sqs": "sqs"}
 """The extra that brings what our adapter for a scheme needs."""
@@ -33,9 +33,19 @@ AdapterFactory: TypeAlias = Callable[[str, AdapterContext], Adapter]
 """What an entry point of `waybill.adapters` names. Does no I/O; raises `ConfigurationError` for a URL it cannot use."""
 
 
+_used: dict[str, AdapterFactory] = {}
+
+
+def use_adapter(scheme: str, factory: AdapterFactory) -> None:
+    """Let URLs of this scheme mean this adapter, in this process: for an adapter that is not installed, as in its tests."""
+    _used[scheme] = factory
+
+
 def open_adapter(url: str, context: AdapterContext) -> Adapter:
     """The adapter for `url`, not yet connected. Raises `AdapterNotFound`, naming what to install."""
     scheme = urlsplit(url).scheme
+    if scheme in _used:
+        return _used[scheme](url, context)
     found = {point.name: point for point in entry_points(group="waybill.adapters")}
     if scheme not in found:
         raise AdapterNotFound(_missing(url, scheme, found))

@@ -1,0 +1,21 @@
+"""The promises, a module a section. Importing this registers all of them."""
+
+from waybill_contracts.behaviours import (
+    dead_letters,
+    faults,
+    flow,
+    lifecycle,
+    order,
+    retries,
+    settlement,
+)
+
+__all__ = [
+    "dead_letters",
+    "faults",
+    "flow",
+    "lifecycle",
+    "order",
+    "retries",
+    "settlement",
+]

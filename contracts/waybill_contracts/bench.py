@@ -1,0 +1,155 @@
+"""What a behaviour is shown on: a broker, names of its own, applications, processes, and bounded waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from waybill import App, Delivery, Message, Retry, Settings, Topic
+from waybill.adapter import Capabilities
+from waybill.clock import SystemClock
+from waybill.letters import pages
+from waybill.loading import AdapterContext, open_adapter
+from waybill.topology import Backlog, Subscription
+from waybill_contracts.harness import Broker
+from waybill_contracts.tasks import Journal, Task, perform
+from waybill_contracts.workers import Worker
+
+__all__ = ["FAST", "Bench"]
+
+T = TypeVar("T")
+
+FAST = Retry.fixed(3, delay=0.05)
+"""Three attempts, a moment apart."""
+PATIENCE = 20.0
+"""Seconds that something which must happen is given."""
+
+
+class Bench:
+    """Made anew for each behaviour."""
+
+    def __init__(self, broker: Broker, folder: Path) -> None:
+        self.broker = broker
+        self.url = broker.url
+        self.folder = folder
+        self.notes: list[str] = []
+        """The weaker assertions that were made, each in words."""
+        self.workers: list[Worker] = []
+        self.gate = folder / "gate"
+        self._tag = f"w{uuid.uuid4().hex[:10]}"
+        context = AdapterContext(application="contracts", clock=SystemClock(), options=broker.options)
+        self.can: Capabilities = open_adapter(self.url, context).claims
+
+    def name(self, name: str) -> str:
+        """`name`, of this test alone."""
+        return f"{self._tag}.{name}"
+
+    def topic(self, name: str = "tasks", **options: Any) -> Topic[Task]:
+        """A topic of this test, which carries tasks, ordered by their key. A queue with one group, unless `groups` says."""
+        options.setdefault("key", lambda task: task.key)
+        return Topic(self.name(name), Task, **options)
+
+    def app(self, name: str = "group", **settings: Any) -> App:
+        """An application on the broker; its name is its group's. `settings`: e.g. `lease`, `shutdown_grace`."""
+        given: dict[str, Any] = {"shutdown_grace": 2.0, "publish_deadline": 10.0, **settings}
+        return App(name, settings=Settings(url=self.url, broker=dict(self.broker.options), **given))
+
+    def consumer(
+        self, topic: Topic[Task], name: str = "group", journal: Journal | None = None, **options: Any
+    ) -> tuple[App, Journal]:
+        """An application that does what the tasks say, and its journal. `options`: of `App.consume`; `lease`: the setting."""
+        settings = {key: options.pop(key) for key in ("lease", "shutdown_grace", "stall_after") if key in options}
+        app, notes = self.app(name, **settings), Journal(self.gate) if journal is None else journal
+        options.setdefault("retry", FAST)
+
+        @app.consume(topic, **options)
+        async def handle(task: Task, delivery: Delivery[Task]) -> None:
+            await perform(task, delivery, notes)
+
+        return app, notes
+
+    async def publish(self, topic: Topic[Any], *values: Any, app: App | None = None, **options: Any) -> list[str]:
+        """Publish one after another, each confirmed; their ids. Through `app` if it runs, else through one of its own."""
+        if app is not None:
+            return [(await app.publish(topic, value, **options)).id for value in values]
+        async with self.app("publisher").running(consume=False) as publisher:
+            return [(await publisher.publish(topic, value, **options)).id for value in values]
+
+    async def declare(self, *apps: App) -> None:
+        """Make what these applications name, without running them."""
+        for app in apps:
+            async with app.admin() as admin:
+                await admin.apply(await admin.plan(app.topology))
+
+    def subscription(self, topic: Topic[Any], group: str = "group") -> Subscription:
+        return Subscription(topic=topic.spec, group=group)
+
+    async def dead(self, topic: Topic[Any], group: str = "group") -> list[Message]:
+        """The dead letters of a group."""
+        async with self.app("operator").admin() as admin:
+            return [m async for page in pages(admin, self.subscription(topic, group)) for m in page.messages]
+
+    async def backlog(self, topic: Topic[Any], group: str = "group") -> Backlog:
+        async with self.app("operator").admin() as admin:
+            return await admin.backlog(self.subscription(topic, group))
+
+    async def worker(self, topic: Topic[Any], name: str = "group", **options: Any) -> Worker:
+        """A process that does what the tasks say; ready when this returns, and ended with the test.
+
+        `options`: ordered, concurrency, attempts, delay (of retries), timeout, lease, grace; see `workers`.
+        """
+        number = len(self.workers)
+        worker = Worker(self.folder / f"worker-{number}", self.url, dict(self.broker.options), topic.name, name, {"gate": str(self.gate), **options})
+        self.workers.append(worker)
+        await worker.start()
+        return worker
+
+    def open_gate(self) -> None:
+        """Let tasks go on that `wait`, in every process."""
+        self.gate.touch()
+
+    def partial(self, note: str) -> None:
+        """What is shown from here on is weaker than the promise; `note` says how."""
+        self.notes.append(note)
+
+    # ---------------------------------------------------------------- waiting
+
+    async def until(self, true: Callable[[], Any], what: str = "", *, within: float = PATIENCE) -> None:
+        """Wait until `true()`, at most `within` seconds."""
+        end = time.monotonic() + within
+        while not true():
+            assert time.monotonic() < end, f"not within {within:g} s: {what or 'what must happen'}"  # noqa: S101
+            await asyncio.sleep(0.01)
+
+    async def eventually(
+        self, look: Callable[[], Awaitable[T]], true: Callable[[T], Any], what: str = "", *, within: float = PATIENCE
+    ) -> T:
+        """Look again and again until what is seen is as it must be."""
+        end = time.monotonic() + within
+        while True:
+            seen = await look()
+            if true(seen):
+                return seen
+            assert time.monotonic() < end, f"not within {within:g} s: {what}: {seen!r:.500}"  # noqa: S101
+            await asyncio.sleep(0.05)
+
+    async def never(self, true: Callable[[], Any], what: str = "", *, during: float = 0.5) -> None:
+        """See that `true()` does not become true for so many seconds."""
+        end = time.monotonic() + during
+        while time.monotonic() < end:
+            assert not true(), what or "it must not happen"  # noqa: S101
+            await asyncio.sleep(0.02)
+
+    @asynccontextmanager
+    async def running(self, *apps: App) -> AsyncGenerator[None, None]:
+        """All of these run while the block lasts."""
+        if not apps:
+            yield
+            return
+        async with apps[0].running(), self.running(*apps[1:]):
+            yield

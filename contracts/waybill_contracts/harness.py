@@ -1,0 +1,60 @@
+"""What the author of an adapter writes: how a broker comes to a test, and what can be done to it there."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+__all__ = ["VERBS", "Broker", "Harness"]
+
+VERBS = {
+    "processes": "several processes use it at once",
+    "restart": "it is stopped and started again, and keeps what it had confirmed",
+    "away": "it cannot be reached for as long as a block lasts",
+    "cut": "every connection is cut now",
+}
+"""What a behaviour may ask for beyond connecting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """A broker for one test: empty, or shared, since every test has names of its own.
+
+    url: for `Settings(url=…)`; it must keep its meaning in another process. options: the `[broker.…]` tables that go with
+    it, e.g. to shorten what the broker itself times. They may not make a promise weaker.
+    restart, away, cut: what can be done to it; `None` where that has no meaning, and `cannot` says why, by the verb.
+    """
+
+    url: str
+    version: str = ""
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    restart: Callable[[], Awaitable[None]] | None = None
+    away: Callable[[], AbstractAsyncContextManager[None]] | None = None
+    cut: Callable[[], Awaitable[None]] | None = None
+    cannot: Mapping[str, str] = field(default_factory=dict)
+
+
+class Harness(Protocol):
+    """How a broker comes to a test. A harness calls nothing private and widens no time to pass."""
+
+    @property
+    def name(self) -> str:
+        """For the ledger: `sqlite`, `rabbitmq`."""
+        ...
+
+    @property
+    def provider(self) -> str:
+        """Where the broker comes from: `file`, `container`, `native`, `url`."""
+        ...
+
+    @property
+    def waived(self) -> Mapping[str, str]:
+        """Behaviours, by id, that cannot be shown here, each with the reason, which stands in the ledger."""
+        ...
+
+    def broker(self, folder: Path) -> AbstractAsyncContextManager[Broker]:
+        """A broker for one test. `folder`: an empty one, for whatever it needs."""
+        ...

@@ -1,0 +1,5 @@
+"""Importing this registers all mutants."""
+
+from waybill_contracts.mutants import key_promises
+
+__all__ = ["key_promises"]

@@ -1,0 +1,92 @@
+"""From a promise and a harness to a row of the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from waybill import CapabilityError
+from waybill_contracts.behaviour import BEHAVIOURS, NEEDS, Behaviour
+from waybill_contracts.bench import Bench
+from waybill_contracts.harness import Broker, Harness
+from waybill_contracts.ledger import Result, Row
+
+if TYPE_CHECKING:
+    import pytest
+
+__all__ = ["contract", "load_behaviours", "prove"]
+
+
+def load_behaviours() -> dict[str, Behaviour]:
+    """All of them, by id, in the order of their sections."""
+    import waybill_contracts.behaviours  # noqa: F401, PLC0415 - registers them; they import this package
+
+    return BEHAVIOURS
+
+
+async def prove(harness: Harness, promise: Behaviour, folder: Path) -> Row:
+    """Show one promise, or that it is refused. Raises whatever shows that it is broken."""
+    if reason := harness.waived.get(promise.id):
+        return _row(harness, promise, "", Result.WAIVED, reason)
+    async with harness.broker(folder) as broker:
+        cannot = [reason for verb in promise.verbs if (reason := _cannot(broker, verb))]
+        if cannot:
+            return _row(harness, promise, broker.version, Result.WAIVED, "; ".join(cannot))
+        bench = Bench(broker, folder)
+        try:
+            async with asyncio.timeout(promise.limit):
+                lacking = [need for need in promise.needs if not NEEDS[need](bench.can)]
+                if lacking:
+                    await _refused(bench, promise, lacking)
+                    return _row(harness, promise, broker.version, Result.REFUSED, f"it lacks: {', '.join(lacking)}")
+                await promise.check(bench)
+        finally:
+            for worker in bench.workers:
+                worker.close()
+    result = Result.PARTIAL if bench.notes else Result.PASS
+    return _row(harness, promise, broker.version, result, "; ".join(bench.notes))
+
+
+async def _refused(bench: Bench, promise: Behaviour, lacking: list[str]) -> None:
+    if lacking == ["durable"]:  # nobody can ask for it; but it is said before anything starts
+        app, _ = bench.consumer(bench.topic())
+        said = dict(app.explain()[0].facts)["a restart of the broker"]
+        assert "LOST" in said, f"it is not durable, and explain says: {said}"  # noqa: S101
+        return
+    try:
+        await promise.check(bench)
+    except CapabilityError:
+        return
+    raise AssertionError(f"{promise.id}: it lacks {', '.join(lacking)}, and was not refused with a CapabilityError")
+
+
+def _cannot(broker: Broker, verb: str) -> str | None:
+    if verb in broker.cannot:
+        return broker.cannot[verb]
+    if verb != "processes" and getattr(broker, verb) is None:
+        return f"the harness has no `{verb}`"
+    return None
+
+
+def _row(harness: Harness, promise: Behaviour, version: str, result: Result, note: str) -> Row:
+    return Row(
+        id=promise.id, broker=harness.name, version=version, provider=harness.provider, result=result, note=note
+    )
+
+
+def contract(harness: Harness) -> Callable[..., Any]:
+    """A test function, with a case for each promise: `test_contract = contract(MyHarness())` in a test module."""
+    import pytest  # noqa: PLC0415 - needed by tests only
+
+    promises = load_behaviours().values()
+
+    @pytest.mark.parametrize("promise", [pytest.param(p, id=f"{p.id}-{p.name}") for p in promises])
+    async def test_contract(promise: Behaviour, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+        row = await prove(harness, promise, tmp_path)
+        request.node.user_properties.append(("waybill_ledger", msgspec.to_builtins(row)))
+
+    return test_contract

@@ -30,8 +30,9 @@ from waybill.errors import (
     BrokerError,
     LeaseLost,
     one_line,
+    shown,
 )
-from waybill.judging import expired, failed, unhandled
+from waybill.judging import expired, failed, interrupted, unhandled
 from waybill.lanes import Lanes
 from waybill.message import Delivery, Message
 from waybill.middleware import Handler
@@ -127,6 +128,7 @@ class Consumer:
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
         self._can = self._adapter.capabilities
+        self._limits = self._adapter.limits(Destination("topic", self.subscription.topic))
         self._source: Source = await self._stack.enter_async_context(
             self._adapter.source(self.subscription, window=self._limit, notify=self._on_event)
         )
@@ -312,7 +314,7 @@ class Consumer:
         """What becomes of a delivery without any handling; `None`: it is to be handled."""
         if self._unacknowledged and self._was_handled(delivery):
             return ACK
-        return unhandled(delivery, self._most, self._clock.time())
+        return unhandled(delivery, self._most, self._clock.time(), self._limits)
 
     def _was_handled(self, delivery: Delivery[Any]) -> bool:
         return (
@@ -367,15 +369,16 @@ class Consumer:
         try:
             await self._handler(held.delivery)
         except BaseException as error:
-            settlement = self._judge(held, error)
-            self._ended(held, settlement)
-            if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+            if isinstance(error, GeneratorExit) and not self._loop.is_running():
+                raise  # nobody runs this any more: the interpreter throws it away
+            self._ended(held, self._judge(held, error))
+            if interrupted(error):
                 raise
         else:
             self._ended(held, ACK)
 
     def _judge(self, held: Held, error: BaseException) -> Settlement:
-        if held.cause in {"shutdown", "lease"} or isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+        if held.cause in {"shutdown", "lease"} or interrupted(error) or self._is_torn_down(error):
             return self._released(held)  # not the message's fault, whatever the handler made of being cancelled
         settlement = failed(
             held.delivery,
@@ -390,11 +393,15 @@ class Consumer:
                 "%s: attempt %d of message %s failed, next in %s: %s",
                 self,
                 settlement.attempts,
-                held.delivery.message.id,
+                shown(held.delivery.message.id),
                 duration(settlement.after),
                 one_line(error),
             )
         return settlement
+
+    def _is_torn_down(self, error: BaseException) -> bool:
+        """Whether all tasks were cancelled at once, ours among them: the program ends without having stopped this."""
+        return isinstance(error, asyncio.CancelledError) and self._tasks[0].cancelling() > 0
 
     def _ended(self, held: Held, settlement: Settlement) -> None:
         self._running.discard(held)
@@ -496,17 +503,16 @@ class Consumer:
                 log.warning(
                     "%s: message %s was handled, but its lease was lost before the acknowledgement: it may be handled again",
                     self,
-                    held.delivery.message.id,
+                    shown(held.delivery.message.id),
                 )
         if isinstance(settlement, DeadLetter) and not lost:
-            message, why = held.delivery.message.id, settlement.record
-            detail = " ".join(why.detail.split())  # an error's text may have lines of its own; a log line has not
+            message, why = shown(held.delivery.message.id), settlement.record
             log.warning(
-                "%s: message %s is a dead letter: %s: %.200s (waybill dlq show %s)",
+                "%s: message %s is a dead letter: %s: %s (waybill dlq show %s)",
                 self,
                 message,
                 why.reason,
-                detail,
+                shown(why.detail or why.error or "", 200),
                 message,
             )
         if isinstance(settlement, Defer) and held.lane is not None and not settlement.relaxed:
@@ -592,7 +598,8 @@ class Consumer:
             return
         held.lost = True
         if held in self._running:
-            log.warning("%s: the lease of message %s was lost while its handler ran", self, held.delivery.message.id)
+            message = shown(held.delivery.message.id)
+            log.warning("%s: the lease of message %s was lost while its handler ran", self, message)
             self._cancel(held, "lease")
         elif held.outcome is None:
             for item in self._evict(held):

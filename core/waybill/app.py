@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, ov
 from waybill.adapter import Adapter, Admin, Capabilities
 from waybill.clock import Clock, SystemClock
 from waybill.consumer import Consumer, Handled, current_handling
+from waybill.envelope import trace
 from waybill.errors import (
     CapabilityError,
     ClosedError,
@@ -284,12 +285,14 @@ class App:
         now = runtime.clock.time()
         handling = current_handling.get()
         if handling is None:
-            identity, correlation, causation, cause = new_id(), None, None, None
+            identity, correlation, causation = new_id(), None, None
+            traceparent, tracestate = None, None
         else:
             cause = handling.delivery.message
             ordinal = handling.ordinal(topic.name)
             identity = derived_id(f"{self.name}/{handling.delivery.group}/{cause.id}/{topic.name}/{ordinal}")
             correlation, causation = cause.correlation_id or cause.id, cause.id
+            traceparent, tracestate = trace(cause)
         return Message(
             id=identity,
             body=body,
@@ -302,8 +305,8 @@ class App:
             correlation_id=correlation,
             causation_id=causation,
             expires=None if expires is None else datetime.fromtimestamp(now + seconds(expires, "expires"), UTC),
-            traceparent=None if cause is None else cause.traceparent,
-            tracestate=None if cause is None else cause.tracestate,
+            traceparent=traceparent,
+            tracestate=tracestate,
             due=None if not delay else datetime.fromtimestamp(now + seconds(delay, "delay"), UTC),
         )
 

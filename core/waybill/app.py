@@ -17,6 +17,7 @@ from waybill.brokers import Brokers, on_each
 from waybill.clock import Clock, SystemClock
 from waybill.codec import TombstoneCodec
 from waybill.consumer import Consumer, Handled, current_handling, held_of
+from waybill.envelope import trace
 from waybill.errors import (
     CapabilityError,
     ClosedError,
@@ -312,12 +313,14 @@ class App:
         now = runtime.clock.time()
         handling = current_handling.get() if cause is None else held_of(cause)
         if handling is None:
-            identity, correlation, causation, incoming = own or new_id(), None, None, None
+            identity, correlation, causation = own or new_id(), None, None
+            traceparent, tracestate = None, None
         else:
             incoming = handling.delivery.message
             ordinal = handling.ordinal(topic.name)
             identity = own or derived_id(f"{self.name}/{handling.delivery.group}/{incoming.id}/{topic.name}/{ordinal}")
             correlation, causation = incoming.correlation_id or incoming.id, incoming.id
+            traceparent, tracestate = trace(incoming)
         return Message(
             id=identity,
             body=body,
@@ -330,8 +333,8 @@ class App:
             correlation_id=correlation,
             causation_id=causation,
             expires=None if expires is None else datetime.fromtimestamp(now + seconds(expires, "expires"), UTC),
-            traceparent=None if incoming is None else incoming.traceparent,
-            tracestate=None if incoming is None else incoming.tracestate,
+            traceparent=traceparent,
+            tracestate=tracestate,
             due=None if not delay else datetime.fromtimestamp(now + seconds(delay, "delay"), UTC),
         )
 

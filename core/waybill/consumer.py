@@ -25,9 +25,9 @@ import msgspec
 
 from waybill.adapter import Adapter, Event, Resumed, Revoked, Revoking, Sink, Source
 from waybill.clock import Clock
-from waybill.errors import BrokerError, DecodeError, ItemsFailed, LeaseLost, one_line
+from waybill.errors import BrokerError, DecodeError, ItemsFailed, LeaseLost, one_line, shown
 from waybill.holding import Held, Run, Slots, Window
-from waybill.judging import expired, failed, unhandled
+from waybill.judging import expired, failed, interrupted, unhandled
 from waybill.lanes import Lanes
 from waybill.leases import Leases
 from waybill.message import Delivery, Message
@@ -133,6 +133,7 @@ class Consumer:
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
         self._can = self._adapter.capabilities
+        self._limits = self._adapter.limits(Destination("topic", self.subscription.topic))
         self._link = AsyncExitStack()
         self._stack.push_async_callback(self._leave)
         self._source = await self._connect()
@@ -387,7 +388,7 @@ class Consumer:
             return ACK
         if self._unacknowledged and self._was_handled(delivery):
             return ACK
-        return unhandled(delivery, self._most, self._clock.time())
+        return unhandled(delivery, self._most, self._clock.time(), self._limits)
 
     def _was_handled(self, delivery: Delivery[Any]) -> bool:
         return (
@@ -487,8 +488,10 @@ class Consumer:
         try:
             await self._handler(held.delivery)
         except BaseException as error:
+            if isinstance(error, GeneratorExit) and not self._loop.is_running():
+                raise  # nobody runs this any more: the interpreter throws it away
             self._ended(run, [(held, self._judge(run, held, error))])
-            if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+            if interrupted(error):
                 raise
         else:
             self._ended(run, [(held, ACK)])
@@ -506,17 +509,19 @@ class Consumer:
         try:
             if sound:
                 await self._handler([held.delivery for held in sound])
-        except BaseException as error:  # noqa: BLE001 - judged for each
+        except BaseException as error:
+            if isinstance(error, GeneratorExit) and not self._loop.is_running():
+                raise
             failure = error
         errors = _by_item(sound, failure)
         for held in sound:
             settlements[held] = ACK if held not in errors else self._judge(run, held, errors[held])
         self._ended(run, [(held, settlements[held]) for held in run.helds])
-        if isinstance(failure, KeyboardInterrupt | SystemExit | GeneratorExit):
+        if failure is not None and interrupted(failure):
             raise failure
 
     def _judge(self, run: Run, held: Held, error: BaseException) -> Settlement:
-        if run.cause in {"shutdown", "lease"} or isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+        if run.cause in {"shutdown", "lease"} or interrupted(error) or self._is_torn_down(error):
             return self._released(held)  # not the message's fault, whatever the handler made of being cancelled
         settlement = failed(
             held.delivery,
@@ -531,11 +536,15 @@ class Consumer:
                 "%s: attempt %d of message %s failed, next in %s: %s",
                 self,
                 settlement.attempts,
-                held.delivery.message.id,
+                shown(held.delivery.message.id),
                 duration(settlement.after),
                 one_line(error),
             )
         return settlement
+
+    def _is_torn_down(self, error: BaseException) -> bool:
+        """Whether all tasks were cancelled at once, ours among them: the program ends without having stopped this."""
+        return isinstance(error, asyncio.CancelledError) and self._tasks[0].cancelling() > 0
 
     def _ended(self, run: Run, outcomes: Sequence[tuple[Held, Settlement]]) -> None:
         self._running.discard(run)
@@ -646,17 +655,16 @@ class Consumer:
                 log.warning(
                     "%s: message %s was handled, but its lease was lost before the acknowledgement: it may be handled again",
                     self,
-                    held.delivery.message.id,
+                    shown(held.delivery.message.id),
                 )
         if isinstance(settlement, DeadLetter) and not lost:
-            message, why = held.delivery.message.id, settlement.record
-            detail = " ".join(why.detail.split())  # an error's text may have lines of its own; a log line has not
+            message, why = shown(held.delivery.message.id), settlement.record
             log.warning(
-                "%s: message %s is a dead letter: %s: %.200s (waybill dlq show %s)",
+                "%s: message %s is a dead letter: %s: %s (waybill dlq show %s)",
                 self,
                 message,
                 why.reason,
-                detail,
+                shown(why.detail or why.error or "", 200),
                 message,
             )
         if isinstance(settlement, Defer) and held.lane is not None and not settlement.relaxed:
@@ -713,7 +721,8 @@ class Consumer:
             return
         held.lost = True
         if held.run is not None:
-            log.warning("%s: the lease of message %s was lost while its handler ran", self, held.delivery.message.id)
+            message = shown(held.delivery.message.id)
+            log.warning("%s: the lease of message %s was lost while its handler ran", self, message)
             held.run.cancel("lease")
         elif held.outcome is None:
             for item in self._evict(held):

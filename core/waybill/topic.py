@@ -254,6 +254,8 @@ def check_key(key: object, topic: str) -> str | None:
 
 def _check_content_type(given: str, expected: str) -> None:
     plain = given.partition(";")[0].strip().lower()
+    if plain.startswith("application/cloudevents"):
+        raise DecodeError(f"{given[:80]!r}: its attributes are in its body; send it in CloudEvents' binary mode")
     if plain != expected and not (expected == "application/json" and plain.endswith("+json")):
         raise DecodeError(f"unsupported content type {given[:80]!r}: this topic carries {expected}")
 

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -128,6 +129,7 @@ def connect(location: Location) -> sqlite3.Connection:
         connection = sqlite3.connect(location.path, isolation_level=None, check_same_thread=False, timeout=0)
     if location.path is None:
         connection.execute("PRAGMA read_uncommitted = ON")  # what is read outside a turn is a hint only
+    connection.text_factory = partial(str, encoding="utf-8", errors="backslashreplace")  # others may write no UTF-8
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     return connection

@@ -437,6 +437,22 @@ async def test_one_bad_row_among_many_takes_none_with_it(tmp_path: Path) -> None
     assert sorted(delivery.message.id for delivery in bus.seen) == sorted(json.loads(text)["id"] for text, _ in good)
 
 
+async def test_attributes_that_are_no_utf_8_hold_up_nobody(tmp_path: Path) -> None:
+    """The row cannot even be fetched as text; all behind it would wait for ever."""
+    async with a_bus(tmp_path) as bus:
+        bus.write((attributes(), BODY))
+        with contextlib.closing(sqlite3.connect(tmp_path / "bus.db", timeout=5)) as connection, connection:
+            connection.execute(
+                "INSERT INTO messages (topic, key, message, body) SELECT id, CAST(x'ff' AS TEXT), CAST(x'7bff7d' AS TEXT), ? FROM topics",
+                (BODY,),
+            )
+        await bus.next_is_handled()
+        (letter,) = await bus.letters()
+    assert letter.body == BODY
+    assert letter.dead is not None
+    assert letter.dead.reason == "decode_error"
+
+
 async def test_row_52_the_age_of_what_comes_from_the_future_is_nothing(tmp_path: Path) -> None:
     app = App("worker", settings=Settings(url=f"sqlite:///{tmp_path}/bus.db?sync=normal"))
     app.consume(JOBS)(lambda _: None)

@@ -109,7 +109,7 @@ class Bus:
             return connection.execute("SELECT count(*) FROM messages").fetchone()[0]
 
     async def letters(self) -> list[Message]:
-        admin = self.app._running().adapter.admin
+        admin = self.app._running().brokers.admin
         return list((await admin.browse(self.app.registrations[0].subscription, limit=1000)).messages)
 
 
@@ -459,7 +459,7 @@ async def test_row_52_the_age_of_what_comes_from_the_future_is_nothing(tmp_path:
     bus = Bus(app, tmp_path / "bus.db")
     async with app.running(consume=False):
         bus.write((attributes(time="3000-01-01T00:00:00Z"), BODY))
-        backlog = await app._running().adapter.admin.backlog(app.registrations[0].subscription)
+        backlog = await app._running().brokers.admin.backlog(app.registrations[0].subscription)
     assert (backlog.ready.value, backlog.oldest.value) == (1, 0.0)
 
 

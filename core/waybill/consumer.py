@@ -485,6 +485,7 @@ class Consumer:
     async def _handle(self, run: Run, held: Held) -> None:
         current_handling.set(held)
         try:
+            run.begin()
             await self._handler(held.delivery)
         except BaseException as error:
             self._ended(run, [(held, self._judge(run, held, error))])
@@ -504,6 +505,7 @@ class Consumer:
         current_handling.set(sound[0] if len(sound) == 1 else None)
         failure: BaseException | None = None
         try:
+            run.begin()
             if sound:
                 await self._handler([held.delivery for held in sound])
         except BaseException as error:  # noqa: BLE001 - judged for each

@@ -25,7 +25,7 @@ import msgspec
 
 from waybill.adapter import Adapter, Event, Resumed, Revoked, Revoking, Sink, Source
 from waybill.clock import Clock
-from waybill.errors import BrokerError, DecodeError, ItemsFailed, LeaseLost, one_line
+from waybill.errors import BrokerError, ItemsFailed, LeaseLost, one_line
 from waybill.holding import Held, Run, Slots, Window
 from waybill.judging import expired, failed, unhandled
 from waybill.lanes import Lanes
@@ -499,7 +499,7 @@ class Consumer:
         for held in run.helds:
             try:
                 held.delivery.value  # noqa: B018 - decoded here, so that a body that does not fit fails alone
-            except DecodeError as error:
+            except Exception as error:  # noqa: BLE001 - a codec that breaks as well: judged for each
                 settlements[held] = self._judge(run, held, error)
         sound = [held for held in run.helds if held not in settlements]
         current_handling.set(sound[0] if len(sound) == 1 else None)

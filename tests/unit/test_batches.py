@@ -143,6 +143,33 @@ async def test_a_body_that_does_not_fit_fails_alone_and_the_handler_gets_the_res
     assert got == [[1, 2]]
 
 
+async def test_a_codec_that_breaks_fails_its_message_and_holds_up_nothing() -> None:
+    class Brittle:
+        content_type = "application/octet-stream"
+
+        def encode(self, value: bytes) -> bytes:
+            return value
+
+        def decode(self, body: bytes) -> bytes:
+            if body == b"break":
+                raise KeyError("not a DecodeError")
+            return body
+
+    app, got = App("store"), list[bytes]()
+    raw = Topic("raw", bytes, codec=Brittle())
+
+    @app.consume(raw, batch=Batch(2, wait=0.05), concurrency=1, retry=Retry.fixed(2, delay=1))
+    async def store(batch: list[bytes]) -> None:
+        got.extend(batch)
+
+    async with app.test() as bus:
+        for body in (b"break", b"1", b"2"):
+            await bus.publish(raw, body)
+        await bus.drain()
+        assert [letter.reason for letter in bus.dead_letters(raw)] == ["retries_exhausted"]
+    assert sorted(got) == [b"1", b"2"]
+
+
 async def test_ordered_batches_keep_each_keys_order_also_over_a_failure() -> None:
     app = App("store")
     done: dict[str, list[int]] = {"a": [], "b": []}

@@ -441,16 +441,16 @@ class Consumer:
         first = self._lanes.next
         if first is None or not self._enough(first, now):
             return ()
-        if first.delivery.attempt > 1:  # it failed: alone, so that it can be told from those it was with
-            held = self._take(now)
-            return self._next(now) if held is None else (held,)
         batch: list[Held] = []
         while len(batch) < self.options.batch.size and (following := self._lanes.next) is not None:
-            if following.delivery.attempt > 1:
+            alone = following.delivery.attempt > 1  # it failed: so that it can be told from those it was with
+            if alone and batch:
                 break
-            held = self._take(now)
-            if held is not None:
-                batch.append(held)
+            self._lanes.take()
+            if self._is_worth(following, now):
+                batch.append(following)
+                if alone:
+                    break
         return batch
 
     def _enough(self, first: Held, now: float) -> bool:
@@ -471,16 +471,22 @@ class Consumer:
     def _take(self, now: float) -> Held | None:
         """The next delivery that may start and is still worth it; `None`: there is none."""
         while (held := self._lanes.take()) is not None:
-            if held.lease_until < now:  # stopped or stalled meanwhile: by now it may be somebody else's
-                self._give_back(held)
-                if held.lane is not None:
-                    self._give_back_lane(held.lane)
-            elif held.delivery.message.expires and (settlement := expired(held.delivery, self._clock.time())):
-                self._settler.add(held, settlement)
-                self._lanes.done(held.lane)
-            else:
+            if self._is_worth(held, now):
                 return held
         return None
+
+    def _is_worth(self, held: Held, now: float) -> bool:
+        """Whether a handler is to be started for it still; if not, it is settled."""
+        if held.lease_until < now:  # stopped or stalled meanwhile: by now it may be somebody else's
+            self._give_back(held)
+            if held.lane is not None:
+                self._give_back_lane(held.lane)
+            return False
+        if held.delivery.message.expires and (settlement := expired(held.delivery, self._clock.time())):
+            self._settler.add(held, settlement)
+            self._lanes.done(held.lane)
+            return False
+        return True
 
     async def _handle(self, run: Run, held: Held) -> None:
         current_handling.set(held)

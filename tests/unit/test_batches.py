@@ -6,11 +6,12 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from tests.unit.stand_ins import until
+from tests.unit.stand_ins import Bench, consuming, message, until
 from waybill import (
     App,
     Batch,
@@ -24,6 +25,7 @@ from waybill import (
     Settings,
     Topic,
 )
+from waybill.clock import TestClock
 
 MEMORY = Settings(url="memory://")
 
@@ -124,6 +126,27 @@ async def test_after_a_batch_failed_as_a_whole_each_is_tried_alone_so_the_innoce
         assert [letter.message.body for letter in bus.dead_letters(readings)] == [b'{"sensor":"s4","value":4}']
     assert batches[0] == list(range(10))
     assert sorted(batches[1:]) == sorted([[n] for n in range(10)] + [[4]])
+
+
+async def test_a_message_that_failed_before_stays_alone_behind_one_whose_time_is_over() -> None:
+    bench, clock, gate = Bench(), TestClock(), asyncio.Event()
+    batches: list[list[str]] = []
+
+    async def store(deliveries: Any) -> None:
+        batches.append([delivery.message.id for delivery in deliveries])
+        await gate.wait()
+
+    async with consuming(bench, store, concurrency=1, batch=Batch(3, wait=0), clock=clock) as consumer:
+        bench.push(message("first"))
+        await until(lambda: batches)
+        bench.push(message("a"), message("expired", expires=datetime.fromtimestamp(clock.time() + 5, UTC)))
+        bench.push(message("failed"), attempt=2)
+        bench.push(message("b"))
+        await until(lambda: consumer.gathering == 4)
+        clock.advance(10)
+        gate.set()
+        await until(lambda: len(bench.settled) == 5)
+    assert batches == [["first"], ["a"], ["failed"], ["b"]]
 
 
 async def test_a_body_that_does_not_fit_fails_alone_and_the_handler_gets_the_rest() -> None:

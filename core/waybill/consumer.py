@@ -164,29 +164,29 @@ class Consumer:
 
     async def _connect(self) -> Source:
         source = self._adapter.source(self.subscription, window=self._window.limit, notify=self._on_event)
-        return await self._link.enter_async_context(source)
+        entered = await self._link.enter_async_context(source)
+        self._linked = True
+        return entered
 
     async def _leave(self) -> None:
         await self._link.aclose()
 
     async def reconnect(self) -> None:
-        """Leave the way to the broker and make it anew. What is held meanwhile is lost to others. Raises `BrokerError`."""
+        """Leave the way to the broker and make it anew, as often as it takes. What is held meanwhile is lost to others."""
         self._began = time.monotonic()
         self._fetching.cancel()
         await asyncio.wait([self._fetching], timeout=LAST_CALL)
         if self._stopping:
             return
-        link, self._link = self._link, AsyncExitStack()
+        link, self._link, self._linked = self._link, AsyncExitStack(), False
         try:
             async with asyncio.timeout(LAST_CALL):
                 await link.aclose()
         except (TimeoutError, BrokerError) as error:
             log.warning("%s: not left in order: %s", self, str(error) or "no answer in time")
-        for held in list(self._window.held):
-            self._lose(held)
-        try:
-            self._source = self._settler.source = self._leases.source = await self._connect()
         finally:
+            for held in list(self._window.held):
+                self._lose(held)
             self._fetching = self._loop.create_task(self._fetch(), name=f"waybill-fetch {self.subscription.name}")
 
     async def stop(self, grace: float) -> None:
@@ -325,6 +325,8 @@ class Consumer:
                 await self._room.wait()
                 continue
             try:
+                if not self._linked:
+                    self._source = self._settler.source = self._leases.source = await self._connect()
                 deliveries = await self._source.receive(wanted)
                 if deliveries:
                     self._admit(deliveries)

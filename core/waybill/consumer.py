@@ -327,6 +327,7 @@ class Consumer:
             try:
                 if not self._linked:
                     self._source = self._settler.source = self._leases.source = await self._connect()
+                    self._trouble(None)
                 deliveries = await self._source.receive(wanted)
                 if deliveries:
                     self._admit(deliveries)

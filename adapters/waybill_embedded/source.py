@@ -257,7 +257,7 @@ class FileSource:
         """Whether all of them are acknowledged, ours, and named once: the usual case, in a few steps."""
         member, out = self._members.id, self._out
         tokens = {item.delivery.token for item in settled if type(item.settlement) is Ack}
-        return len(tokens) == len(settled) and all(token.member == member and token in out for token in tokens)
+        return 0 < len(tokens) == len(settled) and all(token.member == member and token in out for token in tokens)
 
     async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
         lease_until = time.monotonic() + self._subscription.lease

@@ -25,7 +25,7 @@ import msgspec
 
 from waybill.adapter import Adapter, Event, Resumed, Revoked, Revoking, Sink, Source
 from waybill.clock import Clock
-from waybill.errors import BrokerError, DecodeError, ItemsFailed, LeaseLost, one_line, shown
+from waybill.errors import BrokerError, ItemsFailed, LeaseLost, one_line, shown
 from waybill.holding import Held, Run, Slots, Window
 from waybill.judging import expired, failed, interrupted, unhandled
 from waybill.lanes import Lanes
@@ -165,29 +165,29 @@ class Consumer:
 
     async def _connect(self) -> Source:
         source = self._adapter.source(self.subscription, window=self._window.limit, notify=self._on_event)
-        return await self._link.enter_async_context(source)
+        entered = await self._link.enter_async_context(source)
+        self._linked = True
+        return entered
 
     async def _leave(self) -> None:
         await self._link.aclose()
 
     async def reconnect(self) -> None:
-        """Leave the way to the broker and make it anew. What is held meanwhile is lost to others. Raises `BrokerError`."""
+        """Leave the way to the broker and make it anew, as often as it takes. What is held meanwhile is lost to others."""
         self._began = time.monotonic()
         self._fetching.cancel()
         await asyncio.wait([self._fetching], timeout=LAST_CALL)
         if self._stopping:
             return
-        link, self._link = self._link, AsyncExitStack()
+        link, self._link, self._linked = self._link, AsyncExitStack(), False
         try:
             async with asyncio.timeout(LAST_CALL):
                 await link.aclose()
         except (TimeoutError, BrokerError) as error:
             log.warning("%s: not left in order: %s", self, str(error) or "no answer in time")
-        for held in list(self._window.held):
-            self._lose(held)
-        try:
-            self._source = self._settler.source = self._leases.source = await self._connect()
         finally:
+            for held in list(self._window.held):
+                self._lose(held)
             self._fetching = self._loop.create_task(self._fetch(), name=f"waybill-fetch {self.subscription.name}")
 
     async def stop(self, grace: float) -> None:
@@ -326,6 +326,9 @@ class Consumer:
                 await self._room.wait()
                 continue
             try:
+                if not self._linked:
+                    self._source = self._settler.source = self._leases.source = await self._connect()
+                    self._trouble(None)
                 deliveries = await self._source.receive(wanted)
                 if deliveries:
                     self._admit(deliveries)
@@ -442,16 +445,16 @@ class Consumer:
         first = self._lanes.next
         if first is None or not self._enough(first, now):
             return ()
-        if first.delivery.attempt > 1:  # it failed: alone, so that it can be told from those it was with
-            held = self._take(now)
-            return self._next(now) if held is None else (held,)
         batch: list[Held] = []
         while len(batch) < self.options.batch.size and (following := self._lanes.next) is not None:
-            if following.delivery.attempt > 1:
+            alone = following.delivery.attempt > 1  # it failed: so that it can be told from those it was with
+            if alone and batch:
                 break
-            held = self._take(now)
-            if held is not None:
-                batch.append(held)
+            self._lanes.take()
+            if self._is_worth(following, now):
+                batch.append(following)
+                if alone:
+                    break
         return batch
 
     def _enough(self, first: Held, now: float) -> bool:
@@ -472,20 +475,27 @@ class Consumer:
     def _take(self, now: float) -> Held | None:
         """The next delivery that may start and is still worth it; `None`: there is none."""
         while (held := self._lanes.take()) is not None:
-            if held.lease_until < now:  # stopped or stalled meanwhile: by now it may be somebody else's
-                self._give_back(held)
-                if held.lane is not None:
-                    self._give_back_lane(held.lane)
-            elif held.delivery.message.expires and (settlement := expired(held.delivery, self._clock.time())):
-                self._settler.add(held, settlement)
-                self._lanes.done(held.lane)
-            else:
+            if self._is_worth(held, now):
                 return held
         return None
+
+    def _is_worth(self, held: Held, now: float) -> bool:
+        """Whether a handler is to be started for it still; if not, it is settled."""
+        if held.lease_until < now:  # stopped or stalled meanwhile: by now it may be somebody else's
+            self._give_back(held)
+            if held.lane is not None:
+                self._give_back_lane(held.lane)
+            return False
+        if held.delivery.message.expires and (settlement := expired(held.delivery, self._clock.time())):
+            self._settler.add(held, settlement)
+            self._lanes.done(held.lane)
+            return False
+        return True
 
     async def _handle(self, run: Run, held: Held) -> None:
         current_handling.set(held)
         try:
+            run.begin()
             await self._handler(held.delivery)
         except BaseException as error:
             if isinstance(error, GeneratorExit) and not self._loop.is_running():
@@ -501,12 +511,13 @@ class Consumer:
         for held in run.helds:
             try:
                 held.delivery.value  # noqa: B018 - decoded here, so that a body that does not fit fails alone
-            except DecodeError as error:
+            except Exception as error:  # noqa: BLE001 - a codec that breaks as well: judged for each
                 settlements[held] = self._judge(run, held, error)
         sound = [held for held in run.helds if held not in settlements]
         current_handling.set(sound[0] if len(sound) == 1 else None)
         failure: BaseException | None = None
         try:
+            run.begin()
             if sound:
                 await self._handler([held.delivery for held in sound])
         except BaseException as error:

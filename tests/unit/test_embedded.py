@@ -320,6 +320,13 @@ async def test_a_release_comes_back_uncounted_and_at_once(url: str) -> None:
         assert again.attempt == 3
 
 
+async def test_settling_nothing_is_nothing(url: str) -> None:
+    async with opened(url) as bus, reading(bus) as source:
+        await send(bus, message("a"))
+        await take(source)
+        assert list(await source.settle(())) == []
+
+
 async def test_settling_twice_in_the_same_way_is_the_same_as_once_and_in_another_it_is_lost(url: str) -> None:
     async with opened(url) as bus, reading(bus) as source:
         await send(bus, message("a"))

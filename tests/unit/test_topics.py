@@ -344,6 +344,26 @@ async def test_topics_of_several_brokers_in_one_application(tmp_path: Path) -> N
             assert connection.execute("SELECT name FROM topics").fetchall() == [(name,)]
 
 
+async def test_topics_of_one_name_on_two_brokers_are_two(tmp_path: Path) -> None:
+    here, there = f"sqlite:///{tmp_path / 'here.db'}", f"sqlite:///{tmp_path / 'there.db'}"
+    bridge, got = App("bridge", settings=Settings(url=here, brokers={"there": there})), list[int]()
+    ours = Topic("events", Event, groups=["keeper"])
+    theirs = Topic("events", Event, groups=["keeper"], broker="there")
+    async with bridge.running():
+        await bridge.publish(ours, Event(1, "a"))
+        await bridge.publish(theirs, Event(2, "b"))
+
+    keeper = App("keeper", settings=Settings(url=there))
+
+    @keeper.consume(Topic("events", Event))
+    async def keep(event: Event) -> None:
+        got.append(event.number)
+
+    async with keeper.running():
+        await until(lambda: got)
+    assert got == [2]
+
+
 async def test_a_broker_that_no_setting_names_is_an_error_with_the_fix(tmp_path: Path) -> None:
     app = App("a", settings=Settings(url=f"sqlite:///{tmp_path / 'bus.db'}"))
     app.consume(Topic("there", Event, broker="analytics"))(_wait)

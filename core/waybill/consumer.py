@@ -15,7 +15,7 @@ import random
 import time
 from asyncio import Task
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from contextvars import ContextVar, copy_context
 from types import MappingProxyType
@@ -60,6 +60,8 @@ HUNG = 5.0
 """Seconds at least that a handler is given to end after its time is over."""
 MEMORY = 10_000
 """Handled messages whose acknowledgement was lost that a consumer remembers."""
+
+NO_ERRORS: Mapping[Held, BaseException] = MappingProxyType({})
 
 
 class Handled(msgspec.Struct, frozen=True, kw_only=True):
@@ -387,6 +389,8 @@ class Consumer:
             return ACK
         if self._unacknowledged and self._was_handled(delivery):
             return ACK
+        if delivery.attempt <= self._most and delivery.message.expires is None:
+            return None  # as nearly always: the clock need not be read
         return unhandled(delivery, self._most, self._clock.time())
 
     def _was_handled(self, delivery: Delivery[Any]) -> bool:
@@ -445,13 +449,12 @@ class Consumer:
             held = self._take(now)
             return self._next(now) if held is None else (held,)
         batch: list[Held] = []
-        while len(batch) < self.options.batch.size and (following := self._lanes.next) is not None:
-            if following.delivery.attempt > 1:
-                break
-            held = self._take(now)
-            if held is not None:
-                batch.append(held)
-        return batch
+        while len(batch) < self.options.batch.size and first is not None and first.delivery.attempt == 1:
+            self._lanes.take()
+            if self._startable(first, now):
+                batch.append(first)
+            first = self._lanes.next
+        return batch or self._next(now)
 
     def _enough(self, first: Held, now: float) -> bool:
         """Whether a batch is to be started now; if not, a timer looks again."""
@@ -471,36 +474,42 @@ class Consumer:
     def _take(self, now: float) -> Held | None:
         """The next delivery that may start and is still worth it; `None`: there is none."""
         while (held := self._lanes.take()) is not None:
-            if held.lease_until < now:  # stopped or stalled meanwhile: by now it may be somebody else's
-                self._give_back(held)
-                if held.lane is not None:
-                    self._give_back_lane(held.lane)
-            elif held.delivery.message.expires and (settlement := expired(held.delivery, self._clock.time())):
-                self._settler.add(held, settlement)
-                self._lanes.done(held.lane)
-            else:
+            if self._startable(held, now):
                 return held
         return None
+
+    def _startable(self, held: Held, now: float) -> bool:
+        """Whether what was taken is still worth starting; if not, it goes its way."""
+        if held.lease_until < now:  # stopped or stalled meanwhile: by now it may be somebody else's
+            self._give_back(held)
+            if held.lane is not None:
+                self._give_back_lane(held.lane)
+            return False
+        if held.delivery.message.expires and (settlement := expired(held.delivery, self._clock.time())):
+            self._settler.add(held, settlement)
+            self._lanes.done(held.lane)
+            return False
+        return True
 
     async def _handle(self, run: Run, held: Held) -> None:
         current_handling.set(held)
         try:
             await self._handler(held.delivery)
         except BaseException as error:
-            self._ended(run, [(held, self._judge(run, held, error))])
+            self._ended(run, {held: error})
             if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
                 raise
         else:
-            self._ended(run, [(held, ACK)])
+            self._ended(run, NO_ERRORS)
 
     async def _handle_batch(self, run: Run) -> None:
-        settlements: dict[Held, Settlement] = {}
+        errors: dict[Held, BaseException] = {}
         for held in run.helds:
             try:
                 held.delivery.value  # noqa: B018 - decoded here, so that a body that does not fit fails alone
             except DecodeError as error:
-                settlements[held] = self._judge(run, held, error)
-        sound = [held for held in run.helds if held not in settlements]
+                errors[held] = error
+        sound = [held for held in run.helds if held not in errors] if errors else run.helds
         current_handling.set(sound[0] if len(sound) == 1 else None)
         failure: BaseException | None = None
         try:
@@ -508,10 +517,8 @@ class Consumer:
                 await self._handler([held.delivery for held in sound])
         except BaseException as error:  # noqa: BLE001 - judged for each
             failure = error
-        errors = _by_item(sound, failure)
-        for held in sound:
-            settlements[held] = ACK if held not in errors else self._judge(run, held, errors[held])
-        self._ended(run, [(held, settlements[held]) for held in run.helds])
+            errors |= _by_item(sound, error)
+        self._ended(run, errors)
         if isinstance(failure, KeyboardInterrupt | SystemExit | GeneratorExit):
             raise failure
 
@@ -537,12 +544,20 @@ class Consumer:
             )
         return settlement
 
-    def _ended(self, run: Run, outcomes: Sequence[tuple[Held, Settlement]]) -> None:
+    def _ended(self, run: Run, errors: Mapping[Held, BaseException]) -> None:
         self._running.discard(run)
         self._slots.taken -= 1
-        for held, settlement in outcomes:
+        handled: list[Held] = []
+        for held in run.helds:
             held.run = None
-            self._decide(held, settlement)
+            if held in errors:
+                self._decide(held, self._judge(run, held, errors[held]))
+            elif held.lost or held.lane is not None:
+                self._decide(held, ACK)
+            else:
+                handled.append(held)
+        if handled:
+            self._settler.acknowledge(handled)
         if self._stopping:
             self._give_back_unstarted()
         self._slots.offer()
@@ -624,17 +639,16 @@ class Consumer:
     # ---------------------------------------------------------------- settling
 
     def _on_results(self, results: Sequence[tuple[Held, SettleResult]]) -> None:
+        silent = self._can.acks_surely and not self._observers
         for held, result in results:
-            self._settled(held, result)
+            self._window.remove(held)
+            if not (silent and held.outcome is ACK and result is DONE):
+                self._settled(held, result)
         self._check_room()
 
     def _settled(self, held: Held, result: SettleResult) -> None:
         settlement = held.outcome
-        if settlement is ACK and result is DONE and self._can.acks_surely and not self._observers:
-            self._window.remove(held)
-            return
         assert settlement is not None  # noqa: S101 - nothing is settled without an outcome
-        self._window.remove(held)
         lost = isinstance(result, Lost)
         if lost:
             held.lost = True
@@ -747,10 +761,8 @@ class Consumer:
         return self.subscription.name
 
 
-def _by_item(helds: Sequence[Held], error: BaseException | None) -> dict[Held, BaseException]:
+def _by_item(helds: Sequence[Held], error: BaseException) -> dict[Held, BaseException]:
     """The error of each delivery of a batch that failed, from what the handler raised."""
-    if error is None:
-        return {}
     if isinstance(error, ItemsFailed) and all(place in range(len(helds)) for place in error.failures):
         return {helds[place]: failure for place, failure in error.failures.items()}
     return dict.fromkeys(helds, error)

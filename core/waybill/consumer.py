@@ -15,7 +15,7 @@ import random
 import time
 from asyncio import Task
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from contextvars import ContextVar, copy_context
 from types import MappingProxyType
@@ -60,6 +60,8 @@ HUNG = 5.0
 """Seconds at least that a handler is given to end after its time is over."""
 MEMORY = 10_000
 """Handled messages whose acknowledgement was lost that a consumer remembers."""
+
+NO_ERRORS: Mapping[Held, BaseException] = MappingProxyType({})
 
 
 class Handled(msgspec.Struct, frozen=True, kw_only=True):
@@ -500,20 +502,20 @@ class Consumer:
         except BaseException as error:
             if isinstance(error, GeneratorExit) and not self._loop.is_running():
                 raise  # nobody runs this any more: the interpreter throws it away
-            self._ended(run, [(held, self._judge(run, held, error))])
+            self._ended(run, {held: error})
             if interrupted(error):
                 raise
         else:
-            self._ended(run, [(held, ACK)])
+            self._ended(run, NO_ERRORS)
 
     async def _handle_batch(self, run: Run) -> None:
-        settlements: dict[Held, Settlement] = {}
+        errors: dict[Held, BaseException] = {}
         for held in run.helds:
             try:
                 held.delivery.value  # noqa: B018 - decoded here, so that a body that does not fit fails alone
             except Exception as error:  # noqa: BLE001 - a codec that breaks as well: judged for each
-                settlements[held] = self._judge(run, held, error)
-        sound = [held for held in run.helds if held not in settlements]
+                errors[held] = error
+        sound = [held for held in run.helds if held not in errors] if errors else run.helds
         current_handling.set(sound[0] if len(sound) == 1 else None)
         failure: BaseException | None = None
         try:
@@ -524,10 +526,8 @@ class Consumer:
             if isinstance(error, GeneratorExit) and not self._loop.is_running():
                 raise
             failure = error
-        errors = _by_item(sound, failure)
-        for held in sound:
-            settlements[held] = ACK if held not in errors else self._judge(run, held, errors[held])
-        self._ended(run, [(held, settlements[held]) for held in run.helds])
+            errors |= _by_item(sound, error)
+        self._ended(run, errors)
         if failure is not None and interrupted(failure):
             raise failure
 
@@ -557,12 +557,20 @@ class Consumer:
         """Whether all tasks were cancelled at once, ours among them: the program ends without having stopped this."""
         return isinstance(error, asyncio.CancelledError) and self._tasks[0].cancelling() > 0
 
-    def _ended(self, run: Run, outcomes: Sequence[tuple[Held, Settlement]]) -> None:
+    def _ended(self, run: Run, errors: Mapping[Held, BaseException]) -> None:
         self._running.discard(run)
         self._slots.taken -= 1
-        for held, settlement in outcomes:
+        handled: list[Held] = []
+        for held in run.helds:
             held.run = None
-            self._decide(held, settlement)
+            if held in errors:
+                self._decide(held, self._judge(run, held, errors[held]))
+            elif held.lost or held.lane is not None:
+                self._decide(held, ACK)
+            else:
+                handled.append(held)
+        if handled:
+            self._settler.acknowledge(handled)
         if self._stopping:
             self._give_back_unstarted()
         self._slots.offer()
@@ -644,17 +652,16 @@ class Consumer:
     # ---------------------------------------------------------------- settling
 
     def _on_results(self, results: Sequence[tuple[Held, SettleResult]]) -> None:
+        silent = self._can.acks_surely and not self._observers
         for held, result in results:
-            self._settled(held, result)
+            self._window.remove(held)
+            if not (silent and held.outcome is ACK and result is DONE):
+                self._settled(held, result)
         self._check_room()
 
     def _settled(self, held: Held, result: SettleResult) -> None:
         settlement = held.outcome
-        if settlement is ACK and result is DONE and self._can.acks_surely and not self._observers:
-            self._window.remove(held)
-            return
         assert settlement is not None  # noqa: S101 - nothing is settled without an outcome
-        self._window.remove(held)
         lost = isinstance(result, Lost)
         if lost:
             held.lost = True
@@ -767,10 +774,8 @@ class Consumer:
         return self.subscription.name
 
 
-def _by_item(helds: Sequence[Held], error: BaseException | None) -> dict[Held, BaseException]:
+def _by_item(helds: Sequence[Held], error: BaseException) -> dict[Held, BaseException]:
     """The error of each delivery of a batch that failed, from what the handler raised."""
-    if error is None:
-        return {}
     if isinstance(error, ItemsFailed) and all(place in range(len(helds)) for place in error.failures):
         return {helds[place]: failure for place, failure in error.failures.items()}
     return dict.fromkeys(helds, error)

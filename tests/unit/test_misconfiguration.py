@@ -415,5 +415,5 @@ def test_a_setting_that_does_not_exist(monkeypatch: pytest.MonkeyPatch, tmp_path
         load()
     monkeypatch.delenv("WAYBILL_LEASES")
     (tmp_path / "waybill.toml").write_text("leases = 3\n")
-    with pytest.raises(ConfigurationError, match="leases: there is no such setting.*Did you mean lease"):
+    with pytest.raises(ConfigurationError, match=r"leases: there is no such setting.*Did you mean lease"):
         load()

@@ -12,19 +12,16 @@ SQLite's lock. SQLite's own lock guards the file against everyone else.
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
-import queue
 import sqlite3
-import threading
 from asyncio import Future, Task
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from waybill.errors import BrokerUnavailable, ClosedError
 from waybill_embedded.file import Location, connect, foreign, mapped, prepare
+from waybill_embedded.turn import FileTurn, Helper, MemoryTurn, Turn, fail, succeed
 
 __all__ = ["Engine", "Work"]
 
@@ -43,112 +40,6 @@ CLOSING = 5.0
 """Seconds that closing waits for what was asked for before."""
 FOREIGN_PATIENCE = 5.0
 """Seconds that a program which is not ours may hold the file locked before writes fail."""
-
-
-class Turn(Protocol):
-    """Whose turn it is to write, among all who have the file open."""
-
-    def try_take(self) -> bool: ...
-    def take(self) -> None: ...
-    def give(self) -> None: ...
-    def close(self) -> None: ...
-
-
-class FileTurn:
-    """The turn among processes: `flock` on a file of its own. The kernel frees it when its holder dies.
-
-    One open file has one such lock, whoever asks for it; so a plain lock keeps this engine's own users apart.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        self._ours = threading.Lock()
-
-    def try_take(self) -> bool:
-        if not self._ours.acquire(blocking=False):
-            return False
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._ours.release()
-            return False
-        except OSError:
-            self._ours.release()
-            raise
-        return True
-
-    def take(self) -> None:
-        self._ours.acquire()
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
-        except OSError:
-            self._ours.release()
-            raise
-
-    def give(self) -> None:
-        fcntl.flock(self._fd, fcntl.LOCK_UN)
-        self._ours.release()
-
-    def close(self) -> None:
-        os.close(self._fd)
-
-
-class MemoryTurn:
-    """The turn among the applications of one process that share a memory bus by its name."""
-
-    _locks: dict[str, threading.Lock] = {}  # noqa: RUF012 - one for all instances: that is its purpose
-
-    def __init__(self, name: str) -> None:
-        self._lock = self._locks.setdefault(name, threading.Lock())
-
-    def try_take(self) -> bool:
-        return self._lock.acquire(blocking=False)
-
-    def take(self) -> None:
-        self._lock.acquire()
-
-    def give(self) -> None:
-        self._lock.release()
-
-    def close(self) -> None:
-        pass
-
-
-class Helper:
-    """A thread that does one thing at a time. A daemon: waiting for a turn must not keep a process from ending."""
-
-    def __init__(self, name: str) -> None:
-        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
-
-    async def do(self, job: Callable[[], R]) -> R:
-        future: Future[R] = self._loop.create_future()
-        self._jobs.put((job, future))
-        return await asyncio.shield(future)
-
-    def stop(self) -> None:
-        self._jobs.put(None)
-
-    def join(self, timeout: float) -> None:
-        self._thread.join(timeout)
-
-    def _work(self) -> None:
-        while (item := self._jobs.get()) is not None:
-            job, future = item
-            try:
-                result = job()
-            except BaseException as error:  # noqa: BLE001 - it belongs to the one who waits
-                self._tell(_fail, future, error)
-            else:
-                self._tell(_succeed, future, result)
-
-    def _tell(self, say: Callable[[Future[Any], Any], None], future: Future[Any], what: Any) -> None:
-        try:
-            self._loop.call_soon_threadsafe(say, future, what)
-        except RuntimeError:
-            return  # the loop is gone, and with it whoever waited
 
 
 class Job:
@@ -209,7 +100,7 @@ class Engine:
             for task in stuck:
                 task.cancel()  # another process holds the turn and does not let go
         for job in self._jobs:
-            _fail(job.future, ClosedError(f"{self.location.name}: the broker was closed before its turn came"))
+            fail(job.future, ClosedError(f"{self.location.name}: the broker was closed before its turn came"))
         self._helper.stop()
         self._helper.join(1.0)
         if self.reader is not self._writer:
@@ -242,7 +133,7 @@ class Engine:
                 except OSError as error:
                     jobs, self._jobs = self._jobs, []
                     for job in jobs:
-                        _fail(job.future, foreign(_cannot_open(error), self.location))
+                        fail(job.future, foreign(_cannot_open(error), self.location))
                     continue
                 try:
                     jobs, self._jobs = self._jobs, []
@@ -264,7 +155,7 @@ class Engine:
             await self._begin(durable=durable)
         except sqlite3.Error as error:
             for job in jobs:
-                _fail(job.future, foreign(error, self.location))
+                fail(job.future, foreign(error, self.location))
             return
         results: list[Any] = []
         try:
@@ -280,10 +171,10 @@ class Engine:
                 for job in jobs:
                     await self._commit([job])
                 return
-            _fail(jobs[0].future, foreign(error, self.location) if isinstance(error, sqlite3.Error) else error)
+            fail(jobs[0].future, foreign(error, self.location) if isinstance(error, sqlite3.Error) else error)
             return
         for job, result in zip(jobs, results, strict=True):
-            _succeed(job.future, result)
+            succeed(job.future, result)
 
     async def _begin(self, *, durable: bool) -> None:
         synchronous = "FULL" if durable else "NORMAL"
@@ -369,13 +260,3 @@ def _cannot_open(error: OSError) -> sqlite3.Error:
     cannot = sqlite3.OperationalError(str(error))
     cannot.sqlite_errorname = "SQLITE_CANTOPEN"
     return cannot
-
-
-def _succeed(future: Future[Any], result: Any) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _fail(future: Future[Any], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)

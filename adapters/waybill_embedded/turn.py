@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 class Turn(Protocol):
-    """Whose turn it is to write, among all who have the file open."""
+    """What one at a time may have."""
 
     def try_take(self) -> bool: ...
     def take(self) -> None: ...
@@ -29,21 +29,26 @@ class FileTurn:
     """The turn among processes: `flock` on a file of its own. The kernel frees it when its holder dies.
 
     One open file has one such lock, whoever asks for it; so a plain lock keeps this engine's own users apart.
+
+    A lock on a file that was cleaned away is worth nothing, since others make a new one: it is taken anew there, unless
+    `check` objects, by raising.
     """
 
-    def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    def __init__(self, path: str, check: Callable[[], None]) -> None:
+        self._path = path
+        self._check = check
+        self._fd = self._open()
         self._ours = threading.Lock()
 
     def try_take(self) -> bool:
         if not self._ours.acquire(blocking=False):
             return False
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._ours.release()
             return False
-        except OSError:
+        except BaseException:
             self._ours.release()
             raise
         return True
@@ -51,8 +56,8 @@ class FileTurn:
     def take(self) -> None:
         self._ours.acquire()
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
-        except OSError:
+            self._lock(fcntl.LOCK_EX)
+        except BaseException:
             self._ours.release()
             raise
 
@@ -62,6 +67,19 @@ class FileTurn:
 
     def close(self) -> None:
         os.close(self._fd)
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+    def _lock(self, how: int) -> None:
+        fcntl.flock(self._fd, how)
+        while not os.fstat(self._fd).st_nlink:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            self._check()
+            fd = self._open()
+            os.close(self._fd)
+            self._fd = fd
+            fcntl.flock(self._fd, how)
 
 
 class MemoryTurn:

@@ -243,15 +243,18 @@ class Engine:
 
     async def _in_turn(self, jobs: list[Job], end: float) -> None:
         try:
-            self._guard.look()
+            self._guard.look_again()
         except BrokerError as error:
             self._fail(jobs, error)
             self._rescue()
             return
+        if (refusal := self._guard.refusal()) is not None:
+            self._fail([job for job in jobs if job.durable], refusal)
+            jobs = [job for job in jobs if not job.durable]
         self._copies = self._log_is_due() and self._copying.try_take()
         before = self._commits
         try:
-            await self._commit(self._acceptable(jobs), end)
+            await self._commit(jobs, end)
         finally:
             if self._copies and self._commits > before and not self._closed:
                 self._checkpointer = self._loop.create_task(self._checkpoint(), name="waybill-embedded-checkpoint")
@@ -259,17 +262,10 @@ class Engine:
                 self._copying.give()
             self._copies = False
 
-    def _acceptable(self, jobs: list[Job]) -> list[Job]:
-        """Without those that would store something new where that is not wise now."""
-        if not any(job.durable for job in jobs) or (refusal := self._guard.refusal()) is None:
-            return jobs
-        self._fail([job for job in jobs if job.durable], refusal)
-        return [job for job in jobs if not job.durable]
-
     async def _commit(self, jobs: list[Job], end: float) -> None:
         if not jobs:
             return
-        durable = any(job.durable for job in jobs)
+        durable = any([job.durable for job in jobs])  # noqa: C419 - most often there are one or two
         try:
             await self._begin(end, durable=durable)
         except (sqlite3.Error, BrokerError) as error:
@@ -331,11 +327,11 @@ class Engine:
         if synchronous != self._synchronous and self.location.path is not None:
             self._writer.execute(f"PRAGMA synchronous = {synchronous}")
             self._synchronous = synchronous
-        await self._patiently(self._begin_now, end)
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            await self._patiently(lambda: self._writer.execute("BEGIN IMMEDIATE"), end)
         self._guard.check_version(self._writer)
-
-    def _begin_now(self) -> None:
-        self._writer.execute("BEGIN IMMEDIATE")
 
     def _rollback(self) -> None:
         try:

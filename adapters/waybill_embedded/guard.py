@@ -19,6 +19,8 @@ __all__ = ["Guard"]
 
 COARSE = 100_000_000
 """Nanoseconds: the clock of a file system is coarse, and a fresh change of a folder may hide another."""
+MOMENT = 0.01
+"""Seconds for which it is enough to have looked."""
 RESERVE = 32 << 20
 """Bytes of the disk, or a twentieth of it if that is less, that publishing leaves free: handing out and settling what is
 stored need room too, and without it no consumer could ever make any."""
@@ -36,7 +38,10 @@ class Guard:
         self._seen: tuple[int, int] | None = None
         """The folder, as it was when everything in it was found in place."""
         self._version = 0
+        self._looked = float("-inf")
         self._damage: BrokerFileError | None = None
+        self._measured = float("-inf")
+        self._short: BrokerUnavailable | None = None
 
     def remember(self, connection: sqlite3.Connection) -> None:
         """The files as they are now, just opened: these they must stay."""
@@ -57,12 +62,18 @@ class Guard:
             raise BrokerFileError(f"{self._path}: {_LOST.format(what=self._folder)} ({error.strerror})") from error
         seen = folder.st_ino, folder.st_ctime_ns
         if seen == self._seen:
+            self._looked = time.monotonic()
             return
         for path, known in self._known.items():
             if _identity(path) != known:
                 raise BrokerFileError(f"{self._path}: {(_LOST if path == self._path else _CUT).format(what=path)}")
         if time.time_ns() - folder.st_ctime_ns > COARSE:
             self._seen = seen
+
+    def look_again(self) -> None:
+        """`look`, unless that was done a moment ago."""
+        if time.monotonic() - self._looked > MOMENT:
+            self.look()
 
     def lost_log(self) -> bool:
         """Whether the log was deleted, and the file was not, and nobody has begun another log."""
@@ -92,6 +103,13 @@ class Guard:
         """Why nothing new should be stored now, though what is there can perhaps still be handed out and settled."""
         if self._damage is not None or not self._known:
             return self._damage
+        now = time.monotonic()
+        if now - self._measured > MOMENT:
+            self._measured = now
+            self._short = self._shortage()
+        return self._short
+
+    def _shortage(self) -> BrokerUnavailable | None:
         free, total = free_space(self._folder)
         # all that the log holds may have to find a place in the file before anything can be settled
         least = min(RESERVE, total // 20) + size(f"{self._path}-wal")

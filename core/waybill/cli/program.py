@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from waybill.cli import backlog, redriving, run, topology
+from waybill.cli.backup import backup
 from waybill.cli.deadletters import group as dead_letters
 from waybill.cli.explain import explain
 from waybill.cli.publish import publish
@@ -23,6 +24,7 @@ program.command("run", epilog="Example: waybill run service:app --workers 4")(ru
 program.command("publish", epilog="""Example: waybill publish orders.placed --data '{"order_id": "A-1"}'""")(publish)
 program.command("explain", epilog="Example: waybill explain --app service:app")(explain)
 program.command("backlog", epilog="Example: waybill backlog --watch 5")(backlog.backlog)
+program.command("backup", epilog="Example: waybill backup bus-2024-06-01.db --url sqlite:///bus.db")(backup)
 program.add_typer(topology.group, name="topology")
 program.add_typer(dead_letters, name="dlq")
 dead_letters.command("redrive", epilog="Example: waybill dlq redrive --topic orders.placed --rate 50 --yes")(

@@ -40,6 +40,9 @@ __all__ = [
 APPLICATION_ID = 0x57415942
 """'WAYB' in SQLite's application id, so that `file` and we know whose file it is."""
 
+OLDEST = (3, 37)
+"""The first SQLite with tables that check their columns' types (`STRICT`)."""
+
 _anonymous = count(1)
 
 
@@ -69,6 +72,11 @@ class Location:
 
 def locate(url: str, options: Mapping[str, Any]) -> Location:
     """What a `sqlite:///path?sync=…` or `memory://name` URL means. Raises `ConfigurationError`."""
+    if sqlite3.sqlite_version_info < OLDEST:
+        raise ConfigurationError(
+            f"the embedded broker needs SQLite {'.'.join(map(str, OLDEST))} or later, and this Python has "
+            f"{sqlite3.sqlite_version}: use a Python that was built with a newer one"
+        )
     parts = urlsplit(url)
     given = {**options, **dict(parse_qsl(parts.query, keep_blank_values=True))}
     try:

@@ -15,7 +15,7 @@ import time
 from waybill.errors import BrokerError, BrokerFileError, BrokerUnavailable
 from waybill_embedded.outside import SIDES, free_space, size
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "least_free"]
 
 COARSE = 100_000_000
 """Nanoseconds: the clock of a file system is coarse, and a fresh change of a folder may hide another."""
@@ -111,8 +111,7 @@ class Guard:
 
     def _shortage(self) -> BrokerUnavailable | None:
         free, total = free_space(self._folder)
-        # all that the log holds may have to find a place in the file before anything can be settled
-        least = min(RESERVE, total // 20) + size(f"{self._path}-wal")
+        least = least_free(str(self._path), total)
         if free >= least:
             return None
         return BrokerUnavailable(
@@ -129,6 +128,14 @@ _CUT = (
     "{what}, which belongs to it, was deleted or replaced while this process had it open. Nothing more is written: restart "
     "all processes that use the file"
 )
+
+
+def least_free(path: str, total: int) -> int:
+    """Bytes that must be free on a disk of `total` for something new to be stored.
+
+    With those of the log: all it holds may have to find a place in the file before anything can be settled.
+    """
+    return min(RESERVE, total // 20) + size(f"{path}-wal")
 
 
 def _identity(path: str) -> Identity | None:

@@ -18,7 +18,7 @@ class Finding(msgspec.Struct, frozen=True):
     trouble: str | None = None
     """What it leads to; `None`: nothing is wrong."""
     fix: str | None = None
-    """What to do about it."""
+    """What to do about it; `None` where the trouble says so itself."""
 
 
 @runtime_checkable

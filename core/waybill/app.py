@@ -367,16 +367,20 @@ class App:
         async with self.connected() as brokers:
             yield brokers.admin
 
+    def brokers(self) -> Brokers:
+        """The brokers that the settings name, not connected. Raises `ConfigurationError`."""
+        from waybill.settings import broker_url, load  # noqa: PLC0415 - pydantic-settings is slow to import
+
+        settings = self.settings or load()
+        return self._brokers(broker_url(settings), settings, SystemClock())
+
     @asynccontextmanager
     async def connected(self) -> AsyncGenerator[Brokers, None]:
         """The brokers themselves, connected, for tools such as `waybill.redrive`; nothing is declared, published or consumed.
 
         Raises `ConfigurationError`, `BrokerError`.
         """
-        from waybill.settings import broker_url, load  # noqa: PLC0415 - pydantic-settings is slow to import
-
-        settings = self.settings or load()
-        async with self._brokers(broker_url(settings), settings, SystemClock()).connected() as brokers:
+        async with self.brokers().connected() as brokers:
             yield brokers
 
     def run(self) -> None:

@@ -359,11 +359,14 @@ class App:
         async with self.running():
             yield
 
-    def test(self) -> AbstractAsyncContextManager[TestBus]:
-        """Run on the embedded broker, in memory, with a clock the test owns. See `waybill.testing`."""
+    def test(self, *, raise_errors: bool = False) -> AbstractAsyncContextManager[TestBus]:
+        """Run on the embedded broker, in memory, with a clock the test owns. See `waybill.testing`.
+
+        raise_errors: `drain`, `advance` and the end of the block raise what a handler raised, instead of trying again.
+        """
         from waybill.testing import open_test_bus  # noqa: PLC0415 - production need not load it
 
-        return open_test_bus(self)
+        return open_test_bus(self, raise_errors=raise_errors)
 
     @asynccontextmanager
     async def _open(
@@ -373,7 +376,8 @@ class App:
         clock: Clock,
         *,
         consume: bool,
-        send_middleware: Sequence[SendMiddleware] | None = None,
+        wrap: Callable[[Adapter], Adapter] | None = None,
+        middleware: Sequence[Middleware] | None = None,
         observers: Sequence[Callable[[Handled], None]] = (),
     ) -> AsyncGenerator[Runtime, None]:
         if self._open_already:
@@ -381,16 +385,18 @@ class App:
         self._open_already = True
         try:
             adapter = self._adapter(url, settings, clock)
+            if wrap is not None:
+                adapter = wrap(adapter)
             self._check(adapter.claims)
             async with adapter:
                 self._check(adapter.capabilities)
-                send_middleware = self._send_middleware if send_middleware is None else send_middleware
-                runtime = Runtime(adapter, settings, clock, send_middleware=send_middleware)
+                runtime = Runtime(adapter, settings, clock, send_middleware=self._send_middleware)
                 await runtime.declare(self.topology)
                 self._runtime = runtime
                 try:
                     if consume:
-                        await runtime.start(self._registrations, self._middleware, (*self._observers, *observers))
+                        middleware = self._middleware if middleware is None else middleware
+                        await runtime.start(self._registrations, middleware, (*self._observers, *observers))
                     yield runtime
                 finally:
                     await runtime.stop()

@@ -99,8 +99,7 @@ class Story:
         left = self.left()
         lines += ["left:", *(f"    {text}" for text in left)] if left else ["nothing is left"]
         for raised in list(self._raised.values())[:TRACES]:
-            again = f", and {raised.times - 1} times more" if raised.times > 1 else ""
-            lines += ["", f"{raised.where}{again}:", raised.trace.rstrip()]
+            lines += ["", f"{raised.where}{_again(raised.times - 1)}:", raised.trace.rstrip()]
         return "\n".join(lines)
 
     def left(self) -> list[str]:
@@ -235,7 +234,7 @@ class Story:
     def _tell(self, entry: Entry, text: str) -> None:
         if not self.over:
             since = duration(self._clock.time() - self._start)
-            entry.lines.append(f"    +{since:<6} {text}")
+            entry.lines.append(f"    +{since:<7} {text}")
 
 
 def without_ours(trace: TracebackType | None) -> TracebackType | None:
@@ -247,6 +246,10 @@ def without_ours(trace: TracebackType | None) -> TracebackType | None:
 
 def _since(began: float) -> str:
     return duration(time.monotonic() - began)
+
+
+def _again(times: int) -> str:
+    return "" if not times else ", and once more" if times == 1 else f", and {times} times more"
 
 
 def _place(delivery: Delivery[Any]) -> str:

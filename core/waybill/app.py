@@ -395,11 +395,14 @@ class App:
         async with self.running():
             yield
 
-    def test(self) -> AbstractAsyncContextManager[TestBus]:
-        """Run on the embedded broker, in memory, with a clock the test owns. See `waybill.testing`."""
+    def test(self, *, raise_errors: bool = False) -> AbstractAsyncContextManager[TestBus]:
+        """Run on the embedded broker, in memory, with a clock the test owns. See `waybill.testing`.
+
+        raise_errors: `drain`, `advance` and the end of the block raise what a handler raised, instead of trying again.
+        """
         from waybill.testing import open_test_bus  # noqa: PLC0415 - production need not load it
 
-        return open_test_bus(self)
+        return open_test_bus(self, raise_errors=raise_errors)
 
     @asynccontextmanager
     async def _open(
@@ -409,7 +412,8 @@ class App:
         clock: Clock,
         *,
         consume: bool,
-        send_middleware: Sequence[SendMiddleware] | None = None,
+        around: Sequence[Middleware] = (),
+        around_batches: Sequence[BatchMiddleware] = (),
         observers: Sequence[Callable[[Handled], None]] = (),
         accept_unrouted: bool = False,
     ) -> AsyncGenerator[Runtime, None]:
@@ -420,9 +424,12 @@ class App:
             self._check(brokers, connected=False)
             async with brokers.connected():
                 self._check(brokers, connected=True)
-                send_middleware = self._send_middleware if send_middleware is None else send_middleware
                 runtime = Runtime(
-                    brokers, settings, clock, send_middleware=send_middleware, accept_unrouted=accept_unrouted
+                    brokers,
+                    settings,
+                    clock,
+                    send_middleware=self._send_middleware,
+                    accept_unrouted=accept_unrouted,
                 )
                 await runtime.declare(self.topology)
                 self._runtime = runtime
@@ -430,8 +437,8 @@ class App:
                     if consume:
                         await runtime.start(
                             self._registrations,
-                            self._middleware,
-                            self._batch_middleware or (),
+                            (*around, *self._middleware),
+                            (*around_batches, *(self._batch_middleware or ())),
                             (*self._observers, *observers),
                         )
                     yield runtime

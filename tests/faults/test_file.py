@@ -590,7 +590,7 @@ async def test_a_commit_that_a_deletion_overtakes_is_in_doubt(path: Path) -> Non
     """Deleted after the look before the commit and before the one after it."""
     async with running(path, consume=False) as service:
         await service.app.publish(numbers, 1)
-        adapter = service.app._running().adapter
+        adapter = service.app._running().brokers.all[None]
         with pytest.raises(InDoubt, match="may be found there later, or not"):
             await adapter._engine.write(lambda _: path.unlink(), durable=True)  # type: ignore[attr-defined]
 
@@ -700,7 +700,7 @@ async def test_a_turn_file_that_was_cleaned_away_is_made_anew_for_all(path: Path
         await two.app.publish(numbers, 2)
         await one.app.publish(numbers, 3)
         await until(lambda: one.seen == [1, 2, 3])
-        turns = [service.app._running().adapter._engine._turn._fd for service in (one, two)]  # type: ignore[attr-defined]
+        turns = [service.app._running().brokers.all[None]._engine._turn._fd for service in (one, two)]  # type: ignore[attr-defined]
         assert {os.fstat(turn).st_ino for turn in turns} == {beside(path, "-turn").stat().st_ino}
 
 
@@ -827,7 +827,7 @@ async def test_a_commit_that_changed_nothing_does_not_begin_to_copy_the_log(
     """It leaves nothing to copy, so a writer could start the log anew at that moment."""
     async with running(path, consume=False) as one, running(path, consume=False) as two:
         await one.app.publish(numbers, 1)
-        first, second = (service.app._running().adapter._engine for service in (one, two))  # type: ignore[attr-defined]
+        first, second = (service.app._running().brokers.all[None]._engine for service in (one, two))  # type: ignore[attr-defined]
         first._copy_log("PASSIVE")
         copied: list[str] = []
         monkeypatch.setattr(second, "_copy_log", lambda mode: copied.append(mode) or 0)

@@ -672,7 +672,8 @@ async def test_whatever_goes_wrong_nothing_is_lost_and_keys_keep_their_order(see
             lambda topic, **more: faults.delay(topic, chance.randrange(1, 60), **more),
             lambda _, **more: faults.refuse(INVOICES, **more),
             lambda _, **more: faults.unknown(INVOICES, stored=chance.random() < 0.5, **more),
-            *([] if ordered else [faults.reorder, faults.crash_at_settle]),
+            faults.crash_at_settle,
+            *([] if ordered else [faults.reorder]),
         ]
         sent = [f"{number}/{chance.choice('abc')}" for number in range(20)]
         for order in sent:

@@ -205,7 +205,7 @@ async def test_what_a_topic_kept_goes_when_its_time_is_over() -> None:
 
 async def _stored(app: App) -> int:
     adapter = app._running().brokers.of(Topic("kept", Event).spec)
-    engine = adapter._engine  # type: ignore[attr-defined]
+    engine = adapter._inner._engine  # type: ignore[attr-defined]
     count: int = engine.reader.execute("SELECT count(*) FROM messages").fetchone()[0]
     return count
 

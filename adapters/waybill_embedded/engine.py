@@ -127,6 +127,7 @@ class Engine:
             self._turn, self._copying = self._turns()
             undo.callback(self._turn.close)
             undo.callback(self._copying.close)
+            undo.callback(self._guard.close)
             await self._take_turn(self._helper)
             try:
                 await self._patiently(lambda: prepare(self._writer, location), end)
@@ -207,11 +208,12 @@ class Engine:
         self._helper.stop()
         self._helper.join(1.0)
         connections = [self._writer] if self.location.path is None else [self._copier, self._reader, self._writer]
-        if self._guard.another_log():
-            _never_close(connections)  # SQLite would delete the log that lies there, which is somebody else's
+        if self._guard.must_not_close():
+            _never_close(connections)
             connections = []
         for connection in connections:
             connection.close()
+        self._guard.close()
         self._turn.close()
         self._copying.close()
         if self.location.path is not None:
@@ -408,7 +410,7 @@ class Engine:
         self._next_room = now + ROOM_PAUSE
         try:
             await self._helper.do(lambda: self._copy_log("PASSIVE"))
-        except sqlite3.Error:
+        except (sqlite3.Error, BrokerError):
             return False
         finally:
             if not self._copies:
@@ -419,7 +421,7 @@ class Engine:
         """Where the log was deleted, and nobody has begun another: what it holds can still be copied into the file."""
         if self._guard.lost_log():
             with suppress(sqlite3.Error):
-                self._copy_log("PASSIVE")
+                self._copier.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def _copy_log(self, mode: str) -> int:
         """The frames that the log had."""

@@ -13,7 +13,7 @@ import sqlite3
 import time
 
 from waybill.errors import BrokerError, BrokerFileError, BrokerUnavailable
-from waybill_embedded.outside import SIDES, free_space, size
+from waybill_embedded.outside import LOG_BEGINS, SIDES, free_space, size
 
 __all__ = ["Guard", "least_free"]
 
@@ -35,6 +35,7 @@ class Guard:
         self._path = path
         self._folder = os.path.dirname(path or "")  # noqa: PTH120 - beside the path, which is a text everywhere
         self._known: dict[str, Identity | None] = {}
+        self._log = -1
         self._seen: tuple[int, int] | None = None
         """The folder, as it was when everything in it was found in place."""
         self._version = 0
@@ -48,14 +49,22 @@ class Guard:
         if self._path is not None:
             self._known = {path: _identity(path) for path in (self._path, *(self._path + name for name in SIDES))}
             self._version = _version(connection)
+            self._log = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        if self._log >= 0:
+            os.close(self._log)
+            self._log = -1
 
     def look(self) -> None:
-        """Raise `BrokerFileError` unless the files that are open still lie where they were opened.
+        """Raise `BrokerFileError` unless the files that are open still lie where they were opened, and the log is one.
 
-        Costs one look at their folder, which changes with each name in it.
+        Costs one look at their folder, which changes with each name in it, and one at the log's first bytes.
         """
         if not self._known:
             return
+        if self._cut_log():
+            raise BrokerFileError(f"{self._path}: {_EMPTIED.format(what=f'{self._path}-wal')}")
         try:
             folder = os.stat(self._folder)  # noqa: PTH116 - with every commit: a Path costs more than the call
         except OSError as error:
@@ -81,10 +90,15 @@ class Guard:
             return False
         return _identity(f"{self._path}-wal") is None and _identity(self._path) == self._known[self._path]
 
-    def another_log(self) -> bool:
-        """Whether there is a log now that is not the one that was opened: it is somebody else's."""
+    def must_not_close(self) -> bool:
+        """Whether SQLite, closing the file, would do harm: delete a log that is somebody else's, or copy a hole into the file."""
         log = f"{self._path}-wal"
-        return log in self._known and _identity(log) not in {None, self._known[log]}
+        return log in self._known and (_identity(log) not in {None, self._known[log]} or self._cut_log())
+
+    def _cut_log(self) -> bool:
+        """Whether somebody has emptied the log, and one of us has written behind the hole. An empty one can be in order."""
+        beginning = os.pread(self._log, len(LOG_BEGINS), 0)
+        return bool(beginning) and beginning != LOG_BEGINS
 
     def check_version(self, connection: sqlite3.Connection) -> None:
         """Raise `BrokerFileError` if a newer Waybill has changed the form of the file. Exact inside a transaction."""
@@ -127,6 +141,10 @@ _LOST = (
 _CUT = (
     "{what}, which belongs to it, was deleted or replaced while this process had it open. Nothing more is written: restart "
     "all processes that use the file"
+)
+_EMPTIED = (
+    "{what}, which belongs to it, was emptied while this process had it open, and what it held is lost. Nothing more is "
+    "written: stop all processes, and restore a backup, or go on with what the file itself has"
 )
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from waybill.errors import BrokerFileError
 
-__all__ = ["SIDES", "check_log", "cut_off", "free_space", "holders", "is_full", "obstacle", "size"]
+__all__ = ["LOG_BEGINS", "SIDES", "check_log", "cut_off", "free_space", "holders", "is_full", "obstacle", "size"]
 
 SIDES = ("-wal", "-shm")
 """SQLite's log and its index, which together with the main file make the database."""
 HEADER = struct.Struct(">8I")
-MAGIC = 0x377F0682
-"""The beginning of SQLite's log; one more where its checksums are of big-endian words."""
+LOG_BEGINS = b"\x37\x7f\x06"
+"""The first bytes of SQLite's log; the fourth says whether its checksums are of big-endian words."""
 FULL = 64 << 10
 """Free bytes below which a failing write is put down to a full disk."""
 
@@ -59,9 +59,9 @@ def _begins_well(log: str) -> bool:
         return True  # gone, or not ours to read: whoever opens the file will hear of that
     if len(header) < HEADER.size or not any(header):
         return True  # never written out, as after a power cut: nothing was confirmed in it
-    words = HEADER.unpack(header)
-    if words[0] not in {MAGIC, MAGIC + 1}:
+    if header[:3] != LOG_BEGINS or header[3] not in {0x82, 0x83}:
         return False
+    words = HEADER.unpack(header)
     first = second = 0
     summed = struct.unpack(">6I" if words[0] & 1 else "<6I", header[:24])
     for even, odd in zip(summed[::2], summed[1::2], strict=True):

@@ -175,14 +175,21 @@ async def test_a_damaged_page_is_said_and_nothing_more_is_stored_behind_it(path:
     assert path.stat().st_size == before
 
 
-async def test_a_log_cut_short_gives_what_was_before_the_cut_in_order(tmp_path: Path, path: Path) -> None:
+@pytest.mark.parametrize("how", ["cut", "scrambled"])
+async def test_a_log_cut_short_gives_what_was_before_the_cut_in_order(tmp_path: Path, path: Path, how: str) -> None:
     async with running(path, consume=False) as service:
         for number in range(50):
             await service.app.publish(numbers, number)
         copy = tmp_path / "after-a-crash.db"  # a crash of everyone: the files as they lie there
         for name in ("", "-wal"):
             shutil.copy(beside(path, name), beside(copy, name))
-    os.truncate(beside(copy, "-wal"), beside(copy, "-wal").stat().st_size * 2 // 3)
+    log = beside(copy, "-wal")
+    if how == "cut":
+        os.truncate(log, log.stat().st_size * 2 // 3)
+    else:
+        with log.open("r+b") as file:
+            file.seek(log.stat().st_size * 2 // 3)
+            file.write(os.urandom(1000))
     found: list[int] = []
     async with running(copy) as service:
         await until(lambda: service.seen, within=5)
@@ -646,6 +653,36 @@ async def test_locks_that_this_process_loses_do_not_lose_messages(path: Path) ->
         assert not beside(path, "-wal").exists(), "the trap has not snapped"
         assert "-wal, which belongs to it, was deleted" in await service.refused(3)
     assert await handled(path, 2) == [1, 2]
+
+
+_EMPTIED = """
+    import asyncio, os, sys
+    from pathlib import Path
+    from tests.faults.test_file import *
+
+    async def main():
+        path = Path(sys.argv[1])
+        async with running(path, consume=False) as service:
+            await service.app.publish(numbers, 2)
+            os.truncate(beside(path, "-wal"), 0)
+            print(await service.refused(3), flush=True)
+            print(await service.refused(4), flush=True)
+
+    asyncio.run(main())
+"""
+
+
+async def test_nothing_is_confirmed_into_a_log_that_somebody_has_emptied(path: Path) -> None:
+    """To save space, say. SQLite would write on behind the hole, lose all of it in a crash, and copy the hole at the end."""
+    await publish(path, 1)
+    with ended(python(_EMPTIED, path)) as process:
+        first, second = await said(process), await said(process)
+        assert process.wait(10) == 0
+    assert "was emptied while this process had it open" in first
+    assert "restore a backup, or go on" in first
+    assert "was emptied" in second
+    assert rows(path, "PRAGMA quick_check") == [("ok",)]
+    assert await handled(path, 1) == [1]
 
 
 async def test_nobody_may_begin_another_log_while_a_deleted_one_is_in_use(path: Path) -> None:

@@ -64,7 +64,7 @@ class FileAdmin:
             for topic in (*plan.topology.topics, *(s.topic for s in subscriptions if not s.topic.pattern)):
                 create_topic(connection, topic)
                 if wanted.get(f"topic {topic.name}", "create") != "create":
-                    write_topic(connection, topic)
+                    write_topic(connection, topic, self._clock.time())
             for subscription in subscriptions:
                 (create_pattern if subscription.topic.pattern else create_group)(connection, subscription)
                 if wanted.get(f"group {subscription.name}", "create") != "create":

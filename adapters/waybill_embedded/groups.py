@@ -7,6 +7,7 @@ import sqlite3
 from typing import NamedTuple
 
 from waybill.topology import Subscription, TopicSpec, matches
+from waybill_embedded.claims import forget_old
 
 __all__ = [
     "Topic",
@@ -68,13 +69,19 @@ def create_topic(connection: sqlite3.Connection, spec: TopicSpec) -> None:
             _insert_group(connection, spec.name, group, filtered, start=None, pattern=number, member=member)
 
 
-def write_topic(connection: sqlite3.Connection, spec: TopicSpec) -> None:
-    """Let an existing topic promise what the code declares."""
+def write_topic(connection: sqlite3.Connection, spec: TopicSpec, now: float) -> None:
+    """Let an existing topic promise what the code declares. What it promised before and does no more is forgotten."""
     connection.execute(
         "UPDATE topics SET retention = ?, max_length = ?, dedup_window = ? WHERE name = ?",
         (spec.retention, spec.max_length, spec.dedup_window, spec.name),
     )
     _count_anew(connection, spec)
+    (topic,) = connection.execute("SELECT id FROM topics WHERE name = ?", (spec.name,)).fetchone()
+    if spec.retention is None:  # nobody looks any more for what its time is over
+        connection.execute("UPDATE messages SET kept_until = 0 WHERE topic = ? AND kept_until IS NOT NULL", (topic,))
+        forget_old(connection, topic, now)
+    if spec.dedup_window is None:
+        connection.execute("DELETE FROM seen WHERE topic = ?", (topic,))
 
 
 def _count_anew(connection: sqlite3.Connection, spec: TopicSpec) -> None:

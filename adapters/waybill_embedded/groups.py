@@ -10,11 +10,13 @@ from waybill.topology import Subscription, TopicSpec, matches
 from waybill_embedded.claims import forget_old
 
 __all__ = [
+    "UNDECIDED",
     "Topic",
     "condition",
     "create_group",
     "create_pattern",
     "create_topic",
+    "decide",
     "encode_filter",
     "find",
     "groups_of_pattern",
@@ -25,6 +27,9 @@ __all__ = [
     "write_filter",
     "write_topic",
 ]
+
+UNDECIDED = "null"
+"""The filter of a group that a contract names and nobody has consumed: it is what its first consumer says."""
 
 
 class Topic(NamedTuple):
@@ -105,6 +110,16 @@ def create_group(connection: sqlite3.Connection, subscription: Subscription, *, 
     start = "latest" if subscription.ephemeral else subscription.start
     name, filtered = subscription.topic.name, encode_filter(subscription)
     _insert_group(connection, name, subscription.group, filtered, start=start, member=member)
+    if subscription.where:
+        decide(connection, subscription)
+
+
+def decide(connection: sqlite3.Connection, subscription: Subscription) -> None:
+    """Its consumer has come, and says what a group wants of which only the name was known."""
+    connection.execute(
+        """UPDATE groups SET filter = ? WHERE name = ? AND topic = (SELECT id FROM topics WHERE name = ?) AND filter = ?""",
+        (encode_filter(subscription), subscription.group, subscription.topic.name, UNDECIDED),
+    )
 
 
 def _insert_group(
@@ -191,7 +206,9 @@ def remove_group(connection: sqlite3.Connection, group: int) -> None:
 
 
 def encode_filter(subscription: Subscription) -> str | None:
-    return json.dumps(subscription.where) if subscription.where else None
+    if subscription.where:
+        return json.dumps(subscription.where)
+    return UNDECIDED if subscription.by_contract else None
 
 
 def write_filter(connection: sqlite3.Connection, subscription: Subscription) -> None:
@@ -210,7 +227,7 @@ def write_filter(connection: sqlite3.Connection, subscription: Subscription) -> 
 
 def condition(filtered: str | None) -> tuple[str, dict[str, object]]:
     """A filter as SQL over a row of `messages`, and its values. What cannot be read passes: it shall end as a dead letter."""
-    if filtered is None:
+    if filtered is None or filtered == UNDECIDED:
         return "", {}
     parts: list[str] = []
     values: dict[str, object] = {}

@@ -32,7 +32,7 @@ from waybill_embedded import claims, rows
 from waybill_embedded.claims import Claimed, Group
 from waybill_embedded.engine import Engine
 from waybill_embedded.file import mapped
-from waybill_embedded.groups import condition, create_group, find, remove_group
+from waybill_embedded.groups import condition, create_group, decide, find, remove_group
 from waybill_embedded.members import Members
 from waybill_embedded.sink import bury_message
 
@@ -82,6 +82,7 @@ class FileSource:
         subscription = self._subscription
         if subscription.ephemeral:
             create_group(connection, subscription, member=self._members.doorbell)
+        decide(connection, subscription)
         row = connection.execute(
             "SELECT t.id, g.id, g.filter, t.retention FROM groups g JOIN topics t ON t.id = g.topic WHERE t.name = ? AND g.name = ?",
             (subscription.topic.name, subscription.group),

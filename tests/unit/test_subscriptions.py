@@ -227,6 +227,36 @@ async def test_a_filter_that_the_broker_remembers_otherwise_is_drift(url: str) -
         pass
 
 
+@pytest.mark.parametrize("publisher_first", [True, False])
+async def test_a_group_that_a_contract_names_is_filtered_as_its_consumer_says(url: str, publisher_first: bool) -> None:
+    contract = Topic("orders", Order, groups=["billing"])
+    shop, billing, got = on(url, "shop"), on(url), list[int]()
+
+    @billing.consume(contract, where={"region": "eu"})
+    async def handle(order: Order) -> None:
+        got.append(order.number)
+
+    for app in (shop, billing) if publisher_first else (billing, shop):
+        async with app.running():
+            await app.publish(contract, Order(1 if app is shop else 2), headers={"region": "eu"})
+            await app.publish(contract, Order(3), headers={"region": "us"})
+    async with billing.running():
+        await until(lambda: sorted(got) == [1, 2] and not rows(url, "messages"))
+
+
+async def test_a_group_that_a_contract_names_is_as_it_was_first_consumed(url: str) -> None:
+    contract = Topic("orders", Order, groups=["billing"])
+    shop, plain, filtered = on(url, "shop"), on(url), on(url)
+    plain.consume(contract)(_nothing)
+    filtered.consume(contract, where={"region": "eu"})(_nothing)
+    for app in (shop, plain):
+        async with app.running():
+            await app.publish(contract, Order(1))
+    with pytest.raises(TopologyMismatch, match="everything there"):
+        async with filtered.running():
+            pass
+
+
 async def _nothing(_: Any) -> None: ...
 
 

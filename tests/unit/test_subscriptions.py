@@ -14,6 +14,7 @@ import pytest
 
 from tests.unit.stand_ins import never, until
 from waybill import App, CapabilityError, ConfigurationError, Delivery, Settings, Topic, TopicPattern, TopologyMismatch
+from waybill.errors import DestinationMissing
 from waybill.topology import fits, matches
 
 
@@ -133,6 +134,24 @@ async def test_a_pattern_gets_topics_that_are_created_later_from_their_first_mes
         with pytest.raises(Exception, match="no group shares payments"):
             await publisher.publish(Topic("payments", Order), Order(3))
     assert got[1] == ("orders.shipped", 2)
+
+
+@pytest.mark.parametrize("pattern_first", [True, False])
+def test_a_pattern_and_a_topic_that_fits_are_two_groups(pattern_first: bool) -> None:
+    app, every = App("billing"), TopicPattern("orders.*", Order)
+    first, second = (every, orders) if pattern_first else (orders, every)
+    app.consume(first)(_nothing)
+    with pytest.raises(ConfigurationError, match="a group of its own"):
+        app.consume(second)(_nothing)
+    app.consume(second, group="audit")(_nothing)
+
+
+async def test_a_pattern_that_was_not_declared_is_missing(url: str) -> None:
+    app = App("billing", settings=Settings(url=url, topology="assume"))
+    app.consume(TopicPattern("orders.*", Order))(_nothing)
+    with pytest.raises(DestinationMissing, match="topology apply"):
+        async with app.running():
+            pass
 
 
 async def test_what_a_pattern_missed_while_it_was_away_is_there_when_it_comes_back(url: str) -> None:

@@ -120,7 +120,7 @@ class FileSource:
             with mapped(self._engine.location):
                 something, due = claims.waiting(self._engine.reader, self._group, self._clock.time())
             deliveries, moved = await self._claim(limit) if something else ([], False)
-            if deliveries or not moved:
+            if deliveries or not moved or self._quiet:
                 return deliveries, due
 
     async def quiesce(self) -> None:

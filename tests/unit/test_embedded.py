@@ -320,6 +320,17 @@ async def test_a_release_comes_back_uncounted_and_at_once(url: str) -> None:
         assert again.attempt == 3
 
 
+async def test_a_source_that_is_to_be_quiet_reads_no_further_past_what_is_not_for_it(url: str, path: Path) -> None:
+    picky = Subscription(topic=TOPIC, group="picky", where=(("region", ("eu",)),))
+    async with opened(url, picky) as bus, reading(bus, picky) as source:
+        await send(bus, *[message(str(number)) for number in range(2000)])
+        receiving = asyncio.create_task(source.receive(1))
+        await until(lambda: rows(path) < 2000)
+        await source.quiesce()
+        assert list(await receiving) == []
+    assert rows(path) > 0
+
+
 async def test_settling_nothing_is_nothing(url: str) -> None:
     async with opened(url) as bus, reading(bus) as source:
         await send(bus, message("a"))

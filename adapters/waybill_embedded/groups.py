@@ -187,9 +187,15 @@ def remove_pattern(connection: sqlite3.Connection, subscription: Subscription) -
     connection.execute("DELETE FROM patterns WHERE id = ?", (pattern_id(connection, subscription),))
 
 
-def remove_group(connection: sqlite3.Connection, group: int) -> None:
-    """Nothing is left of it: neither what it had not handled nor its dead letters."""
-    topic, cursor = connection.execute("SELECT topic, cursor FROM groups WHERE id = ?", (group,)).fetchone()
+def remove_group(connection: sqlite3.Connection, group: int, *, member: str) -> None:
+    """Nothing is left of it: neither what it had not handled nor its dead letters.
+
+    `member`: the process that it goes with. If that was taken for dead, its group is gone and the number may be another's.
+    """
+    row = connection.execute("SELECT topic, cursor FROM groups WHERE id = ? AND member = ?", (group, member)).fetchone()
+    if row is None:
+        return
+    topic, cursor = row
     held = [seq for (seq,) in connection.execute("SELECT seq FROM entries WHERE grp = ?", (group,))]
     connection.execute("DELETE FROM entries WHERE grp = ?", (group,))
     connection.execute("DELETE FROM dead WHERE grp = ?", (group,))

@@ -99,7 +99,7 @@ class FileSource:
         self._members.wake()
         member = self._members.id
         if self._subscription.ephemeral:
-            await self._engine.write(lambda c: remove_group(c, self._group.id))
+            await self._engine.write(lambda c: remove_group(c, self._group.id, member=self._members.doorbell))
         elif member and await self._engine.write(lambda c: claims.release_owner(c, member, group=self._group.id)):
             self._members.ring()
         self._out.clear()
@@ -311,8 +311,8 @@ async def take_back(engine: Engine, members: Members) -> None:
     def work(connection: sqlite3.Connection) -> bool:
         found = False
         members.forget_patterns(connection)
-        for group in members.orphans(connection):
-            remove_group(connection, group)
+        for group, doorbell in members.orphans(connection):
+            remove_group(connection, group, member=doorbell)
         for number, dead in members.gone(connection):
             found |= claims.release_owner(connection, number, crashed=dead)
             members.bury(connection, number, dead=dead)

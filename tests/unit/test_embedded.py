@@ -331,6 +331,19 @@ async def test_a_source_that_is_to_be_quiet_reads_no_further_past_what_is_not_fo
     assert rows(path) > 0
 
 
+async def test_an_ephemeral_group_that_was_taken_away_takes_no_other_with_it(url: str, path: Path) -> None:
+    passing = Subscription(topic=TOPIC, group="passing", ephemeral=True)
+    async with opened(url) as bus:
+        async with reading(bus, passing):
+            with contextlib.closing(sqlite3.connect(path)) as connection:  # as by one who took this process for dead
+                connection.execute("DELETE FROM groups WHERE name = 'passing'")
+                connection.commit()
+            await bus.admin.apply(await bus.admin.plan(Topology((TOPIC,), (group("new"),))))  # has its number now
+        await send(bus, message("a"))
+        async with reading(bus, group("new")) as source:
+            assert ids(await take(source)) == ["a"]
+
+
 async def test_settling_nothing_is_nothing(url: str) -> None:
     async with opened(url) as bus, reading(bus) as source:
         await send(bus, message("a"))

@@ -182,9 +182,12 @@ def groups_of_pattern(connection: sqlite3.Connection, subscription: Subscription
     ]
 
 
-def remove_pattern(connection: sqlite3.Connection, subscription: Subscription) -> None:
-    """No topic that comes later is for this group any more."""
-    connection.execute("DELETE FROM patterns WHERE id = ?", (pattern_id(connection, subscription),))
+def remove_pattern(connection: sqlite3.Connection, subscription: Subscription, *, member: str) -> None:
+    """An ephemeral group wants no topic any more, and has no share of any, also not of one that its member never opened."""
+    number = pattern_id(connection, subscription)
+    connection.execute("DELETE FROM patterns WHERE id = ?", (number,))
+    for (group,) in connection.execute("SELECT id FROM groups WHERE pattern = ?", (number,)).fetchall():
+        remove_group(connection, group, member=member)
 
 
 def remove_group(connection: sqlite3.Connection, group: int, *, member: str) -> None:

@@ -50,7 +50,8 @@ class PatternSource:
         self.quiet = True
         self._members.wake()
         if self._subscription.ephemeral:
-            await self._engine.write(lambda c: remove_pattern(c, self._subscription))
+            doorbell = self._members.doorbell
+            await self._engine.write(lambda c: remove_pattern(c, self._subscription, member=doorbell))
         for source in self._shares.values():
             await source.close()
 

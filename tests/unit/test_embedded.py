@@ -344,6 +344,16 @@ async def test_an_ephemeral_group_that_was_taken_away_takes_no_other_with_it(url
             assert ids(await take(source)) == ["a"]
 
 
+async def test_an_ephemeral_pattern_leaves_no_share_of_a_topic_that_came_last(url: str, path: Path) -> None:
+    every = Subscription(topic=TopicSpec("late.*", pattern=True), group="passing", ephemeral=True)
+    async with opened(url) as bus:
+        before = rows(path, "groups")
+        async with reading(bus, every):
+            await bus.admin.apply(await bus.admin.plan(Topology((TopicSpec("late.one"),), ())))
+            assert rows(path, "groups") == before + 1
+        assert rows(path, "groups") == before
+
+
 async def test_settling_nothing_is_nothing(url: str) -> None:
     async with opened(url) as bus, reading(bus) as source:
         await send(bus, message("a"))

@@ -31,7 +31,7 @@ from waybill_embedded import claims, rows
 from waybill_embedded.claims import Claimed, Group
 from waybill_embedded.engine import Engine
 from waybill_embedded.file import mapped
-from waybill_embedded.groups import condition, create_group, find, remove_group
+from waybill_embedded.groups import condition, create_group, decide, find, remove_group
 from waybill_embedded.members import Members
 from waybill_embedded.sink import bury_message
 
@@ -81,6 +81,7 @@ class FileSource:
         subscription = self._subscription
         if subscription.ephemeral:
             create_group(connection, subscription, member=self._members.doorbell)
+        decide(connection, subscription)
         row = connection.execute(
             "SELECT t.id, g.id, g.filter, t.retention FROM groups g JOIN topics t ON t.id = g.topic WHERE t.name = ? AND g.name = ?",
             (subscription.topic.name, subscription.group),
@@ -97,7 +98,7 @@ class FileSource:
         self._members.wake()
         member = self._members.id
         if self._subscription.ephemeral:
-            await self._engine.write(lambda c: remove_group(c, self._group.id))
+            await self._engine.write(lambda c: remove_group(c, self._group.id, member=self._members.doorbell))
         elif member and await self._engine.write(lambda c: claims.release_owner(c, member, group=self._group.id)):
             self._members.ring()
         self._mark = object()  # what was handed out until now can be settled no more
@@ -118,7 +119,7 @@ class FileSource:
             with mapped(self._engine.location):
                 something, due = claims.waiting(self._engine.reader, self._group, self._clock.time())
             deliveries, moved = await self._claim(limit) if something else ([], False)
-            if deliveries or not moved:
+            if deliveries or not moved or self._quiet:
                 return deliveries, due
 
     async def quiesce(self) -> None:
@@ -303,8 +304,8 @@ async def take_back(engine: Engine, members: Members) -> None:
     def work(connection: sqlite3.Connection) -> bool:
         found = False
         members.forget_patterns(connection)
-        for group in members.orphans(connection):
-            remove_group(connection, group)
+        for group, doorbell in members.orphans(connection):
+            remove_group(connection, group, member=doorbell)
         for number, dead in members.gone(connection):
             found |= claims.release_owner(connection, number, crashed=dead)
             members.bury(connection, number, dead=dead)

@@ -34,7 +34,7 @@ from waybill.message import NO_HEADERS, Delivery, Message, Tombstone
 from waybill.middleware import BatchMiddleware, Middleware, SendMiddleware
 from waybill.options import Batch, ConsumeOptions
 from waybill.outcomes import Confirmed, Refused, SendResult
-from waybill.registration import Registration, name_of, registrar
+from waybill.registration import Registration, among, name_of, registrar
 from waybill.retry import seconds
 from waybill.runtime import Runtime
 from waybill.sync import SyncApp
@@ -178,6 +178,11 @@ class App:
                     raise ConfigurationError(
                         f"{name} has a handler already ({taken[name].name}): one handler a group; "
                         f"give {name_of(handler)} a group of its own to let both see every message"
+                    )
+                if (other := among(registration, taken.values())) is not None:
+                    raise ConfigurationError(
+                        f"{name} and {other.subscription.name} overlap, and each message would go to either "
+                        f"{name_of(handler)} or {other.name}: give one of them a group of its own"
                     )
                 taken[name] = registration
             self._registrations += made

@@ -18,9 +18,9 @@ from waybill.options import Batch, ConsumeOptions, ConsumerOptions
 from waybill.retry import Retry, seconds
 from waybill.threads import in_threads
 from waybill.topic import Readable, Topic, check_name
-from waybill.topology import Subscription
+from waybill.topology import Subscription, matches
 
-__all__ = ["Registration", "name_of", "registrar"]
+__all__ = ["Registration", "among", "name_of", "registrar"]
 
 Callee: TypeAlias = Callable[..., Awaitable[object]]
 
@@ -164,6 +164,19 @@ def _where(where: Mapping[str, str | Sequence[str]]) -> tuple[tuple[str, tuple[s
             raise ConfigurationError(f"where={{{name!r}: {wanted!r}}}: a header's name and the text or texts it may be")
         found.append((name, values))
     return tuple(found)
+
+
+def among(one: Registration, others: Iterable[Registration]) -> Registration | None:
+    """Which of the others has a pattern that the topic fits, or a topic that fits the pattern, in the same group."""
+    mine = one.subscription
+    for other in others:
+        theirs = other.subscription
+        if mine.ephemeral or theirs.ephemeral or mine.group != theirs.group or mine.topic.broker != theirs.topic.broker:
+            continue  # each ephemeral one has a group of its own
+        pattern, topic = (mine.topic, theirs.topic) if mine.topic.pattern else (theirs.topic, mine.topic)
+        if pattern.pattern and not topic.pattern and matches(pattern.name, topic.name):
+            return other
+    return None
 
 
 def name_of(handler: Callable[..., Any]) -> str:

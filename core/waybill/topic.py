@@ -192,7 +192,7 @@ class Topic(Readable[T]):
 
     def subscriptions(self) -> list[Subscription]:
         """The groups that belong to the topic by contract."""
-        return [Subscription(topic=self.spec, group=group) for group in self.groups]
+        return [Subscription(topic=self.spec, group=group, by_contract=True) for group in self.groups]
 
     def key_of(self, value: T) -> str | None:
         """The key that orders `value`. Raises `EncodeError`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -201,6 +202,30 @@ async def test_what_a_topic_kept_goes_when_its_time_is_over() -> None:
         await bus.drain()
         assert await _stored(app) == 1
     assert got == [1, 2]
+
+
+async def test_a_topic_that_keeps_and_remembers_no_longer_leaves_nothing_of_it(tmp_path: Path, url: str) -> None:
+    handled: list[int] = []
+
+    def declared(topic: Topic[Event]) -> App:
+        app = on(url)
+
+        @app.consume(topic)
+        async def handle(event: Event) -> None:
+            handled.append(event.number)
+
+        return app
+
+    keeping = Topic("t", Event, retention=3600, dedup_window=3600)
+    async with (app := declared(keeping)).running():
+        await app.publish_many(keeping, [Event(1), Event(2)])
+        await until(lambda: len(handled) == 2)
+    plain = declared(Topic("t", Event))
+    async with plain.admin() as admin:
+        await admin.apply(await admin.plan(plain.topology), allow=["topic t"])
+    with closing(sqlite3.connect(tmp_path / "bus.db")) as connection:
+        for table in ("messages", "seen"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
 
 
 async def _stored(app: App) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, Unpack, overload
 
 from waybill.adapter import Admin
-from waybill.brokers import Brokers, on_each
+from waybill.brokers import Brokers, any_topic, on_each
 from waybill.clock import Clock, SystemClock
 from waybill.codec import TombstoneCodec
 from waybill.consumer import Consumer, Handled, current_handling, held_of
@@ -97,6 +97,8 @@ class App:
     """A service: its handlers, its middleware and its settings. `name` is also the default group of its handlers.
 
     `settings`: instead of those read from the environment and `waybill.toml` when it starts.
+    `topics`: those that it publishes to, so that they are declared when it starts and by `waybill topology`; else they are
+    when it first publishes to them.
     `middleware`: functions from handler to handler, the first outermost. `send_middleware`: the same on the way out.
     `batch_middleware`: the same around handlers of batches, which `middleware` does not touch: so an application that has
     both must say which (or an empty list).
@@ -107,6 +109,7 @@ class App:
         name: str,
         *,
         settings: Settings | None = None,
+        topics: Sequence[Topic[Any]] = (),
         middleware: Sequence[Middleware] = (),
         batch_middleware: Sequence[BatchMiddleware] | None = None,
         send_middleware: Sequence[SendMiddleware] = (),
@@ -121,6 +124,10 @@ class App:
         self._middleware = tuple(middleware)
         self._batch_middleware = None if batch_middleware is None else tuple(batch_middleware)
         self._send_middleware = tuple(send_middleware)
+        for topic in topics:
+            if not isinstance(topic, Topic):
+                raise ConfigurationError(f"App(topics=[{topic!r}, …]): give Topic objects")
+        self._topics = tuple(topics)
         self._registrations: list[Registration] = []
         self._observers: list[Callable[[Handled], None]] = []
         self._runtime: Runtime | None = None
@@ -205,10 +212,10 @@ class App:
         Raises `ClosedError` when the application does not run, `ConfigurationError` when it has no such handler.
         """
         name = f"{topic.name}/{self.name if group is None else group}"
-        for consumer in self._running().consumers:
-            if consumer.subscription.name == name:
-                return consumer
-        raise ConfigurationError(f"application {self.name!r} has no handler for {name}")
+        consumer = self._running().consumer(name)
+        if consumer is None:
+            raise ConfigurationError(f"application {self.name!r} has no handler for {name}")
+        return consumer
 
     def health(self) -> Health:
         """How it is, from its progress: per subscription and per topic published to, with the reasons. Costs nothing.
@@ -231,11 +238,12 @@ class App:
         """Every topic and group this application's code names, but those groups that live as long as their consumer."""
         registrations = self._registrations
         subscriptions = {r.subscription.name: r.subscription for r in registrations if not r.subscription.ephemeral}
-        for registration in registrations:
-            if isinstance(registration.topic, Topic):
-                for declared in registration.topic.subscriptions():
+        named = [*(registration.topic for registration in registrations), *self._topics]
+        for topic in named:
+            if isinstance(topic, Topic):
+                for declared in topic.subscriptions():
                     subscriptions.setdefault(declared.name, declared)
-        topics = dict.fromkeys(registration.topic.spec for registration in registrations)
+        topics = dict.fromkeys(topic.spec for topic in named)
         return Topology([topic for topic in topics if not topic.pattern], tuple(subscriptions.values()))
 
     # ---------------------------------------------------------------- publishing
@@ -471,7 +479,7 @@ class App:
         registrations = self._registrations
         topologies = on_each(Topology(self.topology.topics, [r.subscription for r in registrations]))
         for name, topology in topologies.items():
-            adapter = brokers.of(topology.subscriptions[0].topic)
+            adapter = brokers.of(any_topic(topology))
             here = [r for r in registrations if r.topic.spec.broker == name]
             found += gaps(topology, here, adapter.capabilities if connected else adapter.claims)
             found += adapter.gaps(topology)

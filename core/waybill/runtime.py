@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from asyncio import Future
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,6 +18,7 @@ from waybill.brokers import Brokers
 from waybill.clock import Clock
 from waybill.consumer import Consumer, Handled
 from waybill.errors import ConfigurationError, PublishRefused, PublishUnknown, TopologyMismatch
+from waybill.explaining import timeline
 from waybill.headers import size
 from waybill.health import Health, judge, watch
 from waybill.holding import Slots
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from waybill.settings import Settings
 
 __all__ = ["Port", "Runtime"]
+
+log = logging.getLogger("waybill.runtime")
 
 IN_CHAIN = 1000
 """Messages of one `publish_many` that are in the send-middleware at once."""
@@ -120,6 +124,7 @@ class Runtime:
         self.settings = settings
         self.clock = clock
         self.consumers: list[Consumer] = []
+        self._by_name: dict[str, Consumer] = {}
         self._producers: list[Producer] = []
         self._ports: dict[tuple[str, str | None], Port] = {}
         self._opening = asyncio.Lock()
@@ -171,8 +176,14 @@ class Runtime:
             )
             await consumer.start()
             self.consumers.append(consumer)
+            self._by_name[registration.subscription.name] = consumer
+            log.info("%s: %s; a message that fails: %s", consumer, registration.name, timeline(options.retry))
         watching = watch(self.consumers, self.brokers.admin, self.settings.stall_after)
         self._watching = self.loop.create_task(watching, name="waybill-health")
+
+    def consumer(self, name: str) -> Consumer | None:
+        """The consumer of the subscription that was registered under this name (`topic/group`)."""
+        return self._by_name.get(name)
 
     def health(self) -> Health:
         return judge(self.consumers, self._producers)

@@ -91,8 +91,8 @@ class Topic(Readable[T]):
 
     id: from a value to the message's id, where the value has one of its own; else every publish makes one.
     dedup_window: how long a second message with the same id is confirmed without being stored again; with another body it
-    is refused. retention: how long messages are kept after every group has handled them, for groups that start with
-    the earliest. max_length: when one of its groups has so many messages to handle, more are refused.
+    is refused. retention: how long messages are kept from when they were published, handled or not, for groups that start
+    with the earliest. max_length: when one of its groups has so many messages to handle, more are refused.
     unrouted: a message that no group would get is refused (`error`), or confirmed all the same (`accept`: then a broker
     that keeps it until there is a group does so, and others drop it). broker: the name of the broker that carries it, where
     an application has several. Durations are seconds or timedeltas.

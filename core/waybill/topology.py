@@ -43,7 +43,7 @@ class TopicSpec(msgspec.Struct, frozen=True):
     ordered: bool = False
     """Its messages have a key that orders them."""
     retention: float | None = None
-    """How long messages are kept after every group has handled them, for groups that start with the earliest."""
+    """How long messages are kept at least, from when they were published, for groups that start with the earliest."""
     max_length: int | None = None
     """When one of its groups has so many messages to handle, more are refused."""
     dedup_window: float | None = None

@@ -854,3 +854,11 @@ async def test_a_publish_is_flushed_to_the_disk_and_a_claim_is_not(url: str, que
         assert "INSERT INTO messages" in published[1]
         assert claimed[0] == "PRAGMA synchronous = NORMAL"
         assert "INSERT INTO entries" in claimed[1]
+
+
+async def test_a_lease_begins_when_a_message_is_fetched(url: str) -> None:
+    async with opened(url, group(lease=5.0)) as bus, reading(bus, group(lease=5.0)) as source:
+        await send(bus, message("m"))
+        before = time.monotonic()
+        (delivery,) = await take(source)
+        assert before + 5.0 <= delivery.lease_until <= time.monotonic() + 5.0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -404,3 +406,66 @@ async def test_every_gap_is_in_one_error_before_anything_is_opened(tmp_path: Pat
     assert "orders.refunded/billing" in str(caught.value)
     assert "on_failure='block-key'" in str(caught.value)
     assert not path.exists()
+
+
+async def test_an_ephemeral_group_is_not_the_first_group_of_a_topic(url: str) -> None:
+    open_topic, got = Topic("open", Order, unrouted="accept"), list[int]()
+    screen, app = on(url, "screen"), on(url)
+    screen.consume(open_topic, ephemeral=True)(_nothing)
+
+    @app.consume(open_topic)
+    async def handle(order: Order) -> None:
+        got.append(order.number)
+
+    publisher = on(url, "shop")
+    async with publisher.running():
+        await publisher.publish(open_topic, Order(1))
+        async with screen.running(), app.running():  # what was published before is for the first that stays
+            await until(lambda: got == [1])
+
+
+def test_the_group_of_a_process_that_was_killed_goes_and_nothing_is_left(url: str) -> None:
+    program = f"""
+import asyncio, os
+from waybill import App, Settings, Topic
+orders = Topic("orders.placed", int)
+app = App("screen", settings=Settings(url={url!r}))
+
+@app.consume(orders, ephemeral=True)
+async def show(order: int) -> None:
+    os._exit(9)
+
+async def main() -> None:
+    async with app.running():
+        await app.publish_many(orders, list(range(20)))
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], timeout=30, check=False)
+    assert done.returncode == 9
+    assert rows(url, "groups") == 1
+
+    async def look() -> None:
+        app = on(url)
+        app.consume(orders, start="latest")(_nothing)
+        async with app.running():
+            await until(lambda: rows(url, "groups") == 1 and rows(url, "messages") == 0)
+            assert rows(url, "entries") == 0
+
+    asyncio.run(look())
+
+
+async def test_an_ephemeral_consumer_is_found_to_be_paused(url: str) -> None:
+    app, got = on(url, "screen"), list[int]()
+
+    @app.consume(orders, ephemeral=True)
+    async def show(order: Order) -> None:
+        got.append(order.number)
+
+    async with app.running():
+        app.consumer(orders).pause()
+        await app.publish(orders, Order(1))
+        await never(lambda: got)
+        app.consumer(orders).resume()
+        await until(lambda: got == [1])

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from benchmarks.harness import Row, Run, scratch, table, write_results
 
-CASES = ("importing", "pipeline", "publish", "consume", "processes", "latency")
+CASES = (
+    "importing", "pipeline", "publish", "consume", "batches", "scale", "workers", "redriving", "processes", "latency",
+)  # fmt: skip
 """Modules of this package; each has a `measure`."""
 
 

@@ -12,18 +12,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.embedded import application, copied, hand_made, peer, remove
 from benchmarks.harness import Meter, Row, Run, against, interleave
 from benchmarks.payload import KEYS, ORDERS, Order, adapter, body, handle, order
+from waybill import Confirmed
 
 __all__ = ["measure", "preload"]
 
 MESSAGES = 6_400
 CONCURRENCY = 64
 TRANSACTION = 10
+CHUNK = 10_000
+"""Messages preloaded at once."""
 PATIENCE = 60.0
 """Seconds after which a round has failed."""
 
@@ -59,13 +63,16 @@ def measure(run: Run) -> list[Row]:
     ]
 
 
-def preload(file: Path, count: int) -> None:
+def preload(file: Path, count: int, make: Callable[[int], Order] = order) -> None:
     """Publish that many messages to a new file."""
 
     async def main() -> None:
         app = application(file, sync="normal")
         async with app.running(consume=False):
-            await app.publish_many(ORDERS, [order(number) for number in range(count)])
+            for first in range(0, count, CHUNK):
+                values = [make(number) for number in range(first, min(first + CHUNK, count))]
+                if not all(isinstance(result, Confirmed) for result in await app.publish_many(ORDERS, values)):
+                    raise RuntimeError("what was to be consumed could not be published")
 
     asyncio.run(main())
 

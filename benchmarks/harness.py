@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Self
+from typing import NamedTuple, Self, TypeVar
 
-__all__ = ["Meter", "Row", "Run", "against", "alone", "interleave", "scratch", "table", "write_results"]
+__all__ = ["Cost", "Meter", "Row", "Run", "against", "alone", "interleave", "scratch", "table", "write_results"]
+
+T = TypeVar("T")
 
 HOME = Path(__file__).resolve().parent
 NOT_A_DISK = {"tmpfs", "ramfs", "devtmpfs", "hugetlbfs"}
@@ -57,6 +59,13 @@ class Row:
     spread: tuple[float, float] | None = None
 
 
+class Cost(NamedTuple):
+    """What one message cost: microseconds of processor time, and microseconds that passed."""
+
+    cpu: float
+    wall: float
+
+
 class Meter:
     """Measures one stretch of work: `with meter: …`. Several stretches add up.
 
@@ -85,10 +94,14 @@ class Meter:
         """Microseconds of processor time a message."""
         return self.cpu / messages * 1e6
 
+    def cost(self, messages: int) -> Cost:
+        """What one of so many messages cost."""
+        return Cost(self.per_message(messages), self.wall / messages * 1e6)
 
-def interleave(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+
+def interleave(contenders: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
     """Run all contenders in turn, `rounds` times, so that a busy minute of the machine meets all of them."""
-    found: dict[str, list[float]] = {name: [] for name in contenders}
+    found: dict[str, list[T]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, contender in contenders.items():
             found[name].append(contender())
@@ -114,11 +127,21 @@ def against(
     return Row(name, unit, value, baseline, ratio, target, rule, met, (min(rounds), max(rounds)))
 
 
-def alone(name: str, unit: str, value: float, *, baseline: float | None = None, at_most: float | None = None) -> Row:
+def alone(
+    name: str,
+    unit: str,
+    value: float,
+    *,
+    baseline: float | None = None,
+    at_most: float | None = None,
+    at_least: float | None = None,
+) -> Row:
     """A line whose value itself is held to the target; `baseline` stands beside it to compare."""
     ratio = None if baseline is None else value / baseline
-    met = None if at_most is None else value <= at_most
-    return Row(name, unit, value, baseline, ratio, at_most, "" if at_most is None else "value <=", met)
+    target = at_most if at_most is not None else at_least
+    met = None if target is None else value <= target if at_most is not None else value >= target
+    rule = "" if target is None else "value <=" if at_most is not None else "value >="
+    return Row(name, unit, value, baseline, ratio, target, rule, met)
 
 
 # --------------------------------------------------------------------------- the disk

@@ -1,4 +1,4 @@
-"""`import waybill` in a fresh interpreter, wall clock from the start of the process to its end.
+"""`import waybill` in a fresh interpreter, and `waybill --help`, wall clock from the start of the process to its end.
 
 Beside it the interpreter alone and the peers. It also fails when the import has loaded a broker's client.
 """
@@ -23,12 +23,18 @@ STATEMENTS = {
 }
 
 
+HELP = "import sys; sys.argv = ['waybill', '--help']; from waybill.cli import main; main()"
+"""What the program `waybill` runs."""
+HELPS = 20
+
+
 def measure(run: Run) -> list[Row]:
     """Milliseconds that pass."""
     loaded = _output(f"import waybill, sys; print(*[name for name in {CLIENTS!r} if name in sys.modules])").split()
     if loaded:
         raise RuntimeError(f"`import waybill` loads broker clients: {', '.join(loaded)}")
     found = interleave({name: lambda code=code: _started(code) for name, code in STATEMENTS.items()}, run.rounds)
+    helped = median(_started(HELP) for _ in range(HELPS))
     value = {name: median(times) for name, times in found.items()}
     return [
         alone(
@@ -36,6 +42,7 @@ def measure(run: Run) -> list[Row]:
         ),
         alone("import waybill vs import faststream", "ms wall", value["waybill"], baseline=value["faststream"]),
         alone("import waybill vs import asyncfast", "ms wall", value["waybill"], baseline=value["asyncfast"]),
+        alone("waybill --help vs import waybill", "ms wall", helped, baseline=value["waybill"], at_most=300),
     ]
 
 

@@ -26,7 +26,7 @@ class Order:
     note: str
 
 
-ORDERS = Topic("bench.orders", Order, key=lambda order: order.customer_id)
+ORDERS = Topic("bench.orders", Order, key=lambda order: order.customer_id, groups=["bench"])
 adapter = TypeAdapter(Order)
 """Everyone's encoder and decoder: what is compared is what stands around it."""
 

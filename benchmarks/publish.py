@@ -9,14 +9,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.embedded import application, counted_commits, flush, hand_made, peer, place, remove
 from benchmarks.harness import Meter, Row, Run, against, alone, interleave
-from benchmarks.payload import ORDERS, adapter, order
+from benchmarks.payload import ORDERS, Order, adapter, order
+from waybill import App
 
-__all__ = ["measure"]
+__all__ = ["PUBLISHERS", "measure", "publish"]
 
 MESSAGES = 6_400
 PUBLISHERS = 64
@@ -62,22 +64,23 @@ def measure(run: Run) -> list[Row]:
     return rows
 
 
+async def publish(app: App, count: int, meter: Meter, make: Callable[[int], Order] = order) -> None:
+    """So many orders from `PUBLISHERS` publishers, each of them waiting for its own."""
+
+    async def publisher(first: int) -> None:
+        for number in range(first, count, PUBLISHERS):
+            await app.publish(ORDERS, make(number))
+
+    async with app.running(consume=False):
+        await app.publish(ORDERS, make(0))  # opens the topic
+        with meter:
+            await asyncio.gather(*(publisher(first) for first in range(PUBLISHERS)))
+
+
 def _ours(folder: Path, count: int, total: Meter) -> float:
-    async def main() -> None:
-        app = application(folder / "bus.db")
-
-        async def publisher(first: int) -> None:
-            for number in range(first, count, PUBLISHERS):
-                await app.publish(ORDERS, order(number))
-
-        async with app.running(consume=False):
-            await app.publish(ORDERS, order(0))  # opens the topic
-            with meter:
-                await asyncio.gather(*(publisher(first) for first in range(PUBLISHERS)))
-
     meter = Meter()
     with remove(folder):
-        asyncio.run(main())
+        asyncio.run(publish(application(folder / "bus.db"), count, meter))
     total.wall += meter.wall
     return meter.per_message(count)
 

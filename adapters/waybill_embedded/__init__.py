@@ -10,16 +10,21 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink, Source
+from waybill.backing import Copied, Progress
 from waybill.errors import BrokerError
+from waybill.findings import Finding
 from waybill.loading import AdapterContext
 from waybill.outcomes import Ack, DeadLetter, Defer, Release, SettlementKind
 from waybill.topology import Destination, Subscription, Topology
 from waybill_embedded.admin import FileAdmin
+from waybill_embedded.backup import back_up
 from waybill_embedded.claims import release_owner
+from waybill_embedded.diagnosis import diagnose
 from waybill_embedded.engine import Engine
 from waybill_embedded.file import locate
 from waybill_embedded.members import Members
@@ -126,3 +131,11 @@ class EmbeddedAdapter:
             yield source
         finally:
             await source.close()
+
+    async def backup(self, path: Path, progress: Progress) -> Copied:
+        """Copy the file into another one. See `waybill.backing.Backs`."""
+        return await back_up(self._location, path, progress)
+
+    async def diagnose(self) -> Sequence[Finding]:
+        """Look at the file, its disk and its users. See `waybill.findings.Diagnoses`."""
+        return await diagnose(self._location)

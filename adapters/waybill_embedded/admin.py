@@ -16,6 +16,7 @@ from waybill_embedded.claims import LATER, LEASED, PARKED, READY
 from waybill_embedded.engine import Engine
 from waybill_embedded.file import mapped
 from waybill_embedded.groups import (
+    UNDECIDED,
     condition,
     create_group,
     create_pattern,
@@ -64,7 +65,7 @@ class FileAdmin:
             for topic in (*plan.topology.topics, *(s.topic for s in subscriptions if not s.topic.pattern)):
                 create_topic(connection, topic)
                 if wanted.get(f"topic {topic.name}", "create") != "create":
-                    write_topic(connection, topic)
+                    write_topic(connection, topic, self._clock.time())
             for subscription in subscriptions:
                 (create_pattern if subscription.topic.pattern else create_group)(connection, subscription)
                 if wanted.get(f"group {subscription.name}", "create") != "create":
@@ -189,9 +190,9 @@ def group_changes(connection: sqlite3.Connection, subscription: Subscription) ->
     else:
         place = find(connection, subscription.topic.name, subscription.group)
         row = place and connection.execute("SELECT filter FROM groups WHERE id = ?", (place[1],)).fetchone()
-    if row is None:
+    if row is None or (row[0] == UNDECIDED and subscription.where):
         yield Change("create", what)
-    elif row[0] != encode_filter(subscription):
+    elif not subscription.by_contract and row[0] not in {encode_filter(subscription), UNDECIDED}:
         wanted = encode_filter(subscription)
         yield Change("differs", what, f"where: {row[0] or 'everything'} there, {wanted or 'everything'} in the code")
 

@@ -24,6 +24,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+import msgspec
+
 __all__ = [
     "Claimed",
     "Group",
@@ -42,7 +44,7 @@ __all__ = [
 READY, LEASED, PARKED, LATER = range(4)
 
 
-class Claimed(NamedTuple):
+class Claimed(msgspec.Struct, frozen=True, gc=False):
     """One entry, leased, with its message."""
 
     seq: int

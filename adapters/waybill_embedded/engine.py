@@ -12,19 +12,32 @@ SQLite's lock. SQLite's own lock guards the file against everyone else.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
-import queue
 import sqlite3
 import threading
 from asyncio import Future, Task
-from collections.abc import Callable
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from copy import copy
+from typing import Any, TypeVar
 
-from waybill.errors import BrokerFileError, BrokerUnavailable, ClosedError
-from waybill_embedded.file import Location, connect, foreign, mapped, prepare
+from waybill.errors import BrokerError, BrokerFileError, ClosedError
+from waybill_embedded.file import (
+    LOCKED,
+    InDoubt,
+    Location,
+    check_owner,
+    code_of,
+    connect,
+    connect_again,
+    foreign,
+    look,
+    mapped,
+    prepare,
+)
+from waybill_embedded.guard import Guard
+from waybill_embedded.outside import check_log, cut_off, size
+from waybill_embedded.turn import FileTurn, Helper, MemoryTurn, Turn, fail, succeed
 
 __all__ = ["Engine", "Work"]
 
@@ -43,6 +56,11 @@ CLOSING = 5.0
 """Seconds that closing waits for what was asked for before."""
 FOREIGN_PATIENCE = 5.0
 """Seconds that a program which is not ours may hold the file locked before writes fail."""
+LOOK = 1.0
+"""Seconds between two looks whether the file is still there, where nothing is written."""
+ROOM_PAUSE = 0.2
+"""Seconds between two tries to make room in the log on a full disk."""
+
 
 _open: list[str] = []
 _inherited: set[str] = set()
@@ -50,112 +68,6 @@ _inherited: set[str] = set()
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: _inherited.update(_open))
-
-
-class Turn(Protocol):
-    """Whose turn it is to write, among all who have the file open."""
-
-    def try_take(self) -> bool: ...
-    def take(self) -> None: ...
-    def give(self) -> None: ...
-    def close(self) -> None: ...
-
-
-class FileTurn:
-    """The turn among processes: `flock` on a file of its own. The kernel frees it when its holder dies.
-
-    One open file has one such lock, whoever asks for it; so a plain lock keeps this engine's own users apart.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        self._ours = threading.Lock()
-
-    def try_take(self) -> bool:
-        if not self._ours.acquire(blocking=False):
-            return False
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._ours.release()
-            return False
-        except OSError:
-            self._ours.release()
-            raise
-        return True
-
-    def take(self) -> None:
-        self._ours.acquire()
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
-        except OSError:
-            self._ours.release()
-            raise
-
-    def give(self) -> None:
-        fcntl.flock(self._fd, fcntl.LOCK_UN)
-        self._ours.release()
-
-    def close(self) -> None:
-        os.close(self._fd)
-
-
-class MemoryTurn:
-    """The turn among the applications of one process that share a memory bus by its name."""
-
-    _locks: dict[str, threading.Lock] = {}  # noqa: RUF012 - one for all instances: that is its purpose
-
-    def __init__(self, name: str) -> None:
-        self._lock = self._locks.setdefault(name, threading.Lock())
-
-    def try_take(self) -> bool:
-        return self._lock.acquire(blocking=False)
-
-    def take(self) -> None:
-        self._lock.acquire()
-
-    def give(self) -> None:
-        self._lock.release()
-
-    def close(self) -> None:
-        pass
-
-
-class Helper:
-    """A thread that does one thing at a time. A daemon: waiting for a turn must not keep a process from ending."""
-
-    def __init__(self, name: str) -> None:
-        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
-
-    async def do(self, job: Callable[[], R]) -> R:
-        future: Future[R] = self._loop.create_future()
-        self._jobs.put((job, future))
-        return await asyncio.shield(future)
-
-    def stop(self) -> None:
-        self._jobs.put(None)
-
-    def join(self, timeout: float) -> None:
-        self._thread.join(timeout)
-
-    def _work(self) -> None:
-        while (item := self._jobs.get()) is not None:
-            job, future = item
-            try:
-                result = job()
-            except BaseException as error:  # noqa: BLE001 - it belongs to the one who waits
-                self._tell(_fail, future, error)
-            else:
-                self._tell(_succeed, future, result)
-
-    def _tell(self, say: Callable[[Future[Any], Any], None], future: Future[Any], what: Any) -> None:
-        try:
-            self._loop.call_soon_threadsafe(say, future, what)
-        except RuntimeError:
-            return  # the loop is gone, and with it whoever waited
 
 
 class Job:
@@ -174,12 +86,19 @@ class Engine:
 
     def __init__(self, location: Location) -> None:
         self.location = location
+        self._guard = Guard(location.path)
         self._jobs: list[Job] = []
         self._runner: Task[None] | None = None
         self._checkpointer: Task[None] | None = None
         self._synchronous = ""
         self._closed = False
+        self._next_look = float("-inf")
+        self._next_room = float("-inf")
+        self._copies = False
+        """Whether the turn to copy the log is ours already."""
         self._commits = 0
+        """Commits that changed something, since the log was last copied."""
+        self._changes = 0
         self._every = 256
         """Commits after which the log is looked at; learnt from how many pages a commit has."""
         self._emptied = float("-inf")
@@ -187,6 +106,7 @@ class Engine:
         """Bytes of log at which it is looked at, however few the commits were."""
 
     async def open(self) -> None:
+        """Open the file, make it if there is none, bring it up to date. Raises `BrokerError`."""
         self._loop = asyncio.get_running_loop()
         location = self.location
         if location.path in _inherited:
@@ -194,25 +114,86 @@ class Engine:
                 f"{location.path}: this process was forked from one that had the file open, and would lose messages: "
                 f"fork first and connect afterwards, or start processes with multiprocessing's `spawn`"
             )
-        try:
-            self._turn: Turn = MemoryTurn(location.name) if location.path is None else FileTurn(f"{location.path}-turn")
-        except OSError as error:
-            raise foreign(_cannot_open(error), location) from error
+        if location.path is not None:
+            check_log(location.path)
+            await self._others_have_a_log(location.path)
         self._helper = Helper("waybill-embedded")
         with ExitStack() as undo, mapped(location):
-            undo.callback(self._turn.close)
             undo.callback(self._helper.stop)
             self._writer = connect(location)
             undo.callback(self._writer.close)
+            end = self._loop.time() + FOREIGN_PATIENCE
+            await self._patiently(lambda: check_owner(self._writer, location), end)
+            self._turn, self._copying = self._turns()
+            undo.callback(self._turn.close)
+            undo.callback(self._copying.close)
+            undo.callback(self._guard.close)
             await self._take_turn(self._helper)
             try:
-                prepare(self._writer, location)
+                await self._patiently(lambda: prepare(self._writer, location), end)
+                self._guard.remember(self._writer)
             finally:
                 self._turn.give()
-            self.reader = self._writer if location.path is None else connect(location)
+            if location.path is None:
+                self._reader = self._writer
+            else:
+                self._reader = connect_again(location)
+                undo.callback(self._reader.close)
+                self._copier = connect_again(location)
+                self._copier.execute(f"PRAGMA busy_timeout = {READERS}")
+            self._changes = self._writer.total_changes
             undo.pop_all()
         if location.path is not None:
             _open.append(location.path)
+
+    async def _others_have_a_log(self, path: str) -> None:
+        """Raise `BrokerFileError` if not, and not only for a moment, as when the first begins or the last ends."""
+        end = self._loop.time() + LOOK
+        while others := cut_off(path):
+            if self._loop.time() > end:
+                raise BrokerFileError(
+                    f"{path}: its log {path}-wal was deleted while others have the file open: {', '.join(others)}. Stop them "
+                    f"first: they copy what it held into the file"
+                )
+            await asyncio.sleep(0.02)
+
+    def _turns(self) -> tuple[Turn, Turn]:
+        """The turn to write, and the turn to copy the log."""
+        name, path = self.location.name, self.location.path
+        if path is None:
+            turn = MemoryTurn(name)
+            return turn, turn  # it has no log
+        try:
+            return FileTurn(f"{path}-turn", self._guard.look), FileTurn(f"{path}-checkpoint", self._guard.look)
+        except OSError as error:
+            raise foreign(_cannot_open(error), self.location) from error
+
+    async def _patiently(self, step: Callable[[], object], end: float) -> None:
+        """Do `step`; until `end` again and again while somebody who is not ours holds the file locked: a shell, a backup."""
+        while True:
+            try:
+                step()
+            except sqlite3.OperationalError as error:
+                if not _is_locked(error) or self._loop.time() > end:
+                    raise
+                await asyncio.sleep(0.01)
+            else:
+                return
+
+    @property
+    def reader(self) -> sqlite3.Connection:
+        """To read from outside a turn, for hints and counts. Raises `BrokerFileError` if the file is no more what it was."""
+        now = self._loop.time()
+        if now > self._next_look:
+            try:
+                self._guard.look()
+            except BrokerError:
+                self._rescue()
+                raise
+            with mapped(self.location):
+                self._guard.check_version(self._reader)
+            self._next_look = now + LOOK
+        return self._reader
 
     async def close(self) -> None:
         """Finish what was asked for, copy the log into the file, and let go of everything."""
@@ -223,22 +204,28 @@ class Engine:
             for task in stuck:
                 task.cancel()  # another process holds the turn and does not let go
         for job in self._jobs:
-            _fail(job.future, ClosedError(f"{self.location.name}: the broker was closed before its turn came"))
+            fail(job.future, ClosedError(f"{self.location.name}: the broker was closed before its turn came"))
         self._helper.stop()
         self._helper.join(1.0)
-        if self.reader is not self._writer:
-            self.reader.close()
-        self._writer.close()
+        connections = [self._writer] if self.location.path is None else [self._copier, self._reader, self._writer]
+        if self._guard.must_not_close():
+            _never_close(connections)
+            connections = []
+        for connection in connections:
+            connection.close()
+        self._guard.close()
         self._turn.close()
+        self._copying.close()
         if self.location.path is not None:
             _open.remove(self.location.path)
 
     async def write(self, work: Work[R], *, durable: bool = False) -> R:
         """Run `work` in a transaction, together with what else has gathered; returns when it is committed.
 
-        `durable`: and flushed to the disk, where the file asks for that. `work` may be run a second time, alone, when
-        something else in its transaction failed. Raises `BrokerError`; then nothing of `work` is in the file, unless
-        the commit itself was interrupted.
+        `durable`: something new is stored; when this returns it is on the disk, where the file asks for that, and the file
+        is where others will look for it. Refused where it could not be handled afterwards. `work` may be run a second time,
+        alone, when something else in its transaction failed. Raises `BrokerError`; then nothing of `work` is in the file,
+        unless that is `InDoubt`.
         """
         if self._closed:
             raise ClosedError(f"{self.location.name}: the broker was closed")
@@ -253,19 +240,19 @@ class Engine:
     async def _run(self) -> None:
         try:
             while self._jobs:
+                end = self._loop.time() + FOREIGN_PATIENCE
                 try:
                     await self._take_turn(self._helper)
-                except OSError as error:
+                except (OSError, BrokerError) as error:
                     jobs, self._jobs = self._jobs, []
-                    for job in jobs:
-                        _fail(job.future, foreign(_cannot_open(error), self.location))
+                    self._fail(jobs, error if isinstance(error, BrokerError) else _cannot_open(error))
+                    self._rescue()
                     continue
                 try:
                     jobs, self._jobs = self._jobs, []
-                    await self._commit(jobs)
+                    await self._in_turn(jobs, end)
                 finally:
                     self._turn.give()
-                self._look_at_log()
         finally:
             self._runner = None
 
@@ -274,48 +261,97 @@ class Engine:
         if not self._turn.try_take():
             await helper.do(self._turn.take)
 
-    async def _commit(self, jobs: list[Job]) -> None:
-        durable = any(job.durable for job in jobs) and self.location.durable
+    async def _in_turn(self, jobs: list[Job], end: float) -> None:
         try:
-            await self._begin(durable=durable)
-        except sqlite3.Error as error:
-            for job in jobs:
-                _fail(job.future, foreign(error, self.location))
+            self._guard.look_again()
+        except BrokerError as error:
+            self._fail(jobs, error)
+            self._rescue()
+            return
+        if (refusal := self._guard.refusal()) is not None:
+            self._fail([job for job in jobs if job.durable], refusal)
+            jobs = [job for job in jobs if not job.durable]
+        self._copies = self._log_is_due() and self._copying.try_take()
+        before = self._commits
+        try:
+            await self._commit(jobs, end)
+        finally:
+            if self._copies and self._commits > before and not self._closed:
+                self._checkpointer = self._loop.create_task(self._checkpoint(), name="waybill-embedded-checkpoint")
+            elif self._copies:
+                self._copying.give()
+            self._copies = False
+
+    async def _commit(self, jobs: list[Job], end: float) -> None:
+        if not jobs:
+            return
+        durable = any([job.durable for job in jobs])  # noqa: C419 - most often there are one or two
+        try:
+            await self._begin(end, durable=durable)
+        except (sqlite3.Error, BrokerError) as error:
+            self._rollback()
+            self._fail(jobs, error)
             return
         results: list[Any] = []
         try:
             for job in jobs:
                 results.append(job.work(self._writer))  # noqa: PERF401 - what was done so far counts if one fails
-            if durable:
+            if durable and self.location.durable:
                 await self._helper.do(self._writer.commit)
             else:
                 self._writer.commit()
         except Exception as error:  # noqa: BLE001 - whatever it is, whoever asked for the work must hear of it
             self._rollback()
-            if len(jobs) > 1:
-                for job in jobs:
-                    await self._commit([job])
-                return
-            _fail(jobs[0].future, foreign(error, self.location) if isinstance(error, sqlite3.Error) else error)
+            await self._not_done(jobs, error, end)
             return
+        if self._writer.total_changes != self._changes:
+            self._changes = self._writer.total_changes
+            self._commits += 1
+        if durable:
+            try:
+                self._guard.look()  # once more: it could have gone into a file that nobody will find
+            except BrokerError as error:
+                self._fail(jobs, _doubt(error))
+                return
         for job, result in zip(jobs, results, strict=True):
-            _succeed(job.future, result)
+            succeed(job.future, result)
 
-    async def _begin(self, *, durable: bool) -> None:
-        synchronous = "FULL" if durable else "NORMAL"
+    async def _not_done(self, jobs: list[Job], error: Exception, end: float) -> None:
+        """What was begun for these was taken back. Try again where that may help, else say so to those who wait."""
+        code = code_of(error) if isinstance(error, sqlite3.Error) else ""
+        if code == "SQLITE_FULL" and await self._make_room():
+            await self._commit(jobs, end)
+        elif code.startswith("SQLITE_IOERR") and code != "SQLITE_IOERR_WRITE":  # written, perhaps, and then not flushed
+            self._fail(jobs, _doubt(self._mapped(error)))
+        elif len(jobs) > 1:
+            for job in jobs:
+                await self._commit([job], end)
+        else:
+            self._fail(jobs, error)
+
+    def _fail(self, jobs: list[Job], error: Exception) -> None:
+        error = self._mapped(error)
+        for job in jobs:
+            fail(job.future, copy(error) if len(jobs) > 1 else error)  # each is raised by itself
+
+    def _mapped(self, error: Exception) -> Exception:
+        if not isinstance(error, sqlite3.Error):
+            return error
+        ours = foreign(error, self.location)
+        if code_of(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            self._guard.note(ours)
+        return ours
+
+    async def _begin(self, end: float, *, durable: bool) -> None:
+        synchronous = "FULL" if durable and self.location.durable else "NORMAL"
         if synchronous != self._synchronous and self.location.path is not None:
             self._writer.execute(f"PRAGMA synchronous = {synchronous}")
             self._synchronous = synchronous
-        end = self._loop.time() + FOREIGN_PATIENCE
-        while True:
-            try:
-                self._writer.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if not isinstance(foreign(error, self.location), BrokerUnavailable) or self._loop.time() > end:
-                    raise
-                await asyncio.sleep(0.01)  # not one of ours, or it would wait for its turn: a shell, a backup
-            else:
-                return
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            await self._patiently(lambda: self._writer.execute("BEGIN IMMEDIATE"), end)
+        self._guard.check_version(self._writer)
 
     def _rollback(self) -> None:
         try:
@@ -326,12 +362,10 @@ class Engine:
 
     # ---------------------------------------------------------------- the write-ahead log
 
-    def _look_at_log(self) -> None:
-        self._commits += 1
+    def _log_is_due(self) -> bool:
         if self._checkpointer is not None or self.location.path is None or self._closed:
-            return
-        if self._commits >= self._every or (self._commits % 16 == 0 and self._log_size() > self._grown):
-            self._checkpointer = self._loop.create_task(self._checkpoint(), name="waybill-embedded-checkpoint")
+            return False
+        return self._commits >= self._every or (self._commits % 16 == 15 and self._log_size() > self._grown)
 
     async def _checkpoint(self) -> None:
         """Copy the log into the file beside the writers; then, in a turn of our own, the little they have added.
@@ -339,6 +373,10 @@ class Engine:
         SQLite starts a log anew when a writer finds all of it copied, and beside writers without a pause that moment never
         comes by itself. Emptying the file would hold the turn ten times as long, so that is done only when readers have let
         it grow beyond `LOG_LIMIT`, and then readers are waited for.
+
+        SQLite before 3.51.3 (3.50.7, 3.44.6) loses commits when copying begins at the very moment at which a writer starts
+        the log anew (sqlite.org/wal.html, "the WAL-reset bug"). That cannot be here: the turn to copy was taken before our
+        last commit, so part of the log has not been copied, and until it is no writer may start anew.
         """
         helper = Helper("waybill-embedded-checkpoint")
         try:
@@ -352,33 +390,57 @@ class Engine:
                     await helper.do(lambda: self._copy_log("TRUNCATE"))
             finally:
                 self._turn.give()
-            if frames:  # none: another process is copying, or has just begun the log anew
+            if frames:  # none: a program that is not ours is copying
                 a_commit = max(frames / self._commits, 1)
                 self._every = max(int(LOG_FRAMES / a_commit), 64)
-        except sqlite3.Error:
-            pass  # somebody else is at it, or the disk is in trouble, which the next commit will tell
+        except (sqlite3.Error, OSError, BrokerError):
+            pass  # the disk is in trouble, or the file is gone, which the next commit will tell
         finally:
             self._commits = 0
             self._grown = self._log_size() + LOG_FRAMES * 4096
             self._checkpointer = None
+            self._copying.give()
             helper.stop()
+
+    async def _make_room(self) -> bool:
+        """On a full disk: copy the log into the file, so that it is begun anew in the place it has. Whether to try again."""
+        now = self._loop.time()
+        if self.location.path is None or now < self._next_room or not (self._copies or self._copying.try_take()):
+            return False
+        self._next_room = now + ROOM_PAUSE
+        try:
+            await self._helper.do(lambda: self._copy_log("PASSIVE"))
+        except (sqlite3.Error, BrokerError):
+            return False
+        finally:
+            if not self._copies:
+                self._copying.give()
+        return True
+
+    def _rescue(self) -> None:
+        """Where the log was deleted, and nobody has begun another: what it holds can still be copied into the file."""
+        if self._guard.lost_log():
+            with suppress(sqlite3.Error):
+                self._copier.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def _copy_log(self, mode: str) -> int:
         """The frames that the log had."""
-        assert self.location.path is not None  # noqa: S101 - memory has no log
-        connection = sqlite3.connect(self.location.path, isolation_level=None)
-        try:
-            connection.execute(f"PRAGMA busy_timeout = {READERS}")
-            row = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-            return max(0, int(row[1]))
-        finally:
-            connection.close()
+        look(
+            self._copier
+        )  # marks the end of the log for readers: those who come from now on do not hold the copying up
+        row = self._copier.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        return max(0, int(row[1]))
 
     def _log_size(self) -> int:
-        try:
-            return Path(f"{self.location.path}-wal").stat().st_size
-        except FileNotFoundError:
-            return 0
+        return size(f"{self.location.path}-wal")
+
+
+def _is_locked(error: Exception) -> bool:
+    return isinstance(error, sqlite3.Error) and "_".join(code_of(error).split("_")[:2]) in LOCKED
+
+
+def _doubt(error: Exception) -> InDoubt:
+    return InDoubt(f"{error}. What was just being written may be found there later, or not")
 
 
 def _cannot_open(error: OSError) -> sqlite3.Error:
@@ -387,11 +449,10 @@ def _cannot_open(error: OSError) -> sqlite3.Error:
     return cannot
 
 
-def _succeed(future: Future[Any], result: Any) -> None:
-    if not future.done():
-        future.set_result(result)
+def _never_close(connections: Sequence[sqlite3.Connection]) -> None:
+    """Keep them as they are until the process ends: the interpreter, clearing up, leaves what a running thread holds."""
 
+    def hold(_: Sequence[sqlite3.Connection]) -> None:
+        threading.Event().wait()
 
-def _fail(future: Future[Any], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
+    threading.Thread(target=hold, args=(connections,), name="waybill-left-open", daemon=True).start()

@@ -5,23 +5,44 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from waybill.errors import BrokerError, BrokerFileError, BrokerUnavailable, ConfigurationError
+from waybill_embedded.outside import holders, is_full, obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["APPLICATION_ID", "Location", "connect", "locate", "mapped", "migrate"]
+__all__ = [
+    "APPLICATION_ID",
+    "LOCKED",
+    "InDoubt",
+    "Location",
+    "check_owner",
+    "code_of",
+    "connect",
+    "connect_again",
+    "foreign",
+    "locate",
+    "look",
+    "mapped",
+    "migrate",
+    "prepare",
+]
 
 APPLICATION_ID = 0x57415942
 """'WAYB' in SQLite's application id, so that `file` and we know whose file it is."""
+
+OLDEST = (3, 37)
+"""The first SQLite with tables that check their columns' types (`STRICT`)."""
 
 _anonymous = count(1)
 
@@ -52,6 +73,11 @@ class Location:
 
 def locate(url: str, options: Mapping[str, Any]) -> Location:
     """What a `sqlite:///path?sync=…` or `memory://name` URL means. Raises `ConfigurationError`."""
+    if sqlite3.sqlite_version_info < OLDEST:
+        raise ConfigurationError(
+            f"the embedded broker needs SQLite {'.'.join(map(str, OLDEST))} or later, and this Python has "
+            f"{sqlite3.sqlite_version}: use a Python that was built with a newer one"
+        )
     parts = urlsplit(url)
     given = {**options, **dict(parse_qsl(parts.query, keep_blank_values=True))}
     try:
@@ -74,21 +100,28 @@ def locate(url: str, options: Mapping[str, Any]) -> Location:
     path = unquote(parts.path.removeprefix("/"))
     if not path:
         raise ConfigurationError(f"{url} names no file: for instance sqlite:///bus.db. For memory only: memory://")
-    path = os.path.abspath(path)  # noqa: PTH100 - the working directory may change later; the file may not
+    # the working directory may change later, the file may not; and whoever comes by another way must meet the others
+    path = os.path.realpath(path)
     return Location(path, path, durable=sync == "full")
 
 
 # --------------------------------------------------------------------------- errors
 
-_UNAVAILABLE = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_INTERRUPT"}
+
+class InDoubt(BrokerFileError):
+    """A commit failed in such a way that what it wrote may be found later, or not."""
+
+
+LOCKED = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_INTERRUPT"}
+_NO_WRITING = "it cannot be written to: check the permissions of the file and of its folder"
 _FIX = {
     "SQLITE_CANTOPEN": "it cannot be opened: check that its folder exists and may be written to",
-    "SQLITE_READONLY": "it cannot be written to: check the permissions of the file and of its folder",
-    "SQLITE_PERM": "it cannot be written to: check the permissions of the file and of its folder",
-    "SQLITE_FULL": "the disk is full: make room; what was confirmed is safe",
+    "SQLITE_READONLY": _NO_WRITING,
+    "SQLITE_PERM": _NO_WRITING,
     "SQLITE_CORRUPT": "it is damaged: stop all processes, keep a copy, and restore a backup or try `sqlite3 FILE .recover`",
-    "SQLITE_NOTADB": "it is not an SQLite file: name another one",
-    "SQLITE_IOERR": "the disk reports an error",
+    "SQLITE_NOTADB": "it is not an SQLite file, or its beginning is damaged: name another one, or restore a backup",
+    "SQLITE_IOERR": "the disk reports an error: see the system's log (dmesg), and whether a quota or a limit on the size of "
+    "files is reached",
 }
 
 
@@ -103,47 +136,109 @@ def mapped(location: Location) -> Generator[None, None, None]:
 
 def foreign(error: sqlite3.Error, location: Location) -> BrokerError:
     """Our error for one of SQLite's."""
-    code = getattr(error, "sqlite_errorname", None) or ""
+    code = code_of(error)
     short = "_".join(code.split("_")[:2])
-    if short in _UNAVAILABLE:
-        return BrokerUnavailable(f"{location.name}: another program holds the file locked ({error})")
-    return BrokerFileError(
-        f"{location.name}: {_FIX.get(short, 'SQLite reports an error')} ({code or type(error).__name__}: {error})"
-    )
+    if short in LOCKED:
+        others = ", ".join(holders(location.path)) if location.path is not None else ""
+        return BrokerUnavailable(
+            f"{location.name}: another program holds the file locked ({error}); it goes on when that lets go"
+            + (f". Open in: {others}" if others else "")
+        )
+    said = f"({code or type(error).__name__}: {error})"
+    seen = ""
+    if location.path is not None and short in {"SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_IOERR"}:
+        short = "SQLITE_FULL" if is_full(location.path) else short
+        seen = obstacle(location.path)
+    if short == "SQLITE_FULL":
+        return BrokerUnavailable(f"{location.name}: the disk is full: make room; what was confirmed is safe {said}")
+    fix = _FIX.get(short, "SQLite reports an error")
+    return BrokerFileError(f"{location.name}: {fix}{seen and '. '}{seen} {said}")
+
+
+def code_of(error: sqlite3.Error) -> str:
+    """SQLite's own name for the error, such as `SQLITE_IOERR_FSYNC`; empty where it has none."""
+    return getattr(error, "sqlite_errorname", None) or ""
 
 
 # --------------------------------------------------------------------------- schema
 
 
 def connect(location: Location) -> sqlite3.Connection:
-    """A connection in our mode: transactions by hand, usable from the engine's helper thread."""
-    if location.path is None:
-        connection = sqlite3.connect(
-            f"file:waybill-{location.name}?mode=memory&cache=shared",
-            uri=True,
+    """A connection in our mode: transactions by hand, usable from the engine's helper thread. Creates the file."""
+    return _set_up(
+        sqlite3.connect(
+            f"file:waybill-{location.name}?mode=memory&cache=shared" if location.path is None else location.path,
+            uri=location.path is None,
             isolation_level=None,
             check_same_thread=False,
-        )
-    else:
-        connection = sqlite3.connect(location.path, isolation_level=None, check_same_thread=False, timeout=0)
+            timeout=0,
+        ),
+        location,
+    )
+
+
+def connect_again(location: Location) -> sqlite3.Connection:
+    """One more connection to a file that is there. It has read from it, so that all it needs is open."""
+    assert location.path is not None  # noqa: S101 - memory goes with its last connection, and has one
+    uri = f"{Path(location.path).as_uri()}?mode=rw"
+    connection = _set_up(
+        sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=0), location
+    )
+    look(connection)
+    return connection
+
+
+def look(connection: sqlite3.Connection) -> None:
+    """Read something, so that the connection knows the file as it is now."""
+    connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+
+
+def _set_up(connection: sqlite3.Connection, location: Location) -> sqlite3.Connection:
     if location.path is None:
         connection.execute("PRAGMA read_uncommitted = ON")  # what is read outside a turn is a hint only
+    connection.text_factory = partial(str, encoding="utf-8", errors="backslashreplace")  # others may write no UTF-8
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     return connection
 
 
-def prepare(connection: sqlite3.Connection, location: Location) -> None:
-    """Bring a new or older file to this version. The caller holds the file's turn. Raises `BrokerFileError`."""
+def check_owner(connection: sqlite3.Connection, location: Location) -> None:
+    """Raise `BrokerFileError` for a file that is not ours. Changes nothing and makes no files beside it."""
     owner = connection.execute("PRAGMA application_id").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if owner != APPLICATION_ID and tables:
         raise BrokerFileError(
             f"{location.name} is an SQLite file of another program: name a file of its own for Waybill"
         )
+
+
+def prepare(connection: sqlite3.Connection, location: Location) -> None:
+    """Bring a new or older file to this version. The caller holds the file's turn. Raises `BrokerFileError`."""
+    check_owner(connection, location)
     if location.path is not None:
-        connection.execute("PRAGMA journal_mode = WAL")
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise BrokerFileError(
+                f"{location.name}: its file system cannot share memory among processes, as network file systems cannot "
+                f"(journal mode {mode}): name a file on a local disk"
+            )
     migrate(connection, location)
+    if location.path is not None:
+        with (
+            suppress(BrokerUnavailable),
+            mapped(location),
+        ):  # locked by somebody else: not now, but it can be written to
+            _try_to_write(connection)
+
+
+def _try_to_write(connection: sqlite3.Connection) -> None:
+    """SQLite opens what may not be written to for reading, and says so with the first write only."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(f"PRAGMA user_version = {version}")
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def migrate(connection: sqlite3.Connection, location: Location) -> None:

@@ -7,13 +7,16 @@ import sqlite3
 from typing import NamedTuple
 
 from waybill.topology import Subscription, TopicSpec, matches
+from waybill_embedded.claims import forget_old
 
 __all__ = [
+    "UNDECIDED",
     "Topic",
     "condition",
     "create_group",
     "create_pattern",
     "create_topic",
+    "decide",
     "encode_filter",
     "find",
     "groups_of_pattern",
@@ -24,6 +27,9 @@ __all__ = [
     "write_filter",
     "write_topic",
 ]
+
+UNDECIDED = "null"
+"""The filter of a group that a contract names and nobody has consumed: it is what its first consumer says."""
 
 
 class Topic(NamedTuple):
@@ -68,13 +74,19 @@ def create_topic(connection: sqlite3.Connection, spec: TopicSpec) -> None:
             _insert_group(connection, spec.name, group, filtered, start=None, pattern=number, member=member)
 
 
-def write_topic(connection: sqlite3.Connection, spec: TopicSpec) -> None:
-    """Let an existing topic promise what the code declares."""
+def write_topic(connection: sqlite3.Connection, spec: TopicSpec, now: float) -> None:
+    """Let an existing topic promise what the code declares. What it promised before and does no more is forgotten."""
     connection.execute(
         "UPDATE topics SET retention = ?, max_length = ?, dedup_window = ? WHERE name = ?",
         (spec.retention, spec.max_length, spec.dedup_window, spec.name),
     )
     _count_anew(connection, spec)
+    (topic,) = connection.execute("SELECT id FROM topics WHERE name = ?", (spec.name,)).fetchone()
+    if spec.retention is None:  # nobody looks any more for what its time is over
+        connection.execute("UPDATE messages SET kept_until = 0 WHERE topic = ? AND kept_until IS NOT NULL", (topic,))
+        forget_old(connection, topic, now)
+    if spec.dedup_window is None:
+        connection.execute("DELETE FROM seen WHERE topic = ?", (topic,))
 
 
 def _count_anew(connection: sqlite3.Connection, spec: TopicSpec) -> None:
@@ -98,6 +110,16 @@ def create_group(connection: sqlite3.Connection, subscription: Subscription, *, 
     start = "latest" if subscription.ephemeral else subscription.start
     name, filtered = subscription.topic.name, encode_filter(subscription)
     _insert_group(connection, name, subscription.group, filtered, start=start, member=member)
+    if subscription.where:
+        decide(connection, subscription)
+
+
+def decide(connection: sqlite3.Connection, subscription: Subscription) -> None:
+    """Its consumer has come, and says what a group wants of which only the name was known."""
+    connection.execute(
+        """UPDATE groups SET filter = ? WHERE name = ? AND topic = (SELECT id FROM topics WHERE name = ?) AND filter = ?""",
+        (encode_filter(subscription), subscription.group, subscription.topic.name, UNDECIDED),
+    )
 
 
 def _insert_group(
@@ -160,14 +182,23 @@ def groups_of_pattern(connection: sqlite3.Connection, subscription: Subscription
     ]
 
 
-def remove_pattern(connection: sqlite3.Connection, subscription: Subscription) -> None:
-    """No topic that comes later is for this group any more."""
-    connection.execute("DELETE FROM patterns WHERE id = ?", (pattern_id(connection, subscription),))
+def remove_pattern(connection: sqlite3.Connection, subscription: Subscription, *, member: str) -> None:
+    """An ephemeral group wants no topic any more, and has no share of any, also not of one that its member never opened."""
+    number = pattern_id(connection, subscription)
+    connection.execute("DELETE FROM patterns WHERE id = ?", (number,))
+    for (group,) in connection.execute("SELECT id FROM groups WHERE pattern = ?", (number,)).fetchall():
+        remove_group(connection, group, member=member)
 
 
-def remove_group(connection: sqlite3.Connection, group: int) -> None:
-    """Nothing is left of it: neither what it had not handled nor its dead letters."""
-    topic, cursor = connection.execute("SELECT topic, cursor FROM groups WHERE id = ?", (group,)).fetchone()
+def remove_group(connection: sqlite3.Connection, group: int, *, member: str) -> None:
+    """Nothing is left of it: neither what it had not handled nor its dead letters.
+
+    `member`: the process that it goes with. If that was taken for dead, its group is gone and the number may be another's.
+    """
+    row = connection.execute("SELECT topic, cursor FROM groups WHERE id = ? AND member = ?", (group, member)).fetchone()
+    if row is None:
+        return
+    topic, cursor = row
     held = [seq for (seq,) in connection.execute("SELECT seq FROM entries WHERE grp = ?", (group,))]
     connection.execute("DELETE FROM entries WHERE grp = ?", (group,))
     connection.execute("DELETE FROM dead WHERE grp = ?", (group,))
@@ -184,7 +215,9 @@ def remove_group(connection: sqlite3.Connection, group: int) -> None:
 
 
 def encode_filter(subscription: Subscription) -> str | None:
-    return json.dumps(subscription.where) if subscription.where else None
+    if subscription.where:
+        return json.dumps(subscription.where)
+    return UNDECIDED if subscription.by_contract else None
 
 
 def write_filter(connection: sqlite3.Connection, subscription: Subscription) -> None:
@@ -203,7 +236,7 @@ def write_filter(connection: sqlite3.Connection, subscription: Subscription) -> 
 
 def condition(filtered: str | None) -> tuple[str, dict[str, object]]:
     """A filter as SQL over a row of `messages`, and its values. What cannot be read passes: it shall end as a dead letter."""
-    if filtered is None:
+    if filtered is None or filtered == UNDECIDED:
         return "", {}
     parts: list[str] = []
     values: dict[str, object] = {}

@@ -113,10 +113,10 @@ class Members:
                 found.append((number, dead))
         return found
 
-    def orphans(self, connection: sqlite3.Connection) -> list[int]:
-        """The groups that go with a process, and whose process is dead."""
+    def orphans(self, connection: sqlite3.Connection) -> list[tuple[int, str]]:
+        """The groups that go with a process, and whose process is dead; each with its doorbell."""
         found = connection.execute("SELECT id, member FROM groups WHERE member IS NOT NULL").fetchall()
-        return [group for group, doorbell in found if self._is_dead(doorbell)]
+        return [(group, doorbell) for group, doorbell in found if self._is_dead(doorbell)]
 
     def forget_patterns(self, connection: sqlite3.Connection) -> None:
         """The patterns that go with a process, and whose process is dead."""

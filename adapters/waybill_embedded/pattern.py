@@ -7,13 +7,14 @@ from typing import Any
 
 from waybill.adapter import Notify
 from waybill.clock import Clock
+from waybill.errors import DestinationMissing
 from waybill.message import Delivery
 from waybill.outcomes import ExtendResult, Settled, SettleResult
 from waybill.topology import Subscription
 from waybill_embedded.admin import share
 from waybill_embedded.engine import Engine
 from waybill_embedded.file import mapped
-from waybill_embedded.groups import create_pattern, groups_of_pattern, remove_pattern
+from waybill_embedded.groups import create_pattern, groups_of_pattern, pattern_id, remove_pattern
 from waybill_embedded.members import Members
 from waybill_embedded.source import FileSource, receive
 
@@ -39,13 +40,18 @@ class PatternSource:
         if self._subscription.ephemeral:
             doorbell = self._members.doorbell
             await self._engine.write(lambda c: create_pattern(c, self._subscription, member=doorbell))
+        elif await self._engine.write(lambda c: pattern_id(c, self._subscription)) is None:
+            raise DestinationMissing(
+                f"{self._subscription.name} does not exist on this broker: run `waybill topology apply`"
+            )
         await self._join()
 
     async def close(self) -> None:
         self.quiet = True
         self._members.wake()
         if self._subscription.ephemeral:
-            await self._engine.write(lambda c: remove_pattern(c, self._subscription))
+            doorbell = self._members.doorbell
+            await self._engine.write(lambda c: remove_pattern(c, self._subscription, member=doorbell))
         for source in self._shares.values():
             await source.close()
 

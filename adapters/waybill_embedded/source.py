@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -32,7 +31,7 @@ from waybill_embedded import claims, rows
 from waybill_embedded.claims import Claimed, Group
 from waybill_embedded.engine import Engine
 from waybill_embedded.file import mapped
-from waybill_embedded.groups import condition, create_group, find, remove_group
+from waybill_embedded.groups import condition, create_group, decide, find, remove_group
 from waybill_embedded.members import Members
 from waybill_embedded.sink import bury_message
 
@@ -42,16 +41,17 @@ PATIENCE = 1.0
 """Seconds between looks for members that have died; messages and due times wake a source by themselves."""
 SWEEP = 60.0
 """Seconds between two looks for what the topic need not keep any longer."""
-REMEMBERED = 4096
-"""Settled deliveries a source remembers, so that settling one twice is the same as once."""
 
 
-class Token(NamedTuple):
-    """What settles a delivery: its place in the log, and the number its holder had."""
+class Token(msgspec.Struct, eq=False, gc=False):
+    """What settles a delivery: its place in the log, and the number its holder had. One of a kind."""
 
     seq: int
     member: int
-    handed: int = 0
+    source: object = None
+    """The mark of the source that handed it out."""
+    settled: SettlementKind | None = None
+    """What became of it, so that settling it twice is the same as once."""
 
 
 class FileSource:
@@ -65,9 +65,8 @@ class FileSource:
         self._subscription = subscription
         self._clock = clock
         self._notify = notify
-        self._out: dict[Token, Delivery[Any]] = {}
+        self._mark: object = object()
         self._suspects: set[Token] = set()
-        self._settled: OrderedDict[Token, SettlementKind] = OrderedDict()
         self._quiet = False
         self._looked = 0.0
         self._swept = 0.0
@@ -82,6 +81,7 @@ class FileSource:
         subscription = self._subscription
         if subscription.ephemeral:
             create_group(connection, subscription, member=self._members.doorbell)
+        decide(connection, subscription)
         row = connection.execute(
             "SELECT t.id, g.id, g.filter, t.retention FROM groups g JOIN topics t ON t.id = g.topic WHERE t.name = ? AND g.name = ?",
             (subscription.topic.name, subscription.group),
@@ -98,10 +98,10 @@ class FileSource:
         self._members.wake()
         member = self._members.id
         if self._subscription.ephemeral:
-            await self._engine.write(lambda c: remove_group(c, self._group.id))
+            await self._engine.write(lambda c: remove_group(c, self._group.id, member=self._members.doorbell))
         elif member and await self._engine.write(lambda c: claims.release_owner(c, member, group=self._group.id)):
             self._members.ring()
-        self._out.clear()
+        self._mark = object()  # what was handed out until now can be settled no more
 
     # ---------------------------------------------------------------- receiving
 
@@ -119,7 +119,7 @@ class FileSource:
             with mapped(self._engine.location):
                 something, due = claims.waiting(self._engine.reader, self._group, self._clock.time())
             deliveries, moved = await self._claim(limit) if something else ([], False)
-            if deliveries or not moved:
+            if deliveries or not moved or self._quiet:
                 return deliveries, due
 
     async def quiesce(self) -> None:
@@ -137,17 +137,14 @@ class FileSource:
             return member, *claims.claim(connection, self._group, owner=member, now=now, limit=limit, suspects=suspects)
 
         member, claimed, moved = await self._engine.write(work)
-        for token in [token for token in self._out if token.member != member]:
-            del self._out[token]  # lost with the number they were handed out under
-            self._suspects.discard(token)
-        deliveries = [self._delivery(Token(row.seq, member, row.handed), row, lease_until) for row in claimed]
-        for delivery, row in zip(deliveries, claimed, strict=True):
-            self._out[delivery.token] = delivery
-            if row.crashes:
-                self._suspects.add(delivery.token)
+        self._suspects = {
+            token for token in self._suspects if token.member == member
+        }  # others are lost with their number
+        deliveries = [self._delivery(row, Token(row.seq, member, self._mark), lease_until) for row in claimed]
+        self._suspects.update(delivery.token for delivery, row in zip(deliveries, claimed, strict=True) if row.crashes)
         return deliveries, moved
 
-    def _delivery(self, token: Token, row: Claimed, lease_until: float) -> Delivery[Any]:
+    def _delivery(self, row: Claimed, token: Token, lease_until: float) -> Delivery[Any]:
         topic = self._subscription.topic.name
         message = rows.read_any(row.message, row.body, number=row.seq, topic=topic, key=row.key)
         if row.first_failure is not None:
@@ -191,12 +188,10 @@ class FileSource:
     async def settle(self, settled: Sequence[Settled]) -> Sequence[SettleResult]:
         results, rung = await self._engine.write(lambda connection: self._settle(connection, settled))
         for item, result in zip(settled, results, strict=True):
-            token = item.delivery.token
-            self._suspects.discard(token)
-            if self._out.pop(token, None) is not None and result is DONE:
-                self._settled[token] = type(item.settlement)
-                if len(self._settled) > REMEMBERED:
-                    self._settled.popitem(last=False)
+            if result is DONE:
+                item.delivery.token.settled = type(item.settlement)
+        if self._suspects:
+            self._suspects.difference_update(item.delivery.token for item in settled)
         if rung:
             self._members.ring()
         else:
@@ -206,10 +201,8 @@ class FileSource:
     def _settle(self, connection: sqlite3.Connection, settled: Sequence[Settled]) -> tuple[list[SettleResult], bool]:
         """The results, and whether others may have something to claim now."""
         alive = self._members.alive(connection)
-        if alive and not self._group.ordered and self._all_done(settled):
-            claims.acknowledge(
-                connection, self._group, [item.delivery.token.seq for item in settled], self._clock.time()
-            )
+        if alive and not self._group.ordered and (seqs := self._acknowledged(settled)):
+            claims.acknowledge(connection, self._group, seqs, self._clock.time())
             return [DONE] * len(settled), False
         results: list[SettleResult] = []
         acked: list[int] = []
@@ -220,11 +213,9 @@ class FileSource:
         seen: dict[Token, SettlementKind] = {}
         for item in settled:
             token, settlement = item.delivery.token, item.settlement
-            if token not in self._out or token in seen:
-                results.append(DONE if seen.get(token, self._settled.get(token)) is type(settlement) else LOST)
-                continue
-            if not alive or token.member != self._members.id:
-                results.append(LOST)
+            known = seen.get(token, token.settled)
+            if known is not None or not alive or not self._ours(token):
+                results.append(DONE if known is type(settlement) else LOST)
                 continue
             results.append(DONE)
             seen[token] = type(settlement)
@@ -253,19 +244,22 @@ class FileSource:
         promoted = bool(keys) and self._group.ordered and claims.promote(connection, self._group.id, keys)
         return results, bool(released) or promoted
 
-    def _all_done(self, settled: Sequence[Settled]) -> bool:
-        """Whether all of them are acknowledged, ours, and named once: the usual case, in a few steps."""
-        member, out = self._members.id, self._out
-        tokens = {item.delivery.token for item in settled if type(item.settlement) is Ack}
-        return len(tokens) == len(settled) and all(token.member == member and token in out for token in tokens)
+    def _acknowledged(self, settled: Sequence[Settled]) -> Sequence[int] | None:
+        """The numbers of all of them, if each is acknowledged, ours, and named once: the usual case, in a few steps."""
+        tokens: list[Token] = [item.delivery.token for item in settled if type(item.settlement) is Ack]
+        seqs = {token.seq for token in tokens if token.settled is None and self._ours(token)}
+        return list(seqs) if len(seqs) == len(settled) else None
+
+    def _ours(self, token: Token) -> bool:
+        """Whether this source handed it out, under the number that this member still has."""
+        return token.source is self._mark and token.member == self._members.id
 
     async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
         lease_until = time.monotonic() + self._subscription.lease
         alive = await self._engine.write(lambda connection: self._members.renew(connection, lease_until))
-        member = self._members.id
         return [
-            Extended(lease_until) if alive and delivery.token.member == member and delivery.token in self._out else LOST
-            for delivery in deliveries
+            Extended(lease_until) if alive and self._ours(token) and token.settled is None else LOST
+            for token in (delivery.token for delivery in deliveries)
         ]
 
 
@@ -310,8 +304,8 @@ async def take_back(engine: Engine, members: Members) -> None:
     def work(connection: sqlite3.Connection) -> bool:
         found = False
         members.forget_patterns(connection)
-        for group in members.orphans(connection):
-            remove_group(connection, group)
+        for group, doorbell in members.orphans(connection):
+            remove_group(connection, group, member=doorbell)
         for number, dead in members.gone(connection):
             found |= claims.release_owner(connection, number, crashed=dead)
             members.bury(connection, number, dead=dead)
@@ -383,11 +377,11 @@ class DeadSource:
         def work(connection: sqlite3.Connection) -> list[SettleResult]:
             results: list[SettleResult] = []
             for item in settled:
-                token = item.delivery.token
+                place = item.delivery.token.seq, item.delivery.token.member
                 if isinstance(item.settlement, Release):
-                    done = connection.execute("UPDATE dead SET owner = NULL WHERE id = ? AND owner = ?", token[:2])
+                    done = connection.execute("UPDATE dead SET owner = NULL WHERE id = ? AND owner = ?", place)
                 else:
-                    done = connection.execute("DELETE FROM dead WHERE id = ? AND owner = ?", token[:2])
+                    done = connection.execute("DELETE FROM dead WHERE id = ? AND owner = ?", place)
                 results.append(DONE if done.rowcount else LOST)
             return results
 

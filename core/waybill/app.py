@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, Unpack, overload
 
 from waybill.adapter import Admin
-from waybill.brokers import Brokers, on_each
+from waybill.brokers import Brokers, any_topic, on_each
 from waybill.clock import Clock, SystemClock
 from waybill.codec import TombstoneCodec
 from waybill.consumer import Consumer, Handled, current_handling, held_of
+from waybill.envelope import trace
 from waybill.errors import (
     CapabilityError,
     ClosedError,
@@ -33,7 +34,7 @@ from waybill.message import NO_HEADERS, Delivery, Message, Tombstone
 from waybill.middleware import BatchMiddleware, Middleware, SendMiddleware
 from waybill.options import Batch, ConsumeOptions
 from waybill.outcomes import Confirmed, Refused, SendResult
-from waybill.registration import Registration, name_of, registrar
+from waybill.registration import Registration, among, name_of, registrar
 from waybill.retry import seconds
 from waybill.runtime import Runtime
 from waybill.sync import SyncApp
@@ -96,6 +97,8 @@ class App:
     """A service: its handlers, its middleware and its settings. `name` is also the default group of its handlers.
 
     `settings`: instead of those read from the environment and `waybill.toml` when it starts.
+    `topics`: those that it publishes to, so that they are declared when it starts and by `waybill topology`; else they are
+    when it first publishes to them.
     `middleware`: functions from handler to handler, the first outermost. `send_middleware`: the same on the way out.
     `batch_middleware`: the same around handlers of batches, which `middleware` does not touch: so an application that has
     both must say which (or an empty list).
@@ -106,6 +109,7 @@ class App:
         name: str,
         *,
         settings: Settings | None = None,
+        topics: Sequence[Topic[Any]] = (),
         middleware: Sequence[Middleware] = (),
         batch_middleware: Sequence[BatchMiddleware] | None = None,
         send_middleware: Sequence[SendMiddleware] = (),
@@ -120,6 +124,10 @@ class App:
         self._middleware = tuple(middleware)
         self._batch_middleware = None if batch_middleware is None else tuple(batch_middleware)
         self._send_middleware = tuple(send_middleware)
+        for topic in topics:
+            if not isinstance(topic, Topic):
+                raise ConfigurationError(f"App(topics=[{topic!r}, …]): give Topic objects")
+        self._topics = tuple(topics)
         self._registrations: list[Registration] = []
         self._observers: list[Callable[[Handled], None]] = []
         self._runtime: Runtime | None = None
@@ -178,6 +186,11 @@ class App:
                         f"{name} has a handler already ({taken[name].name}): one handler a group; "
                         f"give {name_of(handler)} a group of its own to let both see every message"
                     )
+                if (other := among(registration, taken.values())) is not None:
+                    raise ConfigurationError(
+                        f"{name} and {other.subscription.name} overlap, and each message would go to either "
+                        f"{name_of(handler)} or {other.name}: give one of them a group of its own"
+                    )
                 taken[name] = registration
             self._registrations += made
             return handler
@@ -199,10 +212,10 @@ class App:
         Raises `ClosedError` when the application does not run, `ConfigurationError` when it has no such handler.
         """
         name = f"{topic.name}/{self.name if group is None else group}"
-        for consumer in self._running().consumers:
-            if consumer.subscription.name == name:
-                return consumer
-        raise ConfigurationError(f"application {self.name!r} has no handler for {name}")
+        consumer = self._running().consumer(name)
+        if consumer is None:
+            raise ConfigurationError(f"application {self.name!r} has no handler for {name}")
+        return consumer
 
     def health(self) -> Health:
         """How it is, from its progress: per subscription and per topic published to, with the reasons. Costs nothing.
@@ -225,11 +238,12 @@ class App:
         """Every topic and group this application's code names, but those groups that live as long as their consumer."""
         registrations = self._registrations
         subscriptions = {r.subscription.name: r.subscription for r in registrations if not r.subscription.ephemeral}
-        for registration in registrations:
-            if isinstance(registration.topic, Topic):
-                for declared in registration.topic.subscriptions():
+        named = [*(registration.topic for registration in registrations), *self._topics]
+        for topic in named:
+            if isinstance(topic, Topic):
+                for declared in topic.subscriptions():
                     subscriptions.setdefault(declared.name, declared)
-        topics = dict.fromkeys(registration.topic.spec for registration in registrations)
+        topics = dict.fromkeys(topic.spec for topic in named)
         return Topology([topic for topic in topics if not topic.pattern], tuple(subscriptions.values()))
 
     # ---------------------------------------------------------------- publishing
@@ -312,12 +326,14 @@ class App:
         now = runtime.clock.time()
         handling = current_handling.get() if cause is None else held_of(cause)
         if handling is None:
-            identity, correlation, causation, incoming = own or new_id(), None, None, None
+            identity, correlation, causation = own or new_id(), None, None
+            traceparent, tracestate = None, None
         else:
             incoming = handling.delivery.message
             ordinal = handling.ordinal(topic.name)
             identity = own or derived_id(f"{self.name}/{handling.delivery.group}/{incoming.id}/{topic.name}/{ordinal}")
             correlation, causation = incoming.correlation_id or incoming.id, incoming.id
+            traceparent, tracestate = trace(incoming)
         return Message(
             id=identity,
             body=body,
@@ -330,8 +346,8 @@ class App:
             correlation_id=correlation,
             causation_id=causation,
             expires=None if expires is None else datetime.fromtimestamp(now + seconds(expires, "expires"), UTC),
-            traceparent=None if incoming is None else incoming.traceparent,
-            tracestate=None if incoming is None else incoming.tracestate,
+            traceparent=traceparent,
+            tracestate=tracestate,
             due=None if not delay else datetime.fromtimestamp(now + seconds(delay, "delay"), UTC),
         )
 
@@ -364,16 +380,20 @@ class App:
         async with self.connected() as brokers:
             yield brokers.admin
 
+    def brokers(self) -> Brokers:
+        """The brokers that the settings name, not connected. Raises `ConfigurationError`."""
+        from waybill.settings import broker_url, load  # noqa: PLC0415 - pydantic-settings is slow to import
+
+        settings = self.settings or load()
+        return self._brokers(broker_url(settings), settings, SystemClock())
+
     @asynccontextmanager
     async def connected(self) -> AsyncGenerator[Brokers, None]:
         """The brokers themselves, connected, for tools such as `waybill.redrive`; nothing is declared, published or consumed.
 
         Raises `ConfigurationError`, `BrokerError`.
         """
-        from waybill.settings import broker_url, load  # noqa: PLC0415 - pydantic-settings is slow to import
-
-        settings = self.settings or load()
-        async with self._brokers(broker_url(settings), settings, SystemClock()).connected() as brokers:
+        async with self.brokers().connected() as brokers:
             yield brokers
 
     def run(self) -> None:
@@ -388,11 +408,14 @@ class App:
         async with self.running():
             yield
 
-    def test(self) -> AbstractAsyncContextManager[TestBus]:
-        """Run on the embedded broker, in memory, with a clock the test owns. See `waybill.testing`."""
+    def test(self, *, raise_errors: bool = False) -> AbstractAsyncContextManager[TestBus]:
+        """Run on the embedded broker, in memory, with a clock the test owns. See `waybill.testing`.
+
+        raise_errors: `drain`, `advance` and the end of the block raise what a handler raised, instead of trying again.
+        """
         from waybill.testing import open_test_bus  # noqa: PLC0415 - production need not load it
 
-        return open_test_bus(self)
+        return open_test_bus(self, raise_errors=raise_errors)
 
     @asynccontextmanager
     async def _open(
@@ -402,7 +425,8 @@ class App:
         clock: Clock,
         *,
         consume: bool,
-        send_middleware: Sequence[SendMiddleware] | None = None,
+        around: Sequence[Middleware] = (),
+        around_batches: Sequence[BatchMiddleware] = (),
         observers: Sequence[Callable[[Handled], None]] = (),
         accept_unrouted: bool = False,
     ) -> AsyncGenerator[Runtime, None]:
@@ -413,9 +437,12 @@ class App:
             self._check(brokers, connected=False)
             async with brokers.connected():
                 self._check(brokers, connected=True)
-                send_middleware = self._send_middleware if send_middleware is None else send_middleware
                 runtime = Runtime(
-                    brokers, settings, clock, send_middleware=send_middleware, accept_unrouted=accept_unrouted
+                    brokers,
+                    settings,
+                    clock,
+                    send_middleware=self._send_middleware,
+                    accept_unrouted=accept_unrouted,
                 )
                 await runtime.declare(self.topology)
                 self._runtime = runtime
@@ -423,8 +450,8 @@ class App:
                     if consume:
                         await runtime.start(
                             self._registrations,
-                            self._middleware,
-                            self._batch_middleware or (),
+                            (*around, *self._middleware),
+                            (*around_batches, *(self._batch_middleware or ())),
                             (*self._observers, *observers),
                         )
                     yield runtime
@@ -452,7 +479,7 @@ class App:
         registrations = self._registrations
         topologies = on_each(Topology(self.topology.topics, [r.subscription for r in registrations]))
         for name, topology in topologies.items():
-            adapter = brokers.of(topology.subscriptions[0].topic)
+            adapter = brokers.of(any_topic(topology))
             here = [r for r in registrations if r.topic.spec.broker == name]
             found += gaps(topology, here, adapter.capabilities if connected else adapter.claims)
             found += adapter.gaps(topology)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from waybill.adapter import Adapter, Admin, Page
 from waybill.errors import ConfigurationError
 from waybill.topology import Backlog, Change, Plan, Subscription, TopicSpec, Topology
 
-__all__ = ["Brokers", "on_each"]
+__all__ = ["Brokers", "any_topic", "on_each"]
 
 
 class Brokers:
@@ -60,6 +60,11 @@ def on_each(topology: Topology) -> dict[str | None, Topology]:
     }
 
 
+def any_topic(topology: Topology) -> TopicSpec:
+    """One of its topics; what is on one broker has all of them there."""
+    return next(iter((*topology.topics, *(subscription.topic for subscription in topology.subscriptions))))
+
+
 class Routed:
     """`Admin` over all of the brokers."""
 
@@ -90,5 +95,4 @@ class Routed:
         return await self._admin(subscription.topic).browse(subscription, after=after, limit=limit)
 
     def _of(self, part: Topology) -> Admin:
-        topics: Iterable[TopicSpec] = (*part.topics, *(subscription.topic for subscription in part.subscriptions))
-        return self._admin(next(iter(topics)))
+        return self._admin(any_topic(part))

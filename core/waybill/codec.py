@@ -21,6 +21,8 @@ __all__ = ["BytesCodec", "Codec", "JsonCodec", "StructCodec", "TombstoneCodec", 
 T = TypeVar("T")
 
 JSON = "application/json"
+LISTED = 1000
+"""Errors of one body that are looked at."""
 
 
 class Codec(Protocol[T]):
@@ -57,7 +59,8 @@ class BytesCodec:
 class JsonCodec(Generic[T]):
     """JSON through pydantic. A key that stands twice counts as its last; unknown keys are what the type makes of them.
 
-    JSON has no NaN and no infinity; a value that holds one is refused when it is published.
+    JSON has no NaN and no infinity: a value that holds one is refused when it is published, and a body that spells one,
+    or a number too large for a float, is not decoded.
     """
 
     content_type = JSON
@@ -96,9 +99,15 @@ class JsonCodec(Generic[T]):
 
     def decode(self, body: bytes) -> T:
         try:
-            return self._load(body)
+            value = self._load(body)
+            if self._has_floats:
+                _strictly(body)  # pydantic reads NaN, Infinity and 1e400 as floats, which they are not in JSON
         except Exception as error:  # also what the payload's own validators raise: the body does not fit
             raise DecodeError(_summary(error)) from error
+        return value
+
+
+_strictly = msgspec.json.Decoder().decode
 
 
 def _can_be_checked(payload: Any) -> bool:
@@ -164,8 +173,12 @@ def codec_for(payload: type[T]) -> Codec[T]:
 def _summary(error: Exception) -> str:
     """The error in one line, without the values it is about: those may be secrets."""
     errors: Any = getattr(error, "errors", None)
-    if not callable(errors):
+    count: Any = getattr(error, "error_count", None)
+    if not callable(errors) or not callable(count):
         return f"{type(error).__name__}: {' '.join(describe(error).split())}"
+    number: Any = count()
+    if number > LISTED:
+        return f"{number} errors"  # a body of 16 MiB can hold millions, and a list of them takes gigabytes
     found: Any = errors(include_input=False, include_url=False, include_context=False)
     lines = [f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in found[:5]]
     return "; ".join(lines) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")

@@ -15,7 +15,7 @@ import random
 import time
 from asyncio import Task
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from contextvars import ContextVar, copy_context
 from types import MappingProxyType
@@ -25,9 +25,9 @@ import msgspec
 
 from waybill.adapter import Adapter, Event, Resumed, Revoked, Revoking, Sink, Source
 from waybill.clock import Clock
-from waybill.errors import BrokerError, DecodeError, ItemsFailed, LeaseLost, one_line
+from waybill.errors import BrokerError, ItemsFailed, LeaseLost, one_line, shown
 from waybill.holding import Held, Run, Slots, Window
-from waybill.judging import expired, failed, unhandled
+from waybill.judging import expired, failed, interrupted, unhandled
 from waybill.lanes import Lanes
 from waybill.leases import Leases
 from waybill.message import Delivery, Message
@@ -60,6 +60,8 @@ HUNG = 5.0
 """Seconds at least that a handler is given to end after its time is over."""
 MEMORY = 10_000
 """Handled messages whose acknowledgement was lost that a consumer remembers."""
+
+NO_ERRORS: Mapping[Held, BaseException] = MappingProxyType({})
 
 
 class Handled(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +135,7 @@ class Consumer:
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
         self._can = self._adapter.capabilities
+        self._limits = self._adapter.limits(Destination("topic", self.subscription.topic))
         self._link = AsyncExitStack()
         self._stack.push_async_callback(self._leave)
         self._source = await self._connect()
@@ -164,29 +167,29 @@ class Consumer:
 
     async def _connect(self) -> Source:
         source = self._adapter.source(self.subscription, window=self._window.limit, notify=self._on_event)
-        return await self._link.enter_async_context(source)
+        entered = await self._link.enter_async_context(source)
+        self._linked = True
+        return entered
 
     async def _leave(self) -> None:
         await self._link.aclose()
 
     async def reconnect(self) -> None:
-        """Leave the way to the broker and make it anew. What is held meanwhile is lost to others. Raises `BrokerError`."""
+        """Leave the way to the broker and make it anew, as often as it takes. What is held meanwhile is lost to others."""
         self._began = time.monotonic()
         self._fetching.cancel()
         await asyncio.wait([self._fetching], timeout=LAST_CALL)
         if self._stopping:
             return
-        link, self._link = self._link, AsyncExitStack()
+        link, self._link, self._linked = self._link, AsyncExitStack(), False
         try:
             async with asyncio.timeout(LAST_CALL):
                 await link.aclose()
         except (TimeoutError, BrokerError) as error:
             log.warning("%s: not left in order: %s", self, str(error) or "no answer in time")
-        for held in list(self._window.held):
-            self._lose(held)
-        try:
-            self._source = self._settler.source = self._leases.source = await self._connect()
         finally:
+            for held in list(self._window.held):
+                self._lose(held)
             self._fetching = self._loop.create_task(self._fetch(), name=f"waybill-fetch {self.subscription.name}")
 
     async def stop(self, grace: float) -> None:
@@ -325,6 +328,9 @@ class Consumer:
                 await self._room.wait()
                 continue
             try:
+                if not self._linked:
+                    self._source = self._settler.source = self._leases.source = await self._connect()
+                    self._trouble(None)
                 deliveries = await self._source.receive(wanted)
                 if deliveries:
                     self._admit(deliveries)
@@ -387,7 +393,7 @@ class Consumer:
             return ACK
         if self._unacknowledged and self._was_handled(delivery):
             return ACK
-        return unhandled(delivery, self._most, self._clock.time())
+        return unhandled(delivery, self._most, self._clock.time(), self._limits)
 
     def _was_handled(self, delivery: Delivery[Any]) -> bool:
         return (
@@ -441,16 +447,16 @@ class Consumer:
         first = self._lanes.next
         if first is None or not self._enough(first, now):
             return ()
-        if first.delivery.attempt > 1:  # it failed: alone, so that it can be told from those it was with
-            held = self._take(now)
-            return self._next(now) if held is None else (held,)
         batch: list[Held] = []
         while len(batch) < self.options.batch.size and (following := self._lanes.next) is not None:
-            if following.delivery.attempt > 1:
+            alone = following.delivery.attempt > 1  # it failed: so that it can be told from those it was with
+            if alone and batch:
                 break
-            held = self._take(now)
-            if held is not None:
-                batch.append(held)
+            self._lanes.take()
+            if self._is_worth(following, now):
+                batch.append(following)
+                if alone:
+                    break
         return batch
 
     def _enough(self, first: Held, now: float) -> bool:
@@ -471,52 +477,62 @@ class Consumer:
     def _take(self, now: float) -> Held | None:
         """The next delivery that may start and is still worth it; `None`: there is none."""
         while (held := self._lanes.take()) is not None:
-            if held.lease_until < now:  # stopped or stalled meanwhile: by now it may be somebody else's
-                self._give_back(held)
-                if held.lane is not None:
-                    self._give_back_lane(held.lane)
-            elif held.delivery.message.expires and (settlement := expired(held.delivery, self._clock.time())):
-                self._settler.add(held, settlement)
-                self._lanes.done(held.lane)
-            else:
+            if self._is_worth(held, now):
                 return held
         return None
+
+    def _is_worth(self, held: Held, now: float) -> bool:
+        """Whether a handler is to be started for it still; if not, it is settled."""
+        if held.lease_until < now:  # stopped or stalled meanwhile: by now it may be somebody else's
+            self._give_back(held)
+            if held.lane is not None:
+                self._give_back_lane(held.lane)
+            return False
+        if held.delivery.message.expires and (settlement := expired(held.delivery, self._clock.time())):
+            self._settler.add(held, settlement)
+            self._lanes.done(held.lane)
+            return False
+        return True
 
     async def _handle(self, run: Run, held: Held) -> None:
         current_handling.set(held)
         try:
+            run.begin()
             await self._handler(held.delivery)
         except BaseException as error:
-            self._ended(run, [(held, self._judge(run, held, error))])
-            if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+            if isinstance(error, GeneratorExit) and not self._loop.is_running():
+                raise  # nobody runs this any more: the interpreter throws it away
+            self._ended(run, {held: error})
+            if interrupted(error):
                 raise
         else:
-            self._ended(run, [(held, ACK)])
+            self._ended(run, NO_ERRORS)
 
     async def _handle_batch(self, run: Run) -> None:
-        settlements: dict[Held, Settlement] = {}
+        errors: dict[Held, BaseException] = {}
         for held in run.helds:
             try:
                 held.delivery.value  # noqa: B018 - decoded here, so that a body that does not fit fails alone
-            except DecodeError as error:
-                settlements[held] = self._judge(run, held, error)
-        sound = [held for held in run.helds if held not in settlements]
+            except Exception as error:  # noqa: BLE001 - a codec that breaks as well: judged for each
+                errors[held] = error
+        sound = [held for held in run.helds if held not in errors] if errors else run.helds
         current_handling.set(sound[0] if len(sound) == 1 else None)
         failure: BaseException | None = None
         try:
+            run.begin()
             if sound:
                 await self._handler([held.delivery for held in sound])
-        except BaseException as error:  # noqa: BLE001 - judged for each
+        except BaseException as error:
+            if isinstance(error, GeneratorExit) and not self._loop.is_running():
+                raise
             failure = error
-        errors = _by_item(sound, failure)
-        for held in sound:
-            settlements[held] = ACK if held not in errors else self._judge(run, held, errors[held])
-        self._ended(run, [(held, settlements[held]) for held in run.helds])
-        if isinstance(failure, KeyboardInterrupt | SystemExit | GeneratorExit):
+            errors |= _by_item(sound, error)
+        self._ended(run, errors)
+        if failure is not None and interrupted(failure):
             raise failure
 
     def _judge(self, run: Run, held: Held, error: BaseException) -> Settlement:
-        if run.cause in {"shutdown", "lease"} or isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+        if run.cause in {"shutdown", "lease"} or interrupted(error) or self._is_torn_down(error):
             return self._released(held)  # not the message's fault, whatever the handler made of being cancelled
         settlement = failed(
             held.delivery,
@@ -531,18 +547,30 @@ class Consumer:
                 "%s: attempt %d of message %s failed, next in %s: %s",
                 self,
                 settlement.attempts,
-                held.delivery.message.id,
+                shown(held.delivery.message.id),
                 duration(settlement.after),
                 one_line(error),
             )
         return settlement
 
-    def _ended(self, run: Run, outcomes: Sequence[tuple[Held, Settlement]]) -> None:
+    def _is_torn_down(self, error: BaseException) -> bool:
+        """Whether all tasks were cancelled at once, ours among them: the program ends without having stopped this."""
+        return isinstance(error, asyncio.CancelledError) and self._tasks[0].cancelling() > 0
+
+    def _ended(self, run: Run, errors: Mapping[Held, BaseException]) -> None:
         self._running.discard(run)
         self._slots.taken -= 1
-        for held, settlement in outcomes:
+        handled: list[Held] = []
+        for held in run.helds:
             held.run = None
-            self._decide(held, settlement)
+            if held in errors:
+                self._decide(held, self._judge(run, held, errors[held]))
+            elif held.lost or held.lane is not None:
+                self._decide(held, ACK)
+            else:
+                handled.append(held)
+        if handled:
+            self._settler.acknowledge(handled)
         if self._stopping:
             self._give_back_unstarted()
         self._slots.offer()
@@ -624,17 +652,16 @@ class Consumer:
     # ---------------------------------------------------------------- settling
 
     def _on_results(self, results: Sequence[tuple[Held, SettleResult]]) -> None:
+        silent = self._can.acks_surely and not self._observers
         for held, result in results:
-            self._settled(held, result)
+            self._window.remove(held)
+            if not (silent and held.outcome is ACK and result is DONE):
+                self._settled(held, result)
         self._check_room()
 
     def _settled(self, held: Held, result: SettleResult) -> None:
         settlement = held.outcome
-        if settlement is ACK and result is DONE and self._can.acks_surely and not self._observers:
-            self._window.remove(held)
-            return
         assert settlement is not None  # noqa: S101 - nothing is settled without an outcome
-        self._window.remove(held)
         lost = isinstance(result, Lost)
         if lost:
             held.lost = True
@@ -646,17 +673,16 @@ class Consumer:
                 log.warning(
                     "%s: message %s was handled, but its lease was lost before the acknowledgement: it may be handled again",
                     self,
-                    held.delivery.message.id,
+                    shown(held.delivery.message.id),
                 )
         if isinstance(settlement, DeadLetter) and not lost:
-            message, why = held.delivery.message.id, settlement.record
-            detail = " ".join(why.detail.split())  # an error's text may have lines of its own; a log line has not
+            message, why = shown(held.delivery.message.id), settlement.record
             log.warning(
-                "%s: message %s is a dead letter: %s: %.200s (waybill dlq show %s)",
+                "%s: message %s is a dead letter: %s: %s (waybill dlq show %s)",
                 self,
                 message,
                 why.reason,
-                detail,
+                shown(why.detail or why.error or "", 200),
                 message,
             )
         if isinstance(settlement, Defer) and held.lane is not None and not settlement.relaxed:
@@ -713,7 +739,8 @@ class Consumer:
             return
         held.lost = True
         if held.run is not None:
-            log.warning("%s: the lease of message %s was lost while its handler ran", self, held.delivery.message.id)
+            message = shown(held.delivery.message.id)
+            log.warning("%s: the lease of message %s was lost while its handler ran", self, message)
             held.run.cancel("lease")
         elif held.outcome is None:
             for item in self._evict(held):
@@ -747,10 +774,8 @@ class Consumer:
         return self.subscription.name
 
 
-def _by_item(helds: Sequence[Held], error: BaseException | None) -> dict[Held, BaseException]:
+def _by_item(helds: Sequence[Held], error: BaseException) -> dict[Held, BaseException]:
     """The error of each delivery of a batch that failed, from what the handler raised."""
-    if error is None:
-        return {}
     if isinstance(error, ItemsFailed) and all(place in range(len(helds)) for place in error.failures):
         return {helds[place]: failure for place, failure in error.failures.items()}
     return dict.fromkeys(helds, error)

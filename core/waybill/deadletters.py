@@ -15,6 +15,8 @@ __all__ = ["MAX_DETAIL", "MAX_STACK", "record", "shorten"]
 
 MAX_DETAIL = 1024
 MAX_STACK = 8192
+DEEPEST = 100
+"""Frames that are looked at: an endless recursion has thousands."""
 HOST = socket.gethostname()
 
 
@@ -47,7 +49,7 @@ def record(
 
 
 def _stack(error: BaseException) -> str | None:
-    frames = traceback.format_tb(error.__traceback__)
+    frames = traceback.format_tb(error.__traceback__, limit=-DEEPEST)
     return shorten("".join(frames), MAX_STACK, keep_end=True) if frames else None
 
 

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Generator, Iterable
+from typing import Any
 
 from waybill.adapter import Admin
 from waybill.app import App
 from waybill.errors import BrokerUnavailable, WaybillError
-from waybill.findings import Finding
+from waybill.findings import Diagnoses, Finding
 from waybill.registration import Registration
 from waybill.retry import duration
 from waybill.topic import Topic
 from waybill.topology import Backlog, Plan
 
-__all__ = ["Diagnoses", "examine", "of_backlog", "of_plan", "of_topics"]
+__all__ = ["examine", "of_backlog", "of_plan", "of_topics"]
 
 WAITING = 60.0
 """Seconds that the oldest message of a group may wait while nobody handles any."""
 BEHIND = 600.0
 """Seconds that it may be old at least while some are handled."""
-
-
-@runtime_checkable
-class Diagnoses(Protocol):
-    """What an adapter may offer besides: versions, permissions, and signs of trouble that only its broker knows."""
-
-    async def diagnose(self) -> Sequence[Finding]:
-        """Look, when connected. Changes nothing; raises `BrokerError`."""
-        ...
 
 
 async def examine(
@@ -42,17 +33,19 @@ async def examine(
     """
     try:
         app.explain()  # what the broker cannot do is known without it
+        brokers = app.brokers()
+        for adapter in brokers.all.values():
+            if isinstance(adapter, Diagnoses):  # also of a broker that cannot be connected to
+                for finding in await adapter.diagnose():
+                    note(finding)
         begun = time.monotonic()
-        async with app.connected() as brokers:
+        async with brokers.connected():
             took = time.monotonic() - begun
             for name, adapter in brokers.all.items():
                 can = adapter.capabilities
                 value = f"{can.broker} ({can.version})" if can.version else can.broker
                 what = "broker" if name is None else f"broker {name}"
                 note(Finding(what, f"{value}, connected in {took * 1000:.0f} ms"))
-                if isinstance(adapter, Diagnoses):
-                    for finding in await adapter.diagnose():
-                        note(finding)
             await _look(app, brokers.admin, topics, note, options)
     except BrokerUnavailable as error:
         note(Finding("broker", "", str(error), "see that the broker runs, and that this machine may reach it"))

@@ -10,6 +10,7 @@ Source: CloudEvents 1.0.2 (attributes), its Partitioning, Correlation and Expiry
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ import msgspec
 from waybill.errors import DecodeError
 from waybill.message import CLOUDEVENTS, NO_HEADERS, DeadLetterRecord, Message
 
-__all__ = ["RESERVED", "VERSION", "decode", "encode"]
+__all__ = ["RESERVED", "UNREADABLE", "VERSION", "decode", "encode", "trace", "unreadable", "utc"]
 
 VERSION = 1
 SPEC = "1.0"
@@ -28,6 +29,17 @@ RESERVED = frozenset(
     {"specversion", "id", "source", "type", "time", "traceparent", "tracestate", "waybill", *CLOUDEVENTS.values()}
 )
 """Names that headers cannot have."""
+
+TRACEPARENT = re.compile(
+    r"00-{ids}|(?!00|ff)[0-9a-f]{{2}}-{ids}(-.{{0,256}})?".format(
+        ids="(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+    )
+)
+LONGEST_STATE = 512
+"""Characters of `tracestate` that everybody has to pass on."""
+
+UNREADABLE = "application/x-unreadable"
+"""The content type of a stand-in: no codec reads it, so it becomes a dead letter."""
 
 
 class Transit(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -125,6 +137,36 @@ def decode(
 _FRESH = Transit(v=VERSION)
 
 
+def unreadable(
+    body: bytes | None, why: str, *, ident: str, topic: str, received: datetime, key: str | None = None, raw: str = ""
+) -> Message:
+    """A stand-in for a message whose attributes cannot be read, so that its bytes end among the dead letters.
+
+    Its headers tell `why` (`unreadable`) and keep the attributes as they came (`attributes`: `raw`).
+    """
+    return Message(
+        id=ident,
+        body=body,
+        type=topic,
+        source="",
+        time=received,
+        key=key,
+        headers={"unreadable": why, "attributes": raw},
+        content_type=UNREADABLE,
+    )
+
+
+def trace(message: Message) -> tuple[str | None, str | None]:
+    """The `traceparent` and `tracestate` that what follows from the message goes on with: none where they are malformed.
+
+    Source: W3C Trace Context, 3.2 and 4.3.
+    """
+    parent, state = message.traceparent, message.tracestate
+    if parent is None or not TRACEPARENT.fullmatch(parent):
+        return None, None
+    return parent, state if state is not None and len(state) <= LONGEST_STATE else None
+
+
 def _transit(text: str) -> Transit:
     try:
         transit = _decode_transit(text)
@@ -146,6 +188,11 @@ def _instant(text: str | None) -> datetime | None:
     except ValueError:
         return None
     try:
-        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+        return utc(instant)
     except (OverflowError, ValueError):  # within a day of the first or the last year
         return None
+
+
+def utc(instant: datetime) -> datetime:
+    """In UTC, which is meant where no zone is named. Raises `OverflowError` within a day of the first or the last year."""
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)

@@ -203,7 +203,7 @@ def describe(error: BaseException | None) -> str:
         return ""
     try:
         return str(error)
-    except Exception as second:  # noqa: BLE001 - a user's class; the letter must be written all the same
+    except BaseException as second:  # noqa: BLE001 - a user's class; the letter must be written all the same
         return f"<{type(error).__qualname__}.__str__ raised {type(second).__qualname__}>"
 
 
@@ -213,5 +213,10 @@ def one_line(error: BaseException) -> str:
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
     place = "" if frame is None else f" ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})"
-    text = " ".join(describe(error).split())
-    return f"{type(error).__name__}: {text if len(text) <= 256 else text[:255] + '…'}{place}"
+    return f"{type(error).__name__}: {shown(describe(error), 256)}{place}"
+
+
+def shown(text: str, most: int = 80) -> str:
+    """Somebody else's text for a log: on one line, without what would steer a terminal, at most `most` characters."""
+    text = text if len(text) <= most else text[: most - 1] + "…"
+    return text if text.isprintable() else " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -25,6 +25,8 @@ def check_headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:
     """The headers as they will travel. Raises `ConfigurationError` naming the header that cannot."""
     if not headers:
         return NO_HEADERS
+    if not isinstance(headers, Mapping):
+        raise ConfigurationError(f"headers={headers!r:.80}: a dict of names and texts")
     if len(headers) > MAX_HEADERS:
         raise ConfigurationError(f"{len(headers)} headers: at most {MAX_HEADERS} can be carried")
     for name, value in headers.items():

@@ -20,6 +20,7 @@ from waybill.consumer import Consumer
 from waybill.errors import BrokerError
 from waybill.producer import Producer
 from waybill.retry import duration
+from waybill.topology import Backlog
 
 __all__ = ["Health", "Part", "Status", "judge", "watch"]
 
@@ -125,8 +126,17 @@ async def _look(consumer: Consumer, admin: Admin, patience: float) -> None:
     ready = 0.0
     async with asyncio.timeout(patience):
         for group in await admin.expand(consumer.subscription):
-            ready += (await admin.backlog(group)).ready.value or 0
-    if ready and consumer.waits_for_messages(patience):
+            ready += _for_anyone(await admin.backlog(group))
+    if not ready:
+        consumer.stalled = None
+    elif consumer.waits_for_messages(patience):
         consumer.stalled = f"{ready:g} messages are ready and none was delivered for {duration(patience)}"
         log.warning("%s: %s: connecting it anew", consumer, consumer.stalled)
         await consumer.reconnect()
+
+
+def _for_anyone(backlog: Backlog) -> float:
+    """What lies ready and nobody has to wait for. In an ordered group, what another member handles may hold it back."""
+    if backlog.subscription.ordered and backlog.in_flight.value:
+        return 0.0
+    return backlog.ready.value or 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import Task
+from asyncio import CancelledError, Task
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -57,10 +57,17 @@ class Run(msgspec.Struct, eq=False):
     task: Task[None] | None = None
     cause: str | None = None
     """Why it was cancelled: `timeout`, `lease` or `shutdown`."""
+    begun: bool = False
+
+    def begin(self) -> None:
+        """The first step of its task. Raises `CancelledError` if it was cancelled before."""
+        self.begun = True
+        if self.cause is not None:
+            raise CancelledError(self.cause)
 
     def cancel(self, cause: str) -> None:
         self.cause = cause
-        if self.task is not None:
+        if self.task is not None and self.begun:  # one cancelled before its first step would end without a word
             self.task.cancel(cause)
 
 

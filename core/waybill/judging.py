@@ -7,32 +7,68 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
+import traceback
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from waybill.adapter import Limits
 from waybill.deadletters import record
-from waybill.errors import DecodeError, HandlerTimeout, Reject, RetryAfter
-from waybill.message import Delivery
+from waybill.envelope import UNREADABLE
+from waybill.errors import DecodeError, HandlerTimeout, Reject, RetryAfter, describe, shown
+from waybill.headers import MAX_HEADERS
+from waybill.message import Delivery, Message
 from waybill.options import ConsumerOptions
 from waybill.outcomes import DeadLetter, Defer, Settlement
 from waybill.retry import GiveUp
 
-__all__ = ["expired", "failed", "unhandled"]
+__all__ = ["expired", "failed", "interrupted", "unhandled"]
 
 log = logging.getLogger("waybill.judging")
 
 
-def unhandled(delivery: Delivery[Any], most: int, now: float) -> Settlement | None:
+def unhandled(delivery: Delivery[Any], most: int, now: float, limits: Limits) -> Settlement | None:
     """What becomes of a delivery without a handler; `None`: it is to be handled.
 
-    `most`: the attempts that the subscription's policy can give at most. `now`: seconds since the epoch.
+    `most`: the attempts that the subscription's policy can give at most. `now`: seconds since the epoch. `limits`: what
+    its topic carries, which those who do not publish with Waybill may not have kept.
     """
+    message = delivery.message
+    if unfit := _unfit(message, limits):
+        return DeadLetter(record(delivery, "decode_error", now=now, detail=unfit, attempts=delivery.attempt - 1))
+    if message.attempts >= most:
+        detail = f"it came with {message.attempts} attempts, and has {most} here"
+        return DeadLetter(record(delivery, "retries_exhausted", now=now, detail=detail, attempts=message.attempts))
     if delivery.attempt > most:
         detail = "the processes that handled it died, once more than it has attempts"
         return DeadLetter(record(delivery, "crashed", now=now, detail=detail, attempts=delivery.attempt - 1))
     return expired(delivery, now)
+
+
+def _unfit(message: Message, limits: Limits) -> str | None:
+    """Why nobody should look any further into a message."""
+    if message.content_type == UNREADABLE:
+        return message.headers.get("unreadable", "its attributes cannot be read")
+    if message.body is not None and len(message.body) > limits.body_bytes:
+        return f"the body has {len(message.body)} bytes, at most {limits.body_bytes} are carried here"
+    if headers := message.headers:
+        if len(headers) > MAX_HEADERS:
+            return f"{len(headers)} headers: at most {MAX_HEADERS} can be carried"
+        length = sum(map(len, headers)) + sum(map(len, headers.values()))
+        if length > limits.header_bytes:
+            return f"the headers have {length} characters, at most {limits.header_bytes} bytes are carried here"
+    return None
+
+
+def interrupted(error: BaseException) -> bool:
+    """Whether Ctrl-C raised it and no handler: Python's own signal handler may anywhere, asyncio's does in its own code."""
+    if not isinstance(error, KeyboardInterrupt):
+        return False
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    own = frame.f_globals.get("__name__") == "asyncio.runners"
+    return own or signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def expired(delivery: Delivery[Any], now: float) -> Settlement | None:
@@ -57,11 +93,13 @@ def failed(
 
     `timed_out`: whether it was cancelled for running too long. `chance`: uniform in [0, 1).
     """
+    if isinstance(error, MemoryError):
+        traceback.clear_frames(error.__traceback__)  # what the handler had heaped up, or there is no room to judge
     try:
         return _failed(delivery, error, options, timed_out=timed_out, now=now, chance=chance)
     except Exception as second:  # a policy or an error of the user's that breaks when looked at
-        log.exception("message %s cannot be judged by its retry policy", delivery.message.id)
-        return DeadLetter(record(delivery, "retries_exhausted", now=now, error=error, detail=repr(second)))
+        log.exception("message %s cannot be judged by its retry policy", shown(delivery.message.id))
+        return DeadLetter(record(delivery, "retries_exhausted", now=now, error=error, detail=describe(second)))
 
 
 def _failed(

@@ -12,12 +12,16 @@
         assert waybill_bus.published(invoices) == [Invoice("o1")]
 
 Needs pytest-asyncio with `asyncio_mode = "auto"` (or anyio's plugin) for the asynchronous fixture and test.
+
+Where a test fails that ran an application with `app.test()`, by the fixture or without it, the report tells what
+happened on its bus: `TestBus.explain`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import AsyncIterator, Generator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -36,7 +40,7 @@ __all__ = ["waybill_app", "waybill_bus"]
 @pytest.fixture
 def waybill_app() -> App:
     """The application under test: override this fixture in your conftest."""
-    raise pytest.UsageError("define a fixture `waybill_app` that returns your App, e.g. in conftest.py")
+    pytest.fail("define a fixture `waybill_app` that returns your App, e.g. in conftest.py", pytrace=False)
 
 
 @async_fixture
@@ -44,3 +48,26 @@ async def waybill_bus(waybill_app: App) -> AsyncIterator[TestBus]:
     """`waybill_app`, running on the embedded broker in memory with a clock the test owns."""
     async with waybill_app.test() as bus:
         yield bus
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    if (testing := _testing()) is not None:
+        for bus in [bus for bus in testing.opened if bus.closed]:
+            testing.opened.discard(bus)  # an earlier test's, which somebody still holds
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    testing = _testing()
+    if testing is None or call.excinfo is None or not report.failed:
+        return report
+    if not isinstance(call.excinfo.value, testing.BusError):  # its text ends with the story
+        report.sections += [(f"what happened on the bus of {bus.name!r}", bus.explain()) for bus in testing.opened]
+    return report
+
+
+def _testing() -> Any:
+    """The module of test buses, if this session has loaded it: the plugin must not slow down those that do not."""
+    return sys.modules.get("waybill.testing.bus")

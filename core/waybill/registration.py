@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -17,11 +18,11 @@ from waybill.options import Batch, ConsumeOptions, ConsumerOptions
 from waybill.retry import Retry, seconds
 from waybill.threads import in_threads
 from waybill.topic import Readable, Topic, check_name
-from waybill.topology import Subscription
+from waybill.topology import Subscription, matches
 
-__all__ = ["Registration", "name_of", "registrar"]
+__all__ = ["Registration", "among", "name_of", "registrar"]
 
-Callee: TypeAlias = Callable[..., Awaitable[None]]
+Callee: TypeAlias = Callable[..., Awaitable[object]]
 
 
 class Registration(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -39,26 +40,30 @@ class Registration(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     def pipeline(self, middleware: Sequence[Middleware]) -> Handler:
         """The middleware around decoding and the handler, folded once."""
-        handler = self.handler
+        handler, name = self.handler, self.name
 
         async def with_delivery(delivery: Delivery[Any]) -> None:
-            await handler(delivery.value, delivery)
+            if (result := await handler(delivery.value, delivery)) is not None:
+                _check_result(result, name)
 
         async def with_value(delivery: Delivery[Any]) -> None:
-            await handler(delivery.value)
+            if (result := await handler(delivery.value)) is not None:
+                _check_result(result, name)
 
         innermost: Handler = with_delivery if self.takes_delivery else with_value
         return compose(middleware, innermost)
 
     def batch_pipeline(self, middleware: Sequence[BatchMiddleware]) -> BatchHandler:
         """The same for a handler of batches, whose values are decoded already."""
-        handler = self.handler
+        handler, name = self.handler, self.name
 
         async def with_deliveries(deliveries: Sequence[Delivery[Any]]) -> None:
-            await handler([delivery.value for delivery in deliveries], list(deliveries))
+            if (result := await handler([delivery.value for delivery in deliveries], list(deliveries))) is not None:
+                _check_result(result, name)
 
         async def with_values(deliveries: Sequence[Delivery[Any]]) -> None:
-            await handler([delivery.value for delivery in deliveries])
+            if (result := await handler([delivery.value for delivery in deliveries])) is not None:
+                _check_result(result, name)
 
         innermost: BatchHandler = with_deliveries if self.takes_delivery else with_values
         return compose(middleware, innermost)
@@ -161,43 +166,107 @@ def _where(where: Mapping[str, str | Sequence[str]]) -> tuple[tuple[str, tuple[s
     return tuple(found)
 
 
+def among(one: Registration, others: Iterable[Registration]) -> Registration | None:
+    """Which of the others has a pattern that the topic fits, or a topic that fits the pattern, in the same group."""
+    mine = one.subscription
+    for other in others:
+        theirs = other.subscription
+        if mine.ephemeral or theirs.ephemeral or mine.group != theirs.group or mine.topic.broker != theirs.topic.broker:
+            continue  # each ephemeral one has a group of its own
+        pattern, topic = (mine.topic, theirs.topic) if mine.topic.pattern else (theirs.topic, mine.topic)
+        if pattern.pattern and not topic.pattern and matches(pattern.name, topic.name):
+            return other
+    return None
+
+
 def name_of(handler: Callable[..., Any]) -> str:
     """The handler's name, for people."""
     return getattr(handler, "__qualname__", repr(handler))
 
 
+def _called(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that a call ends in: behind partials, objects that can be called, and wrappers."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    called: Callable[..., Any] = inspect.unwrap(handler if inspect.isroutine(handler) else type(handler).__call__)
+    return called
+
+
 def _is_async(handler: Callable[..., Any]) -> bool:
-    called = handler if inspect.isroutine(handler) else getattr(handler, "func", type(handler).__call__)
-    return inspect.iscoroutinefunction(inspect.unwrap(called)) or inspect.iscoroutinefunction(handler)
+    return inspect.iscoroutinefunction(_called(handler)) or inspect.iscoroutinefunction(handler)
+
+
+def _check_result(result: object, name: str) -> None:
+    """Raises `TypeError` for what is still to be run: nobody would, and the message would count as handled."""
+    if inspect.iscoroutine(result):
+        result.close()  # or it would be complained about once more
+    if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+        raise TypeError(
+            f"{name} returned a {type(result).__name__} that nobody awaits: make it `async def` and await it"
+        )
 
 
 def _takes_delivery(handler: Callable[..., Any], topics: Sequence[Readable[Any]], *, batch: Batch | None) -> bool:
     """Whether the handler wants the delivery too. Raises `ConfigurationError` if it cannot be called for these topics."""
-    if not callable(handler):
-        raise ConfigurationError(f"{handler!r} is no function, so it cannot handle {topics[0].name}")
-    name, all_parameters = name_of(handler), inspect.signature(handler).parameters.values()
+    _check_kind(handler, topics[0])
+    try:
+        signature = inspect.signature(handler)
+    except ValueError as error:
+        raise ConfigurationError(f"{name_of(handler)} does not tell its parameters: wrap it in a function") from error
     parameters = [
-        p for p in all_parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD} and p.default is p.empty
+        p
+        for p in signature.parameters.values()
+        if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD} and p.default is p.empty
     ]
-    needed = [p.name for p in all_parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    needed = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
     if needed:
-        raise ConfigurationError(f"{name} needs {', '.join(needed)} by keyword, which nobody gives it")
+        raise ConfigurationError(f"{name_of(handler)} needs {', '.join(needed)} by keyword, which nobody gives it")
     if len(parameters) not in {1, 2}:
         raise ConfigurationError(
-            f"{name} takes {len(parameters)} arguments: a handler takes the value, and the Delivery if it wants it"
+            f"{name_of(handler)} takes {len(parameters)} arguments: a handler takes the value, and the Delivery if it wants it"
         )
-    try:
-        hint = typing.get_type_hints(handler).get(parameters[0].name)
-    except (NameError, TypeError):
-        hint = None  # names that exist for type checkers only: they have checked it
-    if hint is Delivery or typing.get_origin(hint) is Delivery:
-        raise ConfigurationError(f"{name} takes the Delivery first: the value comes first, the Delivery second")
-    for topic in topics:
-        _check_fits(name, hint, topic, batch)
+    if inspect.isfunction(handler) and parameters[0].name in {"self", "cls"}:
+        raise ConfigurationError(
+            f"{name_of(handler)} is a method without its object: register it bound, as object.method"
+        )
+    _check_hints(handler, [p.name for p in parameters], topics, batch)
     return len(parameters) == 2
 
 
-def _check_fits(name: str, hint: Any, topic: Readable[Any], batch: Batch | None) -> None:
+def _check_kind(handler: Callable[..., Any], topic: Readable[Any]) -> None:
+    if not callable(handler):
+        raise ConfigurationError(f"{handler!r} is no function, so it cannot handle {topic.name}")
+    if isinstance(handler, type):
+        raise ConfigurationError(f"{name_of(handler)} is a class: register a function, or an object that can be called")
+    called = _called(handler)
+    if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
+        raise ConfigurationError(
+            f"{name_of(handler)} has a `yield`, so a call of it does nothing: it must return instead"
+        )
+
+
+def _check_hints(
+    handler: Callable[..., Any], names: Sequence[str], topics: Sequence[Readable[Any]], batch: Batch | None
+) -> None:
+    try:
+        hints = typing.get_type_hints(_called(handler))
+    except Exception:  # noqa: BLE001 - names that exist for type checkers only: they have checked it
+        return
+    name = name_of(handler)
+    first: Any = hints.get(names[0])
+    second: Any = hints.get(names[-1])
+    if first is Delivery or typing.get_origin(first) is Delivery:
+        raise ConfigurationError(f"{name} takes the Delivery first: the value comes first, the Delivery second")
+    for topic in topics:
+        _check_payload(name, first, topic, batch)
+    if len(names) == 2 and batch is None and not _fits(Delivery, second):
+        raise ConfigurationError(
+            f"{name} takes {second.__name__} second, but a second parameter is always the Delivery: "
+            f"give it a default, or bind it with functools.partial"
+        )
+
+
+def _check_payload(name: str, hint: Any, topic: Readable[Any], batch: Batch | None) -> None:
     payload = topic.payload
     carried = getattr(payload, "__name__", str(payload))
     if batch is not None:
@@ -206,5 +275,15 @@ def _check_fits(name: str, hint: Any, topic: Readable[Any], batch: Batch | None)
         hint = next(iter(typing.get_args(hint)), None)
     elif typing.get_origin(hint) is list and typing.get_origin(payload) is None and payload is not list:
         raise ConfigurationError(f"{name} takes a list, but is given one {carried} at a time: consume(…, batch=100)")
-    if type(hint) is type and type(payload) is type and not issubclass(payload, hint):
+    if not _fits(payload, hint):
         raise ConfigurationError(f"{name} takes {hint.__name__}, but {topic.name} carries {carried}")
+
+
+def _fits(given: Any, hint: Any) -> bool:
+    """Whether a `given` may be passed for `hint`, as far as classes tell; what they do not, type checkers have told."""
+    if not isinstance(given, type) or not isinstance(hint, type) or hint is Any:
+        return True
+    try:
+        return issubclass(given, hint) or (given, hint) in {(int, float), (int, complex), (float, complex)}
+    except TypeError:  # a protocol, a TypedDict
+        return True

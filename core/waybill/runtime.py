@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from asyncio import Future
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,6 +18,7 @@ from waybill.brokers import Brokers
 from waybill.clock import Clock
 from waybill.consumer import Consumer, Handled
 from waybill.errors import ConfigurationError, PublishRefused, PublishUnknown, TopologyMismatch
+from waybill.explaining import timeline
 from waybill.headers import size
 from waybill.health import Health, judge, watch
 from waybill.holding import Slots
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from waybill.settings import Settings
 
 __all__ = ["Port", "Runtime"]
+
+log = logging.getLogger("waybill.runtime")
 
 IN_CHAIN = 1000
 """Messages of one `publish_many` that are in the send-middleware at once."""
@@ -120,8 +124,9 @@ class Runtime:
         self.settings = settings
         self.clock = clock
         self.consumers: list[Consumer] = []
-        self._producers: dict[str, Producer] = {}
-        self._ports: dict[str, Port] = {}
+        self._by_name: dict[str, Consumer] = {}
+        self._producers: list[Producer] = []
+        self._ports: dict[tuple[str, str | None], Port] = {}
         self._opening = asyncio.Lock()
         self._stack = AsyncExitStack()
         self.loop = asyncio.get_running_loop()
@@ -171,11 +176,17 @@ class Runtime:
             )
             await consumer.start()
             self.consumers.append(consumer)
+            self._by_name[registration.subscription.name] = consumer
+            log.info("%s: %s; a message that fails: %s", consumer, registration.name, timeline(options.retry))
         watching = watch(self.consumers, self.brokers.admin, self.settings.stall_after)
         self._watching = self.loop.create_task(watching, name="waybill-health")
 
+    def consumer(self, name: str) -> Consumer | None:
+        """The consumer of the subscription that was registered under this name (`topic/group`)."""
+        return self._by_name.get(name)
+
     def health(self) -> Health:
-        return judge(self.consumers, self._producers.values())
+        return judge(self.consumers, self._producers)
 
     def _subscription(self, registration: Registration) -> Subscription:
         """As it is at run time: with the lease of the settings, and a name of its own where it is ephemeral."""
@@ -192,7 +203,7 @@ class Runtime:
         async with self._stack:
             ended = await asyncio.gather(*(consumer.stop(grace) for consumer in self.consumers), return_exceptions=True)
             left = max(1.0, end - self.loop.time())
-            await asyncio.gather(*(producer.close(left) for producer in self._producers.values()))
+            await asyncio.gather(*(producer.close(left) for producer in self._producers))
         for error in ended:
             if isinstance(error, BaseException):
                 raise error
@@ -201,16 +212,16 @@ class Runtime:
         """The topic's way out, if it is open already."""
         if not isinstance(topic, Topic):
             raise ConfigurationError(f"publish({topic!r}, …): give the Topic object, not its name or a pattern")
-        return self._ports.get(topic.name)
+        return self._ports.get(_place(topic))
 
     async def port(self, topic: Topic[Any]) -> Port:
         return self.ready(topic) or await self._open_port(topic)
 
     async def _open_port(self, topic: Topic[Any]) -> Port:
         async with self._opening:
-            if topic.name not in self._ports:
-                self._ports[topic.name] = await self._opened(topic)
-            return self._ports[topic.name]
+            if (port := self._ports.get(_place(topic))) is None:
+                port = self._ports[_place(topic)] = await self._opened(topic)
+            return port
 
     async def _opened(self, topic: Topic[Any]) -> Port:
         await self.declare(Topology((topic.spec,), tuple(topic.subscriptions())))
@@ -223,8 +234,13 @@ class Runtime:
             buffer=self.settings.publish_buffer,
             sends_in_order=adapter.capabilities.sends_in_order,
         )
-        self._producers[topic.name] = producer
+        self._producers.append(producer)
         return Port(producer, topic.name, self._send_middleware, adapter.limits(destination))
+
+
+def _place(topic: Topic[Any]) -> tuple[str, str | None]:
+    """Two brokers may each have a topic of the same name."""
+    return topic.name, topic.spec.broker
 
 
 def _resolved(result: SendResult) -> Future[SendResult]:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from waybill.app import App
@@ -45,13 +45,16 @@ async def serve(
     """Run `app` until SIGTERM or SIGINT, then shut down in order; a second signal leaves at once, with code 128 + signal.
 
     Told to end while it is still connecting, it gives that up. What has not ended `MARGIN` seconds after the settings'
-    `shutdown_grace` is given up, and the process leaves with code 1.
+    `shutdown_grace` is given up, and the process leaves with code 1; so it does for tasks that handlers have left running
+    and that do not end when they are cancelled. A handler that stops the event loop ends the process as a crash would:
+    what it held is handed out again, and a message that does it again and again becomes a dead letter.
 
     alive: called every `BEAT` seconds while the event loop turns, also while the application starts and stops.
     ready: called once, when the application consumes. stop: setting it does what a first signal does.
     supervised: a supervisor passes signals on. SIGTERM then shuts down in order, however often it comes, since service
     managers send it to every process by themselves; SIGINT leaves at once.
-    Must run in the main thread, where signals arrive. Raises what `App.running` raises.
+    Must run in the main thread, where signals arrive, and as the program's only task: others are cancelled at the end.
+    Raises what `App.running` raises.
     """
     from waybill.settings import load  # noqa: PLC0415 - pydantic-settings is slow to import
 
@@ -60,7 +63,10 @@ async def serve(
     heart = None if alive is None else asyncio.create_task(_beat(app, alive), name="waybill-heartbeat")
     try:
         with _signals(stop, supervised=supervised):
-            await _consume(app, stop, grace, ready)
+            try:
+                await _consume(app, stop, grace, ready)
+            finally:
+                await _end_others(app, asyncio.all_tasks() - {heart, asyncio.current_task()})
     finally:
         if heart is not None:
             heart.cancel()
@@ -79,20 +85,39 @@ async def _consume(app: App, stop: asyncio.Event, grace: float, ready: Callable[
 
     running = asyncio.create_task(consume(), name="waybill-application")
     stopping = asyncio.create_task(stop.wait(), name="waybill-stopping")
+    cancelled = 0
     try:
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not started:
-            running.cancel()
+            cancelled += running.cancel()
         await asyncio.wait({running}, timeout=grace + MARGIN)
         if not running.done():
             log.critical("%s: not ended %g s after it was told to: leaving", app.name, grace + MARGIN)
             leave(1)
         if not running.cancelled():
             running.result()
+    except asyncio.CancelledError:
+        if running.cancelling() > cancelled:  # all tasks are: to go on in order would blame all that runs, or nothing
+            log.critical("%s: something has stopped the event loop (sys.exit in a task?): leaving", app.name)
+            leave(1)
+        raise
     finally:
         stopping.cancel()
         running.cancel()
         await asyncio.wait({running, stopping})
+
+
+async def _end_others(app: App, tasks: set[asyncio.Task[Any]]) -> None:
+    """As `asyncio.run` would, but not waiting without an end: cancel the tasks that are left, then wait for threads."""
+    for task in tasks:
+        task.cancel()
+    if tasks and (stuck := (await asyncio.wait(tasks, timeout=MARGIN))[1]):
+        log.critical("%s: %d tasks do not end though cancelled: leaving", app.name, len(stuck))
+        leave(1)
+    threads = asyncio.create_task(asyncio.get_running_loop().shutdown_default_executor())
+    if (await asyncio.wait({threads}, timeout=MARGIN))[1]:
+        log.critical("%s: a thread of asyncio.to_thread does not end: leaving", app.name)
+        leave(1)
 
 
 async def _beat(app: App, alive: Callable[[], None]) -> None:

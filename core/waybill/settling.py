@@ -89,9 +89,18 @@ class Settler:
 
     def add(self, held: Held, settlement: Settlement) -> None:
         held.outcome = settlement
+        self._add((held,))
+
+    def acknowledge(self, helds: Sequence[Held]) -> None:
+        """`add` for many that are handled."""
+        for held in helds:
+            held.outcome = ACK
+        self._add(helds)
+
+    def _add(self, helds: Sequence[Held]) -> None:
         if self._closed:
             return
-        self._pending.append(held)
+        self._pending += helds
         if self._flushing is not None:
             return
         if len(self._pending) >= BATCH:
@@ -165,7 +174,7 @@ class Settler:
         """What could not be settled now, in order, and why."""
         again: list[Held] = []
         cause: str | None = None
-        if not all(self._is_native(held) for held in batch):
+        if not all(held.outcome is ACK or self._is_native(held) for held in batch):
             batch, again, cause = await self._emulate(batch)
         if not batch:
             return again, cause
@@ -175,13 +184,14 @@ class Settler:
                 results = await self.source.settle(settled)
         except BrokerError as error:
             return batch + again, str(error)
-        taken = list(zip(batch, results, strict=True))
-        for held, result in taken:
-            if isinstance(result, Failed):
+        taken: list[tuple[Held, SettleResult]] = []
+        for pair in zip(batch, results, strict=True):
+            held, result = pair
+            if type(result) is Failed:
                 again.append(held)
                 cause = result.cause
-        if again:
-            taken = [(held, result) for held, result in taken if not isinstance(result, Failed)]
+            else:
+                taken.append(pair)
         self._on_results(taken)
         return again, cause
 

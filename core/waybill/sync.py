@@ -26,6 +26,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from waybill.errors import ConfigurationError
+from waybill.message import Delivery
 from waybill.outcomes import Confirmed, SendResult
 from waybill.topic import Topic
 
@@ -57,10 +58,13 @@ class SyncApp:
         delay: float | timedelta | None = None,
         expires: float | timedelta | None = None,
         deadline: float | timedelta | None = None,
+        cause: Delivery[Any] | None = None,
     ) -> Confirmed:
         """`App.publish`, waited for. The same options, result and errors."""
         return self._wait(
-            self._app.publish(topic, value, key=key, headers=headers, delay=delay, expires=expires, deadline=deadline)
+            self._app.publish(
+                topic, value, key=key, headers=headers, delay=delay, expires=expires, deadline=deadline, cause=cause
+            )
         )
 
     def publish_many(

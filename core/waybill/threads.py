@@ -10,32 +10,37 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any
 
 __all__ = ["in_threads"]
 
 
-def in_threads(handler: Callable[..., Any], name: str) -> Callable[..., Coroutine[Any, Any, None]]:
+def in_threads(handler: Callable[..., Any], name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
     """`handler` as a coroutine function. Its threads are started at need and end with the process."""
     pool = ThreadPoolExecutor(max_workers=MANY, thread_name_prefix=f"waybill {name}")
 
-    async def call(*arguments: Any) -> None:
+    async def call(*arguments: Any) -> Any:
         context = copy_context()
-        running = asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(handler, *arguments))
+        running = asyncio.get_running_loop().run_in_executor(pool, _run, context, handler, arguments)
         cancelled: asyncio.CancelledError | None = None
         while not running.done():
             try:
-                await asyncio.shield(running)
+                await asyncio.wait([running])
             except asyncio.CancelledError as error:
                 cancelled = error  # asked to end, and cannot: see above
-            except Exception:  # noqa: BLE001 - raised below, where it is looked at
-                break
         if cancelled is not None and running.exception() is not None:
             raise cancelled from running.exception()
-        running.result()
+        return running.result()
 
     return call
+
+
+def _run(context: Context, handler: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    try:
+        return context.run(handler, *arguments)
+    except StopIteration as error:  # no future can carry it: whoever waits would wait for ever
+        raise RuntimeError("the handler raised StopIteration") from error  # as a coroutine does
 
 
 MANY = 1 << 10

@@ -91,8 +91,8 @@ class Topic(Readable[T]):
 
     id: from a value to the message's id, where the value has one of its own; else every publish makes one.
     dedup_window: how long a second message with the same id is confirmed without being stored again; with another body it
-    is refused. retention: how long messages are kept after every group has handled them, for groups that start with
-    the earliest. max_length: when one of its groups has so many messages to handle, more are refused.
+    is refused. retention: how long messages are kept from when they were published, handled or not, for groups that start
+    with the earliest. max_length: when one of its groups has so many messages to handle, more are refused.
     unrouted: a message that no group would get is refused (`error`), or confirmed all the same (`accept`: then a broker
     that keeps it until there is a group does so, and others drop it). broker: the name of the broker that carries it, where
     an application has several. Durations are seconds or timedeltas.
@@ -192,7 +192,7 @@ class Topic(Readable[T]):
 
     def subscriptions(self) -> list[Subscription]:
         """The groups that belong to the topic by contract."""
-        return [Subscription(topic=self.spec, group=group) for group in self.groups]
+        return [Subscription(topic=self.spec, group=group, by_contract=True) for group in self.groups]
 
     def key_of(self, value: T) -> str | None:
         """The key that orders `value`. Raises `EncodeError`."""
@@ -254,6 +254,8 @@ def check_key(key: object, topic: str) -> str | None:
 
 def _check_content_type(given: str, expected: str) -> None:
     plain = given.partition(";")[0].strip().lower()
+    if plain.startswith("application/cloudevents"):
+        raise DecodeError(f"{given[:80]!r}: its attributes are in its body; send it in CloudEvents' binary mode")
     if plain != expected and not (expected == "application/json" and plain.endswith("+json")):
         raise DecodeError(f"unsupported content type {given[:80]!r}: this topic carries {expected}")
 

@@ -43,7 +43,7 @@ class TopicSpec(msgspec.Struct, frozen=True):
     ordered: bool = False
     """Its messages have a key that orders them."""
     retention: float | None = None
-    """How long messages are kept after every group has handled them, for groups that start with the earliest."""
+    """How long messages are kept at least, from when they were published, for groups that start with the earliest."""
     max_length: int | None = None
     """When one of its groups has so many messages to handle, more are refused."""
     dedup_window: float | None = None
@@ -102,6 +102,8 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     with what is there, later ones with what comes."""
     ephemeral: bool = False
     """It comes with its consumer and goes with it, and leaves nothing behind. It is nowhere declared but by `source`."""
+    by_contract: bool = False
+    """Named by its topic's contract only: it has to be there, and how it is consumed is for its consumer to say."""
     lease: float = 30.0
     """Seconds a member may hold a message between two heartbeats. A broker without leases uses it for what comes
     nearest: a session timeout, a visibility timeout."""

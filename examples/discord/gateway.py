@@ -1,11 +1,12 @@
 """From the gateway's payloads to events. Pure: no connection, no clock; the recording in `gateway.jsonl` is its proof.
 
 Of the many fields of a payload only those that an event needs are read; others may come and go. A payload without them
-is not what the gateway documents, and is refused.
+is not what the gateway documents, and is skipped.
 """
 
+import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -21,8 +22,12 @@ from examples.discord.events import (
     MessagePosted,
 )
 
-__all__ = ["Gateway"]
+__all__ = ["MALFORMED", "Gateway"]
 
+log = logging.getLogger(__name__)
+
+MALFORMED = "not as documented"
+"""Among the types of what was skipped."""
 DISPATCH = 0
 """The op code of events; the others (hello, heartbeats, reconnect …) are about the connection."""
 COMMAND = 2
@@ -140,23 +145,29 @@ TRANSLATIONS = {
 
 
 class Gateway:
-    """One connection's payloads, one after another."""
+    """One connection's payloads, one after another. Goes on from `sequence` and `skipped`, if there was one before."""
 
-    def __init__(self) -> None:
-        self.sequence: int | None = None
+    def __init__(self, sequence: int | None = None, skipped: Mapping[str, int] | None = None) -> None:
+        self.sequence = sequence
         """The last sequence number: what a resume goes on from."""
-        self.skipped = Counter[str]()
-        """Dispatches that are no event of ours, by their type."""
+        self.skipped = Counter[str](skipped)
+        """Dispatches that are no event of ours, by their type; those that are not as documented, as `MALFORMED`."""
         self._decode = msgspec.json.Decoder(Payload).decode
 
     def events(self, lines: Iterable[str | bytes]) -> Iterator[Event]:
-        """Those of these payloads, in their order. Raises `msgspec.ValidationError` for what is not as documented."""
+        """Those of these payloads, in their order. One that is not as documented is logged and counted: it ends nothing."""
         for line in lines:
-            if (event := self.event(line)) is not None:
-                yield event
+            try:
+                event = self.event(line)
+            except msgspec.DecodeError as error:
+                log.warning("a payload at sequence %s is %s: %s", self.sequence, MALFORMED, error)
+                self.skipped[MALFORMED] += 1
+            else:
+                if event is not None:
+                    yield event
 
     def event(self, line: str | bytes) -> Event | None:
-        """The payload's event, if it has one. Raises `msgspec.ValidationError`; a resume does not bring that one again."""
+        """The payload's event, if it has one. Raises `msgspec.DecodeError`; a resume does not bring that payload again."""
         payload = self._decode(line)
         if payload.op != DISPATCH or payload.t is None:
             return None

@@ -111,3 +111,8 @@ def test_every_file_the_map_names_exists() -> None:
                 assert folder.exists(), line
             else:
                 assert (folder / name).exists(), line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_nothing_is_promised_that_nobody_can_keep(page: Path) -> None:
+    assert not re.search(r"exactly[\s-]once", page.read_text(), re.IGNORECASE)

@@ -1,17 +1,32 @@
-"""The translation of Discord's gateway payloads, on the recording."""
+"""Discord's gateway payloads, translated, taken onto the bus and handled, on the recording; and the program, as a user runs it."""
 
 import json
+import re
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import groupby, islice
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from examples.discord.events import CommandInvoked, MemberJoined, MessageEdited, MessagePosted, time_of
-from examples.discord.gateway import Gateway
-from tests.examples.user import EXAMPLES
+from examples.discord import service
+from examples.discord.contracts import Happened, happened
+from examples.discord.events import (
+    CommandInvoked,
+    MemberJoined,
+    MessageDeleted,
+    MessageEdited,
+    MessagePosted,
+    time_of,
+)
+from examples.discord.gateway import MALFORMED, Gateway
+from examples.discord.ingest import Ingester, Note, NotOnTheBus
+from examples.discord.recording import play
+from examples.discord.store import Store
+from tests.examples.user import EXAMPLES, User, commands, lines, shown
 
+PAGE = EXAMPLES / "discord" / "README.md"
 RECORDING = (EXAMPLES / "discord" / "gateway.jsonl").read_text().splitlines()
 GENERAL, HELP, PRIVATE = "1204396071321600001", "1204758459187200002", "1205120847052800003"
 
@@ -38,6 +53,7 @@ def test_every_payload_is_an_event_or_counted_or_about_the_connection() -> None:
         "RESUMED": 1,
         "INTERACTION_CREATE": 1,  # a button
         "SOMETHING_NEW": 1,
+        MALFORMED: 1,  # a message of nobody
     }
 
 
@@ -45,9 +61,9 @@ def test_the_sequence_number_is_what_a_resume_needs() -> None:
     gateway = Gateway()
     assert gateway.sequence is None
     list(gateway.events(RECORDING))
-    assert gateway.sequence == 19
+    assert gateway.sequence == 20
     gateway.event('{"op": 11, "d": null, "s": null, "t": null}')
-    assert gateway.sequence == 19
+    assert gateway.sequence == 20
 
 
 def test_each_event_is_told_once_by_its_identity_and_a_channel_keeps_its_order() -> None:
@@ -120,3 +136,105 @@ def test_a_payload_that_is_not_as_documented_is_refused_and_does_not_come_again(
     with pytest.raises(msgspec.ValidationError):
         gateway.event(dispatch("MESSAGE_CREATE", **{**recorded("MESSAGE_CREATE"), **wrong}))
     assert gateway.sequence == 7
+
+
+def test_a_payload_that_is_not_as_documented_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    gateway = Gateway()
+    wrong = dispatch("MESSAGE_CREATE", **{**recorded("MESSAGE_CREATE"), "id": "a secret"})
+    events = list(gateway.events(["{", wrong, dispatch("MESSAGE_DELETE", id="1", channel_id="2")]))
+    assert events == [MessageDeleted(message_id="1", channel_id="2")]
+    assert gateway.skipped == {MALFORMED: 2}
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+    assert "a secret" not in caplog.text
+
+
+# ---------------------------------------------------------------- onto the bus, and what becomes of it
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setattr(service, "store", Store(tmp_path / "discord.db"))
+    return service.store
+
+
+class Forgetful(Ingester):
+    """One that never comes to note anything."""
+
+    def note(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("last", range(1, 8))
+async def test_wherever_the_ingester_ends_each_event_is_handled_once_and_in_order(
+    store: Store, tmp_path: Path, last: int
+) -> None:
+    once = {event.identity: event for event in Gateway().events(RECORDING)}
+    counted, note = Gateway(), tmp_path / "note"
+    list(counted.events(RECORDING))
+    handled: list[tuple[str, str]] = []
+    service.app.observe(lambda ended: handled.append((ended.delivery.group, ended.delivery.message.id)))
+    async with service.app.test() as bus:
+        parts, noting = play(), Ingester(service.app, note)
+        for payloads in islice(parts, last - 1):
+            await noting.take(payloads)
+        await Forgetful(service.app, note).take(next(parts))
+        resumed = Ingester(service.app, note)
+        for payloads in play(resumed.gateway.sequence):
+            await resumed.take(payloads)
+        await bus.drain()
+    assert sorted(handled) == sorted((group, identity) for group in ("moderation", "archive") for identity in once)
+    for channel in {event.key for event in once.values()}:
+        applied = [identity for key, identity in store.applied() if key == channel]
+        assert applied == [identity for identity, event in once.items() if event.key == channel]
+    assert store.archived() == once.keys()
+    assert Note.read(note) == Note(20, dict(counted.skipped))
+
+
+async def test_nothing_is_noted_before_it_is_on_the_bus(store: Store, tmp_path: Path) -> None:
+    other = MessagePosted(
+        message_id="1457705203007488000", channel_id=GENERAL, author_id="1", author="somebody", content="something else"
+    )
+    async with service.app.test() as bus:
+        await bus.publish(happened, Happened(other))  # the recording's first message has its id, and so is refused
+        ingester = Ingester(service.app, tmp_path / "note")
+        first, second, *_ = play()
+        await ingester.take(first)
+        with pytest.raises(NotOnTheBus, match="1 of 3 events"):
+            await ingester.take(second)
+    assert Note.read(tmp_path / "note").sequence == 3
+
+
+def test_an_event_that_comes_again_changes_nothing(store: Store) -> None:
+    posted = MessagePosted(message_id="1", channel_id="2", author_id="3", author="user-1", content="first")
+    edits = [
+        MessageEdited(message_id="1", channel_id="2", content=text, edited_at=datetime(2026, 1, 5, 12, n, tzinfo=UTC))
+        for n, text in enumerate(["second", "third"])
+    ]
+    for event in (posted, *edits, edits[0], posted):
+        store.apply(event)
+    assert store.messages() == [("2", "user-1", "third")]
+    deleted = MessageDeleted(message_id="1", channel_id="2")
+    for event in (deleted, posted, deleted):
+        store.apply(event)
+    assert store.messages() == []
+    assert len(store.applied()) == 4
+
+
+# ---------------------------------------------------------------- the program
+
+
+def test_it_prints_what_the_page_shows(tmp_path: Path) -> None:
+    (command,) = commands(PAGE)
+    output = User(tmp_path).run(command)
+    assert lines(output) == shown(PAGE)[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_event_is_handled_once_although_five_are_told_twice(tmp_path: Path) -> None:
+    output = User(tmp_path).run(commands(PAGE)[0])
+    assert sum(int(number) for number in re.findall(r"events: (\d+)", output)) == 12 + 2 + 3
+    table = dict(re.findall(r"^(\S.*?) {2,}(\d+) +\d+$", output, re.MULTILINE))
+    once = ("handled by moderation", "applied", "handled by archive", "archived")
+    assert [table[figure] for figure in once] == ["12"] * 4
+    assert (table["channels in their order"], table["commands answered"]) == ("4", "2")
+    assert (table["skipped: MESSAGE_UPDATE"], table[f"skipped: {MALFORMED}"]) == ("1", "1")

@@ -8,8 +8,10 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
 import pytest
 
 from waybill import (
@@ -19,6 +21,7 @@ from waybill import (
     ConfigurationError,
     Confirmed,
     Delivery,
+    DestinationMissing,
     EncodeError,
     Handler,
     Outgoing,
@@ -29,6 +32,7 @@ from waybill import (
     Send,
     Settings,
     Topic,
+    TopologyMismatch,
 )
 
 from .stand_ins import until
@@ -514,3 +518,110 @@ async def test_nothing_runs_on_after_the_application_has_stopped() -> None:
         await app.publish(ORDERS, Order("1"))
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
+
+
+async def test_what_a_handler_publishes_carries_the_trace_on() -> None:
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    app, got = App("a"), list[str | None]()
+    first, second = Topic("first", int), Topic("second", int)
+
+    def traced(send: Send) -> Send:
+        async def sent(outgoing: Outgoing) -> Confirmed:
+            if outgoing.topic == "first":
+                message = msgspec.structs.replace(outgoing.message, traceparent=traceparent, tracestate="a=b")
+                outgoing = msgspec.structs.replace(outgoing, message=message)
+            return await send(outgoing)
+
+        return sent
+
+    app = App("a", send_middleware=[traced])
+
+    @app.consume(first)
+    async def hop(number: int) -> None:
+        await app.publish(second, number)
+
+    @app.consume(second)
+    async def end(_: int, delivery: Delivery[int]) -> None:
+        got.extend([delivery.message.traceparent, delivery.message.tracestate])
+
+    async with app.test() as bus:
+        await bus.publish(first, 1)
+        await bus.drain()
+    assert got == [traceparent, "a=b"]
+
+
+async def test_a_handler_sees_the_users_headers_and_none_of_ours() -> None:
+    app, got = App("a"), list[dict[str, str]]()
+    topic = Topic("t", int, key=str)
+
+    @app.consume(topic, retry=Retry.fixed(2, delay=1))
+    async def handle(_: int, delivery: Delivery[int]) -> None:
+        got.append(dict(delivery.message.headers))
+        if delivery.attempt == 1:
+            raise ValueError
+
+    async with app.test() as bus:
+        await bus.publish(topic, 1, headers={"mine": "yes"}, expires=60)
+        await bus.drain()
+    assert got == [{"mine": "yes"}] * 2
+
+
+async def test_assumed_topics_that_are_missing_are_an_error_at_the_first_use_and_never_a_hang(tmp_path: Path) -> None:
+    settings = Settings(url=f"sqlite:///{tmp_path / 'bus.db'}", topology="assume")
+    publisher = App("p", settings=settings)
+    async with publisher.running():
+        with pytest.raises(PublishRefused, match="does not exist"):
+            await publisher.publish(Topic("t", int), 1)
+    consumer = App("c", settings=settings)
+    consumer.consume(Topic("t", int))(count)
+    with pytest.raises(DestinationMissing, match="waybill topology apply"):
+        async with consumer.running():
+            pass
+
+
+async def test_applying_deletes_nothing_that_the_code_does_not_name(tmp_path: Path) -> None:
+    settings = Settings(url=f"sqlite:///{tmp_path / 'bus.db'}")
+    kept = Topic("kept", int, groups=["theirs"])
+    async with App("a", settings=settings).running() as app:
+        await app.publish(kept, 1)
+    other = App("b", settings=settings, topics=[Topic("mine", int, groups=["g"])])
+    async with other.admin() as admin:
+        await admin.apply(await admin.plan(other.topology))
+        (theirs,) = kept.subscriptions()
+        assert (await admin.backlog(theirs)).ready.value == 1
+
+
+async def test_topics_that_are_only_published_to_are_declared_with_the_application(tmp_path: Path) -> None:
+    settings = Settings(url=f"sqlite:///{tmp_path / 'bus.db'}", topology="verify")
+    shop = App("shop", settings=settings, topics=[Topic("orders", int, groups=["billing"])])
+    with pytest.raises(TopologyMismatch, match="topic orders"):
+        async with shop.running():
+            pass
+    async with shop.admin() as admin:
+        await admin.apply(await admin.plan(shop.topology))
+    async with shop.running():
+        await shop.publish(Topic("orders", int, groups=["billing"]), 1)
+    with pytest.raises(ConfigurationError, match="give Topic objects"):
+        App("shop", topics=["orders"])  # type: ignore[list-item]
+
+
+async def test_the_effective_timeline_is_told_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    app = App("a", settings=MEMORY)
+    app.consume(Topic("t", int))(count)
+    with caplog.at_level("INFO", logger="waybill"):
+        async with app.running():
+            pass
+    assert "t/a: count; a message that fails: 5 attempts within 15 s" in caplog.text
+
+
+async def test_verify_refuses_what_differs_too(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'bus.db'}"
+    async with App("a", settings=Settings(url=url), topics=[Topic("t", int, retention=60)]).running():
+        pass
+    other = App("a", settings=Settings(url=url, topology="verify"), topics=[Topic("t", int, retention=120)])
+    with pytest.raises(TopologyMismatch, match=r"topic t retention: 60 s there, 2 min in the code"):
+        async with other.running():
+            pass
+
+
+async def count(_: int) -> None: ...

@@ -6,11 +6,12 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from tests.unit.stand_ins import until
+from tests.unit.stand_ins import Bench, consuming, message, until
 from waybill import (
     App,
     Batch,
@@ -24,6 +25,7 @@ from waybill import (
     Settings,
     Topic,
 )
+from waybill.clock import TestClock
 
 MEMORY = Settings(url="memory://")
 
@@ -126,6 +128,27 @@ async def test_after_a_batch_failed_as_a_whole_each_is_tried_alone_so_the_innoce
     assert sorted(batches[1:]) == sorted([[n] for n in range(10)] + [[4]])
 
 
+async def test_a_message_that_failed_before_stays_alone_behind_one_whose_time_is_over() -> None:
+    bench, clock, gate = Bench(), TestClock(), asyncio.Event()
+    batches: list[list[str]] = []
+
+    async def store(deliveries: Any) -> None:
+        batches.append([delivery.message.id for delivery in deliveries])
+        await gate.wait()
+
+    async with consuming(bench, store, concurrency=1, batch=Batch(3, wait=0), clock=clock) as consumer:
+        bench.push(message("first"))
+        await until(lambda: batches)
+        bench.push(message("a"), message("expired", expires=datetime.fromtimestamp(clock.time() + 5, UTC)))
+        bench.push(message("failed"), attempt=2)
+        bench.push(message("b"))
+        await until(lambda: consumer.gathering == 4)
+        clock.advance(10)
+        gate.set()
+        await until(lambda: len(bench.settled) == 5)
+    assert batches == [["first"], ["a"], ["failed"], ["b"]]
+
+
 async def test_a_body_that_does_not_fit_fails_alone_and_the_handler_gets_the_rest() -> None:
     app, got = App("store"), list[list[int]]()
     raw = Topic("readings", bytes)
@@ -141,6 +164,33 @@ async def test_a_body_that_does_not_fit_fails_alone_and_the_handler_gets_the_res
         await bus.drain()
         assert [letter.reason for letter in bus.dead_letters(readings)] == ["decode_error"]
     assert got == [[1, 2]]
+
+
+async def test_a_codec_that_breaks_fails_its_message_and_holds_up_nothing() -> None:
+    class Brittle:
+        content_type = "application/octet-stream"
+
+        def encode(self, value: bytes) -> bytes:
+            return value
+
+        def decode(self, body: bytes) -> bytes:
+            if body == b"break":
+                raise KeyError("not a DecodeError")
+            return body
+
+    app, got = App("store"), list[bytes]()
+    raw = Topic("raw", bytes, codec=Brittle())
+
+    @app.consume(raw, batch=Batch(2, wait=0.05), concurrency=1, retry=Retry.fixed(2, delay=1))
+    async def store(batch: list[bytes]) -> None:
+        got.extend(batch)
+
+    async with app.test() as bus:
+        for body in (b"break", b"1", b"2"):
+            await bus.publish(raw, body)
+        await bus.drain()
+        assert [letter.reason for letter in bus.dead_letters(raw)] == ["retries_exhausted"]
+    assert sorted(got) == [b"1", b"2"]
 
 
 async def test_ordered_batches_keep_each_keys_order_also_over_a_failure() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -506,6 +507,22 @@ async def test_a_handler_that_shrugs_off_the_loss_of_its_lease_is_not_acknowledg
         await until(lambda: handled)
     assert isinstance(handled[0].result, Lost)
     assert bench.settled == []
+
+
+async def test_a_message_lost_in_the_moment_its_handler_is_started_leaves_its_place_to_the_next() -> None:
+    class Cut(Bench):
+        async def receive(self, limit: int) -> Sequence[Delivery[Any]]:
+            deliveries = await super().receive(limit)
+            asyncio.get_running_loop().call_soon(self.revoke, "lost")  # before the handler's task has taken a step
+            return deliveries
+
+    bench, handler = Cut(), Recorder()
+    async with consuming(bench, handler, concurrency=1) as consumer:
+        bench.push(message("lost"))
+        await until(lambda: not bench.ready and not consumer.running and not consumer.held)
+        bench.push(message("next"))
+        await until(lambda: bench.ids(Ack) == ["next"])
+    assert handler.ids == ["next"]
 
 
 async def test_leases_are_renewed_while_a_handler_runs_longer_than_they_last() -> None:

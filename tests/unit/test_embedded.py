@@ -320,6 +320,47 @@ async def test_a_release_comes_back_uncounted_and_at_once(url: str) -> None:
         assert again.attempt == 3
 
 
+async def test_a_source_that_is_to_be_quiet_reads_no_further_past_what_is_not_for_it(url: str, path: Path) -> None:
+    picky = Subscription(topic=TOPIC, group="picky", where=(("region", ("eu",)),))
+    async with opened(url, picky) as bus, reading(bus, picky) as source:
+        await send(bus, *[message(str(number)) for number in range(2000)])
+        receiving = asyncio.create_task(source.receive(1))
+        await until(lambda: rows(path) < 2000)
+        await source.quiesce()
+        assert list(await receiving) == []
+    assert rows(path) > 0
+
+
+async def test_an_ephemeral_group_that_was_taken_away_takes_no_other_with_it(url: str, path: Path) -> None:
+    passing = Subscription(topic=TOPIC, group="passing", ephemeral=True)
+    async with opened(url) as bus:
+        async with reading(bus, passing):
+            with contextlib.closing(sqlite3.connect(path)) as connection:  # as by one who took this process for dead
+                connection.execute("DELETE FROM groups WHERE name = 'passing'")
+                connection.commit()
+            await bus.admin.apply(await bus.admin.plan(Topology((TOPIC,), (group("new"),))))  # has its number now
+        await send(bus, message("a"))
+        async with reading(bus, group("new")) as source:
+            assert ids(await take(source)) == ["a"]
+
+
+async def test_an_ephemeral_pattern_leaves_no_share_of_a_topic_that_came_last(url: str, path: Path) -> None:
+    every = Subscription(topic=TopicSpec("late.*", pattern=True), group="passing", ephemeral=True)
+    async with opened(url) as bus:
+        before = rows(path, "groups")
+        async with reading(bus, every):
+            await bus.admin.apply(await bus.admin.plan(Topology((TopicSpec("late.one"),), ())))
+            assert rows(path, "groups") == before + 1
+        assert rows(path, "groups") == before
+
+
+async def test_settling_nothing_is_nothing(url: str) -> None:
+    async with opened(url) as bus, reading(bus) as source:
+        await send(bus, message("a"))
+        await take(source)
+        assert list(await source.settle(())) == []
+
+
 async def test_settling_twice_in_the_same_way_is_the_same_as_once_and_in_another_it_is_lost(url: str) -> None:
     async with opened(url) as bus, reading(bus) as source:
         await send(bus, message("a"))
@@ -813,3 +854,11 @@ async def test_a_publish_is_flushed_to_the_disk_and_a_claim_is_not(url: str, que
         assert "INSERT INTO messages" in published[1]
         assert claimed[0] == "PRAGMA synchronous = NORMAL"
         assert "INSERT INTO entries" in claimed[1]
+
+
+async def test_a_lease_begins_when_a_message_is_fetched(url: str) -> None:
+    async with opened(url, group(lease=5.0)) as bus, reading(bus, group(lease=5.0)) as source:
+        await send(bus, message("m"))
+        before = time.monotonic()
+        (delivery,) = await take(source)
+        assert before + 5.0 <= delivery.lease_until <= time.monotonic() + 5.0

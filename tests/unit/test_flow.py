@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from waybill import App, ClosedError, ConfigurationError, Delivery, Retry, Topic
+from waybill import App, ClosedError, ConfigurationError, Delivery, Retry, Settings, Topic
+from waybill.options import ConsumerOptions
 
 
 @dataclass
@@ -149,3 +150,43 @@ async def test_blocking_is_the_default_where_there_is_order() -> None:
 def test_a_key_that_waits_needs_order() -> None:
     with pytest.raises(ConfigurationError, match="ordered=True"):
         App("flow").consume(steps, on_failure="block-key")
+
+
+async def test_what_is_held_while_paused_keeps_its_lease() -> None:
+    """A second member is there to take what is given up."""
+    url = "memory://paused"
+    holder = App("flow", settings=Settings(url=url, lease=0.5))
+    other = App("flow", settings=Settings(url=url, lease=0.5))
+    taken: list[str] = []
+    gate = asyncio.Event()
+
+    @holder.consume(steps, concurrency=1, window=10)
+    async def hold(step: Step) -> None:
+        taken.append(f"holder {step.number}")
+        await gate.wait()
+
+    @other.consume(steps)
+    async def take(step: Step) -> None:
+        taken.append(f"other {step.number}")
+
+    async with holder.running():
+        for number in range(3):
+            await holder.publish(steps, Step("k", number))
+        await until(lambda: taken == ["holder 0"] and holder.health().parts[0].held == 3)
+        holder.consumer(steps).pause()
+        async with other.running():
+            await asyncio.sleep(1.2)  # two leases: it must not be taken over meanwhile
+            assert taken == ["holder 0"]
+            gate.set()
+            holder.consumer(steps).resume()
+            await until(lambda: taken == ["holder 0", "holder 1", "holder 2"])
+
+
+def test_a_handler_has_an_end_unless_it_is_told_otherwise() -> None:
+    assert ConsumerOptions().timeout == 60.0
+    app = App("flow")
+
+    async def handle(step: Step) -> None: ...
+
+    app.consume(steps)(handle)
+    assert app.registrations[0].options.timeout == 60.0

@@ -6,18 +6,19 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from tests.unit.stand_ins import until
-from waybill import App, Delivery, Settings, Status, Topic
+from tests.unit.stand_ins import never, until
+from waybill import App, BrokerUnavailable, Delivery, Settings, Status, Topic
 from waybill.adapter import Admin, Notify, Source, Stalled
 from waybill.brokers import Brokers
 from waybill.clock import SystemClock
 from waybill.loading import AdapterContext, open_adapter
-from waybill.outcomes import Refused, SendResult
+from waybill.outcomes import ACK, Refused, SendResult, Settled
 from waybill.topology import Destination, Subscription
 
 
@@ -35,6 +36,8 @@ class Deaf:
     def __init__(self, clock: SystemClock) -> None:
         self.inner: Any = open_adapter("memory://", AdapterContext(application="t", clock=clock, options={}))
         self.opened = 0
+        self.away: set[int] = set()
+        self.asked_late = 0
         self.refuse: Refused | None = None
         self.notify: Notify | None = None
 
@@ -56,9 +59,11 @@ class Deaf:
     @asynccontextmanager
     async def source(self, subscription: Subscription, *, window: int, notify: Notify) -> AsyncGenerator[Source, None]:
         self.opened += 1
+        if self.opened in self.away:
+            raise BrokerUnavailable("away")
         self.notify = notify
         async with self.inner.source(subscription, window=window, notify=notify) as source:
-            yield _Silent(source) if self.opened == 1 else source
+            yield _Silent(source, self) if self.opened == 1 else source
 
     @asynccontextmanager
     async def sink(self, destination: Destination) -> AsyncGenerator[Any, None]:
@@ -67,14 +72,18 @@ class Deaf:
 
 
 class _Silent:
-    def __init__(self, inner: Source) -> None:
+    def __init__(self, inner: Source, deaf: Deaf) -> None:
         self._inner = inner
+        self._deaf = deaf
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
     async def receive(self, limit: int) -> Sequence[Delivery[Any]]:
-        del limit
+        if getattr(self._inner, "quiet", False):  # it was left, and answers at once
+            self._deaf.asked_late += 1
+            await asyncio.sleep(0)
+            return await self._inner.receive(limit)
         await asyncio.sleep(3600)
         return ()
 
@@ -110,6 +119,64 @@ async def test_a_source_that_goes_silent_with_a_backlog_is_degraded_and_connecte
         assert seen == [Status.DEGRADED]
         await until(lambda: app.health().status is Status.UP)
     assert deaf.opened == 2
+
+
+async def test_a_broker_that_is_away_when_it_is_connected_anew_is_asked_again() -> None:
+    clock, handled = SystemClock(), list[int]()
+    app, deaf = App("a"), Deaf(clock)
+    deaf.away = {2, 3}
+
+    @app.consume(jobs)
+    async def work(job: Job) -> None:
+        handled.append(job.number)
+
+    settings = Settings(url="memory://", stall_after=0.2)
+    async with app._open(Brokers({None: deaf}), settings, clock, consume=True):  # type: ignore[dict-item]
+        await app.publish(jobs, Job(1))
+        await until(lambda: handled == [1])
+        await until(lambda: app.health().status is Status.UP)
+    assert (deaf.opened, deaf.asked_late) == (4, 0)
+
+
+async def test_a_member_that_has_nothing_to_do_while_another_handles_the_only_key_is_up(tmp_path: Path) -> None:
+    url, gate, started = f"sqlite:///{tmp_path / 'bus.db'}", asyncio.Event(), list[int]()
+
+    def member() -> App:
+        app = App("a", settings=Settings(url=url, stall_after=0.2, shutdown_grace=0))
+
+        @app.consume(Topic("jobs", Job, key=lambda _: "one"), ordered=True, window=20)
+        async def work(job: Job) -> None:
+            started.append(job.number)
+            await gate.wait()
+
+        return app
+
+    busy, idle = member(), member()
+    async with busy.running():
+        await busy.publish_many(Topic("jobs", Job, key=lambda _: "one"), [Job(n) for n in range(60)])
+        await until(lambda: started)
+        async with idle.running():
+            await never(lambda: idle.health().status is not Status.UP, during=0.8)
+    assert started == [0]
+
+
+async def test_a_stall_is_over_when_nothing_lies_ready_any_more() -> None:
+    clock = SystemClock()
+    app, deaf = App("a"), Deaf(clock)
+    deaf.away = set(range(2, 100))
+
+    @app.consume(jobs)
+    async def work(_: Job) -> None: ...
+
+    settings = Settings(url="memory://", stall_after=0.2)
+    async with app._open(Brokers({None: deaf}), settings, clock, consume=True):  # type: ignore[dict-item]
+        await app.publish(jobs, Job(1))
+        consumer = app.consumer(jobs)
+        await until(lambda: consumer.stalled)
+        async with deaf.inner.source(consumer.subscription, window=1, notify=print) as other:
+            taken = await other.receive(1)
+            await other.settle([Settled(delivery, ACK) for delivery in taken])
+        await until(lambda: consumer.stalled is None)
 
 
 async def test_what_the_broker_tells_and_what_it_refuses_is_said() -> None:

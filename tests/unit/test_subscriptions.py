@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,6 +16,7 @@ import pytest
 
 from tests.unit.stand_ins import never, until
 from waybill import App, CapabilityError, ConfigurationError, Delivery, Settings, Topic, TopicPattern, TopologyMismatch
+from waybill.errors import DestinationMissing
 from waybill.topology import fits, matches
 
 
@@ -135,6 +138,24 @@ async def test_a_pattern_gets_topics_that_are_created_later_from_their_first_mes
     assert got[1] == ("orders.shipped", 2)
 
 
+@pytest.mark.parametrize("pattern_first", [True, False])
+def test_a_pattern_and_a_topic_that_fits_are_two_groups(pattern_first: bool) -> None:
+    app, every = App("billing"), TopicPattern("orders.*", Order)
+    first, second = (every, orders) if pattern_first else (orders, every)
+    app.consume(first)(_nothing)
+    with pytest.raises(ConfigurationError, match="a group of its own"):
+        app.consume(second)(_nothing)
+    app.consume(second, group="audit")(_nothing)
+
+
+async def test_a_pattern_that_was_not_declared_is_missing(url: str) -> None:
+    app = App("billing", settings=Settings(url=url, topology="assume"))
+    app.consume(TopicPattern("orders.*", Order))(_nothing)
+    with pytest.raises(DestinationMissing, match="topology apply"):
+        async with app.running():
+            pass
+
+
 async def test_what_a_pattern_missed_while_it_was_away_is_there_when_it_comes_back(url: str) -> None:
     got: list[int] = []
 
@@ -225,6 +246,36 @@ async def test_a_filter_that_the_broker_remembers_otherwise_is_drift(url: str) -
         assert not (await admin.plan(second.topology)).changes
     async with second.running():
         pass
+
+
+@pytest.mark.parametrize("publisher_first", [True, False])
+async def test_a_group_that_a_contract_names_is_filtered_as_its_consumer_says(url: str, publisher_first: bool) -> None:
+    contract = Topic("orders", Order, groups=["billing"])
+    shop, billing, got = on(url, "shop"), on(url), list[int]()
+
+    @billing.consume(contract, where={"region": "eu"})
+    async def handle(order: Order) -> None:
+        got.append(order.number)
+
+    for app in (shop, billing) if publisher_first else (billing, shop):
+        async with app.running():
+            await app.publish(contract, Order(1 if app is shop else 2), headers={"region": "eu"})
+            await app.publish(contract, Order(3), headers={"region": "us"})
+    async with billing.running():
+        await until(lambda: sorted(got) == [1, 2] and not rows(url, "messages"))
+
+
+async def test_a_group_that_a_contract_names_is_as_it_was_first_consumed(url: str) -> None:
+    contract = Topic("orders", Order, groups=["billing"])
+    shop, plain, filtered = on(url, "shop"), on(url), on(url)
+    plain.consume(contract)(_nothing)
+    filtered.consume(contract, where={"region": "eu"})(_nothing)
+    for app in (shop, plain):
+        async with app.running():
+            await app.publish(contract, Order(1))
+    with pytest.raises(TopologyMismatch, match="everything there"):
+        async with filtered.running():
+            pass
 
 
 async def _nothing(_: Any) -> None: ...
@@ -355,3 +406,66 @@ async def test_every_gap_is_in_one_error_before_anything_is_opened(tmp_path: Pat
     assert "orders.refunded/billing" in str(caught.value)
     assert "on_failure='block-key'" in str(caught.value)
     assert not path.exists()
+
+
+async def test_an_ephemeral_group_is_not_the_first_group_of_a_topic(url: str) -> None:
+    open_topic, got = Topic("open", Order, unrouted="accept"), list[int]()
+    screen, app = on(url, "screen"), on(url)
+    screen.consume(open_topic, ephemeral=True)(_nothing)
+
+    @app.consume(open_topic)
+    async def handle(order: Order) -> None:
+        got.append(order.number)
+
+    publisher = on(url, "shop")
+    async with publisher.running():
+        await publisher.publish(open_topic, Order(1))
+        async with screen.running(), app.running():  # what was published before is for the first that stays
+            await until(lambda: got == [1])
+
+
+def test_the_group_of_a_process_that_was_killed_goes_and_nothing_is_left(url: str) -> None:
+    program = f"""
+import asyncio, os
+from waybill import App, Settings, Topic
+orders = Topic("orders.placed", int)
+app = App("screen", settings=Settings(url={url!r}))
+
+@app.consume(orders, ephemeral=True)
+async def show(order: int) -> None:
+    os._exit(9)
+
+async def main() -> None:
+    async with app.running():
+        await app.publish_many(orders, list(range(20)))
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], timeout=30, check=False)
+    assert done.returncode == 9
+    assert rows(url, "groups") == 1
+
+    async def look() -> None:
+        app = on(url)
+        app.consume(orders, start="latest")(_nothing)
+        async with app.running():
+            await until(lambda: rows(url, "groups") == 1 and rows(url, "messages") == 0)
+            assert rows(url, "entries") == 0
+
+    asyncio.run(look())
+
+
+async def test_an_ephemeral_consumer_is_found_to_be_paused(url: str) -> None:
+    app, got = on(url, "screen"), list[int]()
+
+    @app.consume(orders, ephemeral=True)
+    async def show(order: Order) -> None:
+        got.append(order.number)
+
+    async with app.running():
+        app.consumer(orders).pause()
+        await app.publish(orders, Order(1))
+        await never(lambda: got)
+        app.consumer(orders).resume()
+        await until(lambda: got == [1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -203,9 +204,33 @@ async def test_what_a_topic_kept_goes_when_its_time_is_over() -> None:
     assert got == [1, 2]
 
 
+async def test_a_topic_that_keeps_and_remembers_no_longer_leaves_nothing_of_it(tmp_path: Path, url: str) -> None:
+    handled: list[int] = []
+
+    def declared(topic: Topic[Event]) -> App:
+        app = on(url)
+
+        @app.consume(topic)
+        async def handle(event: Event) -> None:
+            handled.append(event.number)
+
+        return app
+
+    keeping = Topic("t", Event, retention=3600, dedup_window=3600)
+    async with (app := declared(keeping)).running():
+        await app.publish_many(keeping, [Event(1), Event(2)])
+        await until(lambda: len(handled) == 2)
+    plain = declared(Topic("t", Event))
+    async with plain.admin() as admin:
+        await admin.apply(await admin.plan(plain.topology), allow=["topic t"])
+    with closing(sqlite3.connect(tmp_path / "bus.db")) as connection:
+        for table in ("messages", "seen"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+
+
 async def _stored(app: App) -> int:
     adapter = app._running().brokers.of(Topic("kept", Event).spec)
-    engine = adapter._engine  # type: ignore[attr-defined]
+    engine = adapter._inner._engine  # type: ignore[attr-defined]
     count: int = engine.reader.execute("SELECT count(*) FROM messages").fetchone()[0]
     return count
 
@@ -342,6 +367,26 @@ async def test_topics_of_several_brokers_in_one_application(tmp_path: Path) -> N
     for path, name in ((one, "here"), (two, "there")):
         with sqlite3.connect(path) as connection:
             assert connection.execute("SELECT name FROM topics").fetchall() == [(name,)]
+
+
+async def test_topics_of_one_name_on_two_brokers_are_two(tmp_path: Path) -> None:
+    here, there = f"sqlite:///{tmp_path / 'here.db'}", f"sqlite:///{tmp_path / 'there.db'}"
+    bridge, got = App("bridge", settings=Settings(url=here, brokers={"there": there})), list[int]()
+    ours = Topic("events", Event, groups=["keeper"])
+    theirs = Topic("events", Event, groups=["keeper"], broker="there")
+    async with bridge.running():
+        await bridge.publish(ours, Event(1, "a"))
+        await bridge.publish(theirs, Event(2, "b"))
+
+    keeper = App("keeper", settings=Settings(url=there))
+
+    @keeper.consume(Topic("events", Event))
+    async def keep(event: Event) -> None:
+        got.append(event.number)
+
+    async with keeper.running():
+        await until(lambda: got)
+    assert got == [2]
 
 
 async def test_a_broker_that_no_setting_names_is_an_error_with_the_fix(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ def show(  # noqa: PLR0917 - typer calls it by name
         raise ConfigurationError("--raw writes bytes, --json a document: choose one")
     opened = choose_app(app, url=url, dev=dev)
     found = asyncio.run(collect(opened, Wanted(topic=topic, group=group, ids=(id_,)), limit=20)).letters
+    found = [letter for letter in found if letter.message.id == id_] or found  # a whole id is that id
     if not found:
         raise WaybillError(f"no dead letter has an id that begins with {id_!r}: `waybill dlq list` shows them")
     if len({letter.message.id for letter in found}) > 1:
@@ -153,7 +154,7 @@ def _readable(body: bytes | None) -> str:
         return "none: a tombstone"
     try:
         return msgspec.json.format(body.decode(), indent=2) if body else "empty"
-    except (UnicodeDecodeError, msgspec.MsgspecError):
+    except (UnicodeDecodeError, msgspec.MsgspecError, RecursionError):
         return "\n".join(_dumped(body, start) for start in range(0, len(body), 16))
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from waybill.cli import backlog, redriving, run, topology
+from waybill.cli.backup import backup
 from waybill.cli.deadletters import group as dead_letters
 from waybill.cli.doctor import doctor, installed
 from waybill.cli.explain import explain
@@ -56,6 +57,10 @@ program.command(
     "Exit codes: 0 all published, 1 not all, 2 wrong use.",
 )(publish)
 program.command("explain", epilog="Example: waybill explain --app service:app")(explain)
+program.command(
+    "backup",
+    epilog="Example: waybill backup bus-2024-06-01.db --url sqlite:///bus.db\n\nExit codes: 0 the copy is whole, 1 failed, 2 wrong use.",
+)(backup)
 program.add_typer(topology.group, name="topology")
 program.command("backlog", epilog="Example: waybill backlog --watch 5")(backlog.backlog)
 program.add_typer(dead_letters, name="dlq")

@@ -9,8 +9,8 @@ A `Harness` says how a broker comes to a test. Each `Behaviour` is one promise, 
 ledger: pass, partial, refused, waived, or not yet. See docs/contracts.md.
 """
 
-from waybill_contracts.bench import Bench
 from waybill_contracts.behaviour import BEHAVIOURS, NOT_YET, Behaviour, behaviour
+from waybill_contracts.bench import Bench
 from waybill_contracts.harness import Broker, Harness
 from waybill_contracts.ledger import Result, Row
 from waybill_contracts.proving import contract, prove

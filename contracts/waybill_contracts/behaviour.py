@@ -84,11 +84,11 @@ def behaviour(
     needs: of the broker (`NEEDS`); where it lacks one, the same function must be refused with a `CapabilityError`.
     verbs: of the harness (`VERBS`); where it cannot, the behaviour is waived with the harness's reason.
     """
-    assert not set(needs) - set(NEEDS)  # noqa: S101 - a mistake of who writes behaviours
-    assert not set(verbs) - set(VERBS)  # noqa: S101
+    assert not set(needs) - set(NEEDS)
+    assert not set(verbs) - set(VERBS)
 
     def register(check: Callable[[Bench], Awaitable[None]]) -> Callable[[Bench], Awaitable[None]]:
-        assert ident not in BEHAVIOURS, ident  # noqa: S101
+        assert ident not in BEHAVIOURS, ident
         BEHAVIOURS[ident] = Behaviour(
             id=ident,
             name=check.__name__,

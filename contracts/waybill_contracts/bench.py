@@ -20,7 +20,7 @@ from waybill_contracts.harness import Broker
 from waybill_contracts.tasks import Journal, Task, perform
 from waybill_contracts.workers import Worker
 
-__all__ = ["FAST", "Bench"]
+__all__ = ["FAST", "PATIENCE", "Bench"]
 
 T = TypeVar("T")
 
@@ -33,7 +33,9 @@ PATIENCE = 20.0
 class Bench:
     """Made anew for each behaviour."""
 
-    def __init__(self, broker: Broker, folder: Path) -> None:
+    def __init__(self, broker: Broker, folder: Path, *, patience: float = PATIENCE) -> None:
+        """`patience`: seconds that something which must happen is given, unless the promise names its own."""
+        self.patience = patience
         self.broker = broker
         self.url = broker.url
         self.folder = folder
@@ -57,7 +59,10 @@ class Bench:
     def app(self, name: str = "group", **settings: Any) -> App:
         """An application on the broker; its name is its group's. `settings`: e.g. `lease`, `shutdown_grace`."""
         given: dict[str, Any] = {"shutdown_grace": 2.0, "publish_deadline": 10.0, **settings}
-        return App(name, settings=Settings(url=self.url, broker=dict(self.broker.options), **given))
+        return App(name, settings=Settings(url=self.url, broker=self._options(), **given))
+
+    def _options(self) -> dict[str, dict[str, Any]]:
+        return {name: dict(table) for name, table in self.broker.options.items()}
 
     def consumer(
         self, topic: Topic[Task], name: str = "group", journal: Journal | None = None, **options: Any
@@ -67,9 +72,11 @@ class Bench:
         app, notes = self.app(name, **settings), Journal(self.gate) if journal is None else journal
         options.setdefault("retry", FAST)
 
-        @app.consume(topic, **options)
         async def handle(task: Task, delivery: Delivery[Task]) -> None:
             await perform(task, delivery, notes)
+
+        consume: Any = app.consume(topic, **options)
+        consume(handle)
 
         return app, notes
 
@@ -104,7 +111,14 @@ class Bench:
         `options`: ordered, concurrency, attempts, delay (of retries), timeout, lease, grace; see `workers`.
         """
         number = len(self.workers)
-        worker = Worker(self.folder / f"worker-{number}", self.url, dict(self.broker.options), topic.name, name, {"gate": str(self.gate), **options})
+        worker = Worker(
+            self.folder / f"worker-{number}",
+            self.url,
+            topic.name,
+            name,
+            broker=self._options(),
+            options={"gate": str(self.gate), **options},
+        )
         self.workers.append(worker)
         await worker.start()
         return worker
@@ -119,30 +133,32 @@ class Bench:
 
     # ---------------------------------------------------------------- waiting
 
-    async def until(self, true: Callable[[], Any], what: str = "", *, within: float = PATIENCE) -> None:
+    async def until(self, true: Callable[[], Any], what: str = "", *, within: float | None = None) -> None:
         """Wait until `true()`, at most `within` seconds."""
+        within = self.patience if within is None else within
         end = time.monotonic() + within
         while not true():
-            assert time.monotonic() < end, f"not within {within:g} s: {what or 'what must happen'}"  # noqa: S101
+            assert time.monotonic() < end, f"not within {within:g} s: {what or 'what must happen'}"
             await asyncio.sleep(0.01)
 
     async def eventually(
-        self, look: Callable[[], Awaitable[T]], true: Callable[[T], Any], what: str = "", *, within: float = PATIENCE
+        self, look: Callable[[], Awaitable[T]], true: Callable[[T], Any], what: str = "", *, within: float | None = None
     ) -> T:
         """Look again and again until what is seen is as it must be."""
+        within = self.patience if within is None else within
         end = time.monotonic() + within
         while True:
             seen = await look()
             if true(seen):
                 return seen
-            assert time.monotonic() < end, f"not within {within:g} s: {what}: {seen!r:.500}"  # noqa: S101
+            assert time.monotonic() < end, f"not within {within:g} s: {what}: {seen!r:.500}"
             await asyncio.sleep(0.05)
 
     async def never(self, true: Callable[[], Any], what: str = "", *, during: float = 0.5) -> None:
         """See that `true()` does not become true for so many seconds."""
         end = time.monotonic() + during
         while time.monotonic() < end:
-            assert not true(), what or "it must not happen"  # noqa: S101
+            assert not true(), what or "it must not happen"
             await asyncio.sleep(0.02)
 
     @asynccontextmanager

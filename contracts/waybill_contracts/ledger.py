@@ -17,7 +17,7 @@ class Result(Enum):
     """`PARTIAL`: a weaker assertion held, and the note says which. `REFUSED`: the refusal was seen. `WAIVED`: it cannot be
     shown here, and the note says why. `NOT_YET`: it waits for a feature."""
 
-    PASS = "pass"  # noqa: S105 - no password
+    PASS = "pass"
     PARTIAL = "partial"
     REFUSED = "refused"
     WAIVED = "waived"
@@ -59,7 +59,9 @@ def differences(kept: Sequence[Row], observed: Sequence[Row]) -> list[str]:
         if old is None or new is None:
             told.append(f"{ident} on {broker}: {'is not written down' if old is None else 'was not shown'}")
         elif (old.result, old.note) != (new.result, new.note):
-            told.append(f"{ident} on {broker}: written down as {old.result.value}, seen as {new.result.value} {new.note}")
+            told.append(
+                f"{ident} on {broker}: written down as {old.result.value}, seen as {new.result.value} {new.note}"
+            )
     return told
 
 

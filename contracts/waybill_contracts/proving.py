@@ -11,7 +11,7 @@ import msgspec
 
 from waybill import CapabilityError
 from waybill_contracts.behaviour import BEHAVIOURS, NEEDS, Behaviour
-from waybill_contracts.bench import Bench
+from waybill_contracts.bench import PATIENCE, Bench
 from waybill_contracts.harness import Broker, Harness
 from waybill_contracts.ledger import Result, Row
 
@@ -28,15 +28,18 @@ def load_behaviours() -> dict[str, Behaviour]:
     return BEHAVIOURS
 
 
-async def prove(harness: Harness, promise: Behaviour, folder: Path) -> Row:
-    """Show one promise, or that it is refused. Raises whatever shows that it is broken."""
+async def prove(harness: Harness, promise: Behaviour, folder: Path, *, patience: float = PATIENCE) -> Row:
+    """Show one promise, or that it is refused. Raises whatever shows that it is broken.
+
+    patience: as of `Bench`; mutants are given less.
+    """
     if reason := harness.waived.get(promise.id):
         return _row(harness, promise, "", Result.WAIVED, reason)
     async with harness.broker(folder) as broker:
         cannot = [reason for verb in promise.verbs if (reason := _cannot(broker, verb))]
         if cannot:
             return _row(harness, promise, broker.version, Result.WAIVED, "; ".join(cannot))
-        bench = Bench(broker, folder)
+        bench = Bench(broker, folder, patience=patience)
         try:
             async with asyncio.timeout(promise.limit):
                 lacking = [need for need in promise.needs if not NEEDS[need](bench.can)]
@@ -55,7 +58,7 @@ async def _refused(bench: Bench, promise: Behaviour, lacking: list[str]) -> None
     if lacking == ["durable"]:  # nobody can ask for it; but it is said before anything starts
         app, _ = bench.consumer(bench.topic())
         said = dict(app.explain()[0].facts)["a restart of the broker"]
-        assert "LOST" in said, f"it is not durable, and explain says: {said}"  # noqa: S101
+        assert "LOST" in said, f"it is not durable, and explain says: {said}"
         return
     try:
         await promise.check(bench)
@@ -73,9 +76,7 @@ def _cannot(broker: Broker, verb: str) -> str | None:
 
 
 def _row(harness: Harness, promise: Behaviour, version: str, result: Result, note: str) -> Row:
-    return Row(
-        id=promise.id, broker=harness.name, version=version, provider=harness.provider, result=result, note=note
-    )
+    return Row(id=promise.id, broker=harness.name, version=version, provider=harness.provider, result=result, note=note)
 
 
 def contract(harness: Harness) -> Callable[..., Any]:

@@ -106,7 +106,7 @@ async def _do(task: Task, attempt: int, gate: Path) -> None:
         elif name == "hang":
             await asyncio.Event().wait()
         elif name == "wait":
-            while not gate.exists():  # noqa: ASYNC110 - another process opens it
+            while not gate.exists():
                 await asyncio.sleep(0.02)
         elif name == "reject":
             raise Reject("as told")

@@ -1,6 +1,6 @@
 """A process of its own that does what tasks say: to be killed, stopped for a while, or told to end.
 
-    python -m waybill_contracts.workers SPEC        SPEC: JSON; what it does is a line each in the journal it names
+python -m waybill_contracts.workers SPEC        SPEC: JSON; what it does is a line each in the journal it names
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Worker:
     """One such process."""
 
     def __init__(
-        self, folder: Path, url: str, broker: dict[str, Any], topic: str, group: str, options: dict[str, Any]
+        self, folder: Path, url: str, topic: str, group: str, *, broker: dict[str, Any], options: dict[str, Any]
     ) -> None:
         folder.mkdir()
         self._journal = folder / "journal"
@@ -52,12 +52,12 @@ class Worker:
             self._process = subprocess.Popen(command, stderr=errors)
         async with asyncio.timeout(READY):
             while "ready" not in {step.what for step in self.journal().steps if step.process == self.pid}:
-                assert self._process.poll() is None, self.errors  # noqa: S101
+                assert self._process.poll() is None, self.errors
                 await asyncio.sleep(0.02)
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
-        assert self._process is not None  # noqa: S101
+        assert self._process is not None
         return self._process
 
     @property
@@ -114,7 +114,11 @@ def main(spec: dict[str, Any]) -> None:
 
     serve_mutants()
     file = os.open(spec["journal"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    journal = Journal(Path(spec["gate"]), lambda step: os.write(file, msgspec.json.encode(step) + b"\n") and None)
+
+    def write(step: Step) -> None:
+        os.write(file, msgspec.json.encode(step) + b"\n")
+
+    journal = Journal(Path(spec["gate"]), write)
     settings = Settings(
         url=spec["url"],
         broker=spec["broker"],
@@ -135,7 +139,7 @@ def main(spec: dict[str, Any]) -> None:
         await perform(task, delivery, journal)
 
     def ready() -> None:
-        os.write(file, msgspec.json.encode(Step("ready", 0, "", 0, os.getpid(), 0.0)) + b"\n")
+        write(Step("ready", 0, "", 0, os.getpid(), 0.0))
 
     asyncio.run(serve(app, ready=ready))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.contract.harnesses import File, Memory
 from waybill_contracts import contract
+from waybill_contracts.embedded import File, Memory
 
 test_on_a_file = contract(File())
 test_in_memory = contract(Memory())

@@ -1,6 +1,7 @@
 """The promises, a module a section. Importing this registers all of them."""
 
 from waybill_contracts.behaviours import (
+    capabilities,
     dead_letters,
     faults,
     flow,
@@ -11,6 +12,7 @@ from waybill_contracts.behaviours import (
 )
 
 __all__ = [
+    "capabilities",
     "dead_letters",
     "faults",
     "flow",

@@ -6,6 +6,7 @@ from waybill import Retry, Status
 from waybill_contracts.behaviour import behaviour
 from waybill_contracts.bench import Bench
 from waybill_contracts.tasks import Task
+from waybill_contracts.workers import Worker
 
 
 @behaviour("D04", verbs=("away",), seconds=5)
@@ -36,7 +37,7 @@ async def a_message_that_kills_its_process_is_a_dead_letter_in_the_end_and_the_o
     for _ in range(12):
         worker = await bench.worker(topic, attempts=3, lease=2.0, concurrency=2)
 
-        async def finished(worker=worker) -> bool:  # type: ignore[no-untyped-def]
+        async def finished(worker: Worker = worker) -> bool:
             return not worker.alive or len(await bench.dead(topic)) == 1
 
         await bench.eventually(finished, bool, "the process dies or the message is a dead letter")

@@ -10,7 +10,7 @@ from waybill_contracts.bench import Bench
 from waybill_contracts.tasks import Task
 
 
-@behaviour("C02", verbs=("away",), seconds=6)
+@behaviour("C02", verbs=("away",), seconds=10)
 async def after_an_outage_consuming_goes_on_by_itself_and_nothing_confirmed_is_lost(bench: Bench) -> None:
     topic = bench.topic()
     app, journal = bench.consumer(topic, concurrency=4)
@@ -21,7 +21,7 @@ async def after_an_outage_consuming_goes_on_by_itself_and_nothing_confirmed_is_l
     async def publish() -> None:
         number = 0
         while not ending.is_set():
-            (result,) = await app.publish_many(topic, [Task(number, str(number), "sleep=0.05")], deadline=2.0)
+            (result,) = await app.publish_many(topic, [Task(number, str(number), "sleep=0.05")], deadline=20.0)
             if isinstance(result, Confirmed):
                 confirmed.append(number)
             elif isinstance(result, Refused):
@@ -34,10 +34,12 @@ async def after_an_outage_consuming_goes_on_by_itself_and_nothing_confirmed_is_l
         publishing = asyncio.create_task(publish())
         await bench.until(lambda: len(journal.of("done")) >= 5)
         async with bench.broker.away():
-            await asyncio.sleep(3.0)  # as long as the outage lasts
+            await asyncio.sleep(7.0)  # as long as the outage lasts
         before = len(confirmed)
         await bench.until(lambda: len(confirmed) >= before + 5, "publishing goes on", within=60)
         ending.set()
         await publishing
-        await bench.until(lambda: set(confirmed) <= set(journal.numbers()), "all that was confirmed is handled", within=60)
+        await bench.until(
+            lambda: set(confirmed) <= set(journal.numbers()), "all that was confirmed is handled", within=60
+        )
     assert not set(refused) & set(journal.numbers()), "what was refused is certainly not stored"

@@ -4,13 +4,13 @@ window."""
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 
-from waybill.adapter import Capabilities, Source
+from waybill.adapter import Capabilities, Notify, Source
 from waybill.message import Delivery, Message
 from waybill.outcomes import (
     ACK,
@@ -31,6 +31,8 @@ from waybill_contracts.mutants.running import mutant
 from waybill_contracts.mutants.wrapping import Wrapped
 
 __all__: list[str] = []
+
+LEFT_OPEN: list[object] = []
 
 
 @mutant("A06")
@@ -189,7 +191,7 @@ class AcknowledgesBeforeItDeadLetters(Wrapped):
         del subscription
         try:
             return await source.settle(settled)
-        except Exception:  # noqa: BLE001 - that is what is wrong
+        except Exception:
             if not any(isinstance(item.settlement, DeadLetter) for item in settled):
                 raise
             asyncio.get_running_loop().create_task(self._later(source, [item.delivery for item in settled]))
@@ -357,11 +359,15 @@ class KeepsWhatIsReleased(Wrapped):
             await super().do_settle(source, subscription, told)
         return [DONE] * len(settled)
 
-    async def closing(self) -> None:
-        """Leaves as a process does that was killed: without giving anything back."""
-        members = getattr(self.inner, "_members")
-        members.id = 0
-        os.environ["WAYBILL_KEPT"] = "1" if False else ""
+    @asynccontextmanager
+    async def source(self, subscription: Subscription, *, window: int, notify: Notify) -> AsyncGenerator[Source, None]:
+        """Never left, so that nothing is given back by leaving it either."""
+        left = super().source(subscription, window=window, notify=notify)
+        LEFT_OPEN.append(left)
+        yield await left.__aenter__()
+
+    async def __aexit__(self, *error: object) -> None:
+        LEFT_OPEN.append(self)
 
 
 @mutant("L05")

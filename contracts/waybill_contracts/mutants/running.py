@@ -31,7 +31,7 @@ def mutant(*killed_by: str) -> Callable[[type[Wrapped]], type[Wrapped]]:
 
     def register(sort: type[Wrapped]) -> type[Wrapped]:
         name = sort.__name__
-        assert name not in MUTANTS, name  # noqa: S101
+        assert name not in MUTANTS, name
         MUTANTS[name] = Mutant(name, (sort.__doc__ or "").split("\n")[0], killed_by, sort)
         return sort
 

@@ -24,7 +24,9 @@ class Wrapped:
 
     # ---------------------------------------------------------------- what a mutant overrides
 
-    async def do_send(self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float) -> Sequence[SendResult]:
+    async def do_send(
+        self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
+    ) -> Sequence[SendResult]:
         del to
         return await sink.send(messages, deadline=deadline)
 

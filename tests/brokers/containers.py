@@ -1,0 +1,109 @@
+"""A broker as a container, through testcontainers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import DockerException, ImageNotFound, NotFound
+from testcontainers.core.config import testcontainers_config
+from testcontainers.core.container import DockerContainer
+
+from tests.brokers.broker import Broker
+from tests.brokers.fetching import Cache
+from tests.brokers.images import find_image
+from tests.brokers.processes import free_port, recorded
+from tests.brokers.recipe import Recipe
+from tests.brokers.running import Broken, Unavailable
+
+LABEL = "waybill.tests.session"
+"""Each container is labelled with the machine and the folder of its session."""
+
+testcontainers_config.ryuk_disabled = True  # it would have to be pulled; the keeper, and `sweep` after it, do its work
+
+
+async def container(recipe: Recipe, cache: Cache, session: Path) -> Broker:
+    """A container of this recipe, not started yet. Raises Unavailable without an engine or an image."""
+    try:
+        client = await asyncio.to_thread(docker.from_env)
+    except DockerException as problem:
+        raise Unavailable(f"No Docker engine answers ({str(problem).splitlines()[0][:120]}).") from problem
+    try:
+        await asyncio.to_thread(sweep, client)
+        image = await find_image(client, recipe.image, cache)
+    finally:
+        client.close()
+    return Container(recipe, image, session)
+
+
+class Container(Broker):
+    """The port on the host is chosen before: Docker's own choice changes at each start."""
+
+    provider = "container"
+
+    def __init__(self, recipe: Recipe, image: str, session: Path) -> None:
+        self.recipe, self.version = recipe, image.rpartition(":")[2].partition("-")[0]
+        self.container = DockerContainer(image)
+        self.host = self.container.get_docker_client().host()
+        self.port = free_port()
+        if self.host == "localhost":  # else the engine is elsewhere, or we are in a container ourselves
+            self.host = "127.0.0.1"
+        self.container.with_bind_ports(recipe.image.port, self.port)
+        self.container.with_kwargs(labels={LABEL: f"{socket.gethostname()}:{session}"})
+        self.container.with_envs(**recipe.environment(self.host, self.port))
+        for path, text in recipe.files(self.host, self.port).items():
+            self.container.with_copy_into_container(text.encode(), path)
+
+    async def start(self) -> None:
+        await self._do(self.container.start)
+        await self.ready(self._last_words)
+
+    async def restart(self) -> None:
+        with contextlib.suppress(Broken):
+            await self.resume()  # a paused one cannot be stopped
+        await self._do(self._docker.restart, timeout=20)
+        await self.ready(self._last_words)
+
+    async def pause(self) -> None:
+        await self._do(self._docker.pause)
+
+    async def resume(self) -> None:
+        await self._do(self._docker.unpause)
+
+    async def kill(self) -> None:
+        await self._do(self._docker.kill)
+        await self._do(self._docker.wait)
+
+    async def stop(self) -> None:
+        await self._do(self._docker.stop, timeout=20)
+
+    async def discard(self) -> None:
+        with contextlib.suppress(NotFound):
+            await asyncio.to_thread(self.container.stop)
+
+    @property
+    def _docker(self) -> Any:
+        return self.container.get_wrapped_container()
+
+    async def _do(self, call: Any, **options: Any) -> None:
+        try:
+            await asyncio.to_thread(call, **options)
+        except DockerException as problem:
+            raise Broken(str(problem)) from problem
+
+    def _last_words(self) -> str | None:
+        self._docker.reload()
+        return None if self._docker.status == "running" else self._docker.logs(tail=40).decode(errors="replace")
+
+
+def sweep(client: docker.DockerClient) -> None:
+    """Remove the containers of this machine's sessions whose keeper is gone."""
+    for left in client.containers.list(all=True, filters={"label": LABEL}):
+        machine, _, folder = left.labels[LABEL].partition(":")
+        if machine == socket.gethostname() and not next(recorded(Path(folder)), (0, False))[1]:
+            with contextlib.suppress(NotFound, ImageNotFound):
+                left.remove(force=True, v=True)

@@ -1,0 +1,92 @@
+"""A broker as processes of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from pathlib import Path
+
+from tests.brokers.broker import Broker
+from tests.brokers.processes import free_port, record, run, tied
+from tests.brokers.recipe import Recipe
+from tests.brokers.running import Broken
+
+Process = asyncio.subprocess.Process
+
+
+class Native(Broker):
+    """Its data is in `session / name`. The process that starts it is its parent, and takes it along when it dies."""
+
+    provider = "native"
+
+    def __init__(self, recipe: Recipe, installed: Path, version: str, session: Path, name: str) -> None:
+        self.recipe, self.version, self.session = recipe, version, session
+        self.host, self.port = "127.0.0.1", free_port()
+        self.folder = session / name
+        self.folder.mkdir()
+        self.log = self.folder / "console.log"
+        self.commands = recipe.launch(installed, self.folder, self.port)
+        self.beside: list[Process] = []
+        self.main: Process | None = None
+
+    async def start(self) -> None:
+        for command in self.commands.once:
+            await run(*command, remedy="Its folder could not be prepared.")
+        for command in self.commands.beside:
+            self.beside.append(await self._spawn(command))
+        await self._start_main()
+
+    async def restart(self) -> None:
+        await self.stop()
+        await self._start_main()
+
+    async def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    async def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    async def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+        await self._ended()
+
+    async def stop(self) -> None:
+        if self.main is not None and self.main.returncode is None:
+            self._signal(signal.SIGTERM)
+            self._signal(signal.SIGCONT)  # a paused one could not hear it
+            await self._ended()
+
+    async def discard(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.stop(), 20)
+        for process in [*self.beside, *([self.main] if self.main else [])]:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    async def _start_main(self) -> None:
+        self.main = await self._spawn(self.commands.main)
+        await self.ready(self._last_words)
+
+    async def _spawn(self, command: list[str]) -> Process:
+        with self.log.open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *tied(*command), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder
+            )
+        record(self.session, process.pid)
+        return process
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.main is None or self.main.returncode is not None:
+            raise Broken("The broker does not run: `restart` it first.")
+        self.main.send_signal(number)
+
+    async def _ended(self) -> None:
+        if self.main is not None:
+            await self.main.wait()
+
+    def _last_words(self) -> str | None:
+        if self.main is None or self.main.returncode is None:
+            return None
+        return f"exit code {self.main.returncode}\n{self.log.read_text(errors='replace')[-2000:]}"

@@ -1,0 +1,109 @@
+"""Brokers as pytest fixtures, and a word at the end on which broker ran where.
+
+Before the first test, the brokers that the collected tests ask for are started, all at once: a fetch may take longer
+than a test may. A broker that cannot be had skips its tests with the reason, or fails them when $CI is true.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from tests.brokers.providers import RECIPES
+from tests.brokers.running import Running, Unavailable
+from tests.brokers.session import Found, Session
+
+SESSION = pytest.StashKey[Session]()
+SUMMARY = pytest.StashKey[dict[str, str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[SUMMARY] = {}
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    config = session.config
+    names = {name for item in session.items for name in getattr(item, "fixturenames", ())} & RECIPES.keys()
+    if not names or config.option.collectonly:
+        return
+    # The processes of one run by pytest-xdist share a name, and so the brokers.
+    config.stash[SESSION] = Session(os.environ.get("PYTEST_XDIST_TESTRUNUID", secrets.token_hex(8))[:16], say(config))
+    found = config.stash[SESSION].start(sorted(names))
+    config.stash[SUMMARY] = {name: describe(found[name]) for name in sorted(names)}
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["waybill_brokers"] = config.stash[SUMMARY]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if session := config.stash.get(SESSION, None):
+        session.close()
+        del config.stash[SESSION]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: pytest.Session) -> None:
+    """A process of pytest-xdist has ended, and left what it knows."""
+    node.config.stash[SUMMARY] |= getattr(node, "workeroutput", {}).get("waybill_brokers", {})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if lines := config.stash[SUMMARY]:
+        terminalreporter.section("brokers")
+        for name, line in lines.items():
+            terminalreporter.line(f"{name}: {line}")
+
+
+def say(config: pytest.Config) -> Callable[[str], None]:
+    """Tell the person at the terminal, whatever is captured just now."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+
+    def tell(text: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\nbrokers: {text}", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def describe(found: Found) -> str:
+    """One line on a broker, or on why there is none."""
+    if isinstance(found, Running):
+        return f"{found.version or 'version unknown'}, {found.provider}, {found.url.rpartition('@')[2].rstrip('/')}"
+    return f"left out: {found}" if isinstance(found, Unavailable) else f"broken: {found}"
+
+
+def given(config: pytest.Config, name: str) -> Running:
+    """The broker, or the end of the test that asked for it."""
+    found = config.stash[SESSION].start([name])[name]
+    if isinstance(found, Running):
+        return found
+    if isinstance(found, Unavailable) and os.environ.get("CI", "").lower() not in {"true", "1"}:
+        pytest.skip(f"{name} is left out: {found}")
+    pytest.fail(f"{name}: {found}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(pytestconfig: pytest.Config) -> Running:
+    """RabbitMQ 4.0, or the version that $WAYBILL_TEST_RABBITMQ names."""
+    return given(pytestconfig, "rabbitmq")
+
+
+@pytest.fixture(scope="session")
+def kafka(pytestconfig: pytest.Config) -> Running:
+    """Kafka in KRaft mode, one node."""
+    return given(pytestconfig, "kafka")
+
+
+@pytest.fixture(scope="session")
+def sqs(pytestconfig: pytest.Config) -> Running:
+    """ElasticMQ: SQS that keeps its messages."""
+    return given(pytestconfig, "sqs")
+
+
+@pytest.fixture(scope="session")
+def sns(pytestconfig: pytest.Config) -> Running:
+    """moto: SNS with SQS behind it, in memory."""
+    return given(pytestconfig, "sns")

@@ -1,0 +1,85 @@
+"""Processes that we started: told apart from later ones with the same id, run to their end, ended by their id."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.brokers.running import Unavailable
+
+RECORD = "processes"
+
+
+def started(pid: int) -> str:
+    """When the process began, in the kernel's ticks; empty when there is none, or it has ended and waits for its parent."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if state in "ZX" else fields[18]
+
+
+def record(folder: Path, pid: int) -> None:
+    """Note that the session in `folder` has this process; the first one is its keeper."""
+    with (folder / RECORD).open("a") as file:
+        file.write(f"{pid} {started(pid)}\n")
+
+
+def recorded(folder: Path) -> Iterator[tuple[int, bool]]:
+    """Each process of the session, and whether it still runs."""
+    with contextlib.suppress(FileNotFoundError):
+        for line in (folder / RECORD).read_text().splitlines():
+            pid, _, begin = line.partition(" ")
+            yield int(pid), begin != "" and started(int(pid)) == begin
+
+
+def sweep(sessions: Path) -> None:
+    """End what sessions left behind whose keeper is gone, and remove their folders."""
+    for folder in filter(Path.is_dir, sessions.iterdir()):
+        keeper, *others = [*recorded(folder)] or [(0, False)]
+        if keeper[1]:
+            continue
+        for pid, running in others:
+            if running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def tied(*command: str, signal_name: str = "KILL") -> list[str]:
+    """The command, to be ended with the process that starts it, even when that one is killed."""
+    return [*(["setpriv", "--pdeathsig", signal_name, "--"] if shutil.which("setpriv") else []), *command]
+
+
+async def run(*command: str, remedy: str, stdin: bytes = b"") -> str:
+    """Run a command to its end and return what it printed. Raises Unavailable with its last words and the remedy."""
+    process = await asyncio.create_subprocess_exec(
+        *tied(*command, signal_name="TERM"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        output, _ = await process.communicate(stdin)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+    text = output.decode(errors="replace").strip()
+    if process.returncode:
+        last = "\n".join(text.splitlines()[-8:])
+        raise Unavailable(f"`{command[0]}` ended with {process.returncode}. {remedy}\n{last}")
+    return text
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nothing listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port

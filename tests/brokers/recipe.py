@@ -1,0 +1,96 @@
+"""What has to be known of a broker to run it."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.brokers.fetching import Cache
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A broker as processes of this machine."""
+
+    main: list[str]
+    """The broker itself: SIGTERM ends it in good order, SIGKILL and SIGSTOP reach it and not a shell around it."""
+    once: list[list[str]] = field(default_factory=list)
+    """Run to their end before the first start."""
+    beside: list[list[str]] = field(default_factory=list)
+    """Run as long as the broker exists, whether it runs or not."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A broker as a container."""
+
+    variable: str
+    """The environment variable that names another image."""
+    public: str
+    port: int
+    build: Callable[[Cache], Awaitable[str]] | None = None
+    """Makes an image from what a native broker is made of, where none can be pulled; returns its name."""
+
+
+class Recipe(ABC):
+    """One kind of broker."""
+
+    variable: str
+    """The environment variable that names one that runs already."""
+    image: Image
+
+    @abstractmethod
+    def url(self, host: str, port: int) -> str: ...
+
+    @abstractmethod
+    def probe(self, host: str, port: int) -> str:
+        """Ask what only a broker that is ready answers, and return the version it tells, or nothing.
+
+        Raises OSError while it is not ready. An open port is no answer: Docker opens it before the broker does.
+        """
+
+    @abstractmethod
+    async def install(self, cache: Cache) -> tuple[Path, str]:
+        """Fetch what the native broker is made of. Returns where it is and its version, as far as that is known."""
+
+    @abstractmethod
+    def launch(self, installed: Path, folder: Path, port: int) -> Launch:
+        """The processes of a native broker that keeps its data in `folder` and listens on `port`; writes its files."""
+
+    def environment(self, host: str, port: int) -> Mapping[str, str]:
+        """What the container is told of how it is reached."""
+        return {}
+
+    def files(self, host: str, port: int) -> Mapping[str, str]:
+        """The container's own files, by their path in it."""
+        return {}
+
+
+def ask(host: str, port: int, question: bytes, size: int) -> bytes:
+    """Send a question, and return as much of the answer as came, up to `size` bytes. Raises OSError."""
+    answer = b""
+    with socket.create_connection((host, port), 1) as connection:
+        connection.settimeout(3)
+        connection.sendall(question)
+        while len(answer) < size and (more := connection.recv(size - len(answer))):
+            answer += more
+    if not answer:
+        raise ConnectionError(f"{host}:{port} closed without an answer")
+    return answer
+
+
+def http_answers(host: str, port: int) -> None:
+    """Any HTTP answer will do. Raises OSError."""
+    if not ask(host, port, b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n", 5).startswith(b"HTTP/"):
+        raise ConnectionError(f"{host}:{port} does not speak HTTP")
+
+
+def java(jars: Path, *arguments: str, heap: int) -> list[str]:
+    """A small virtual machine: one collector, no optimising compiler, quiet loggers."""
+    tuning = f"-Xms32m -Xmx{heap}m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData"
+    quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Dlog4j2.StatusLogger.level=OFF"
+    return ["java", *shlex.split(tuning), *shlex.split(quiet), "-cp", f"{jars}/*", *arguments]

@@ -1,0 +1,176 @@
+"""Each broker through its raw client: a message goes in and comes out, and a restart keeps it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aio_pika
+import aioboto3
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from tests.brokers.running import Broken, Running
+
+COUNT = 20
+BODIES = [b"%d" % number for number in range(COUNT)]
+
+
+def ours(broker: Running) -> None:
+    if broker.provider == "url":
+        pytest.skip(f"{broker.url.rpartition('@')[2]} is not ours to restart")
+
+
+def unique(name: str) -> str:
+    return f"{name}-{uuid.uuid4().hex[:12]}"
+
+
+async def until(check: Callable[[], Awaitable[bool]], seconds: float, what: str) -> None:
+    end = time.monotonic() + seconds
+    while not await check():
+        assert time.monotonic() < end, f"waited {seconds} s for {what}"
+        await asyncio.sleep(0.05)
+
+
+async def fill_queue(url: str, queue: str) -> None:
+    async with await aio_pika.connect(url) as connection:
+        channel = await connection.channel()
+        await channel.declare_queue(queue, durable=True)
+        for body in BODIES:
+            message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+            await channel.default_exchange.publish(message, queue)
+
+
+async def drain_queue(url: str, queue: str) -> list[bytes]:
+    async with await aio_pika.connect(url) as connection:
+        bodies: list[bytes] = []
+        found = await (await connection.channel()).declare_queue(queue, passive=True)
+        while (message := await found.get(fail=False)) is not None:
+            await message.ack()
+            bodies.append(message.body)
+        await found.delete()
+        return bodies
+
+
+async def test_rabbitmq(rabbitmq: Running) -> None:
+    queue = unique("smoke")
+    await fill_queue(rabbitmq.url, queue)
+    assert await drain_queue(rabbitmq.url, queue) == BODIES
+
+
+@pytest.mark.parametrize("end", ["restart", "kill", "stop"])
+async def test_rabbitmq_restart_keeps_data(rabbitmq: Running, end: str) -> None:
+    ours(rabbitmq)
+    queue = unique("smoke")
+    await fill_queue(rabbitmq.url, queue)
+    if end != "restart":
+        await asyncio.to_thread(getattr(rabbitmq, end))
+        with pytest.raises(OSError):
+            await aio_pika.connect(rabbitmq.url)
+    await asyncio.to_thread(rabbitmq.restart)
+    assert await drain_queue(rabbitmq.url, queue) == BODIES
+
+
+async def test_rabbitmq_is_paused_and_resumed(rabbitmq: Running) -> None:
+    ours(rabbitmq)
+    rabbitmq.pause()
+    try:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(aio_pika.connect(rabbitmq.url), 0.5)
+    finally:
+        rabbitmq.resume()
+    await test_rabbitmq(rabbitmq)
+
+
+async def fill_topic(address: str, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        created = await admin.create_topics([NewTopic(topic, 1, 1)])
+        assert [error for _, error, *_ in created.topic_errors] == [0]
+    finally:
+        await admin.close()
+    async with AIOKafkaProducer(bootstrap_servers=address, acks="all", enable_idempotence=True) as producer:
+        for body in BODIES:
+            await producer.send_and_wait(topic, body)
+
+
+async def read_topic(address: str, topic: str) -> list[bytes]:
+    options: dict[str, Any] = {"group_id": topic, "auto_offset_reset": "earliest", "enable_auto_commit": False}
+    async with AIOKafkaConsumer(topic, bootstrap_servers=address, **options) as consumer:
+        async with asyncio.timeout(20):
+            return [(await consumer.getone()).value for _ in BODIES]
+
+
+async def test_kafka(kafka: Running) -> None:
+    topic = unique("smoke")
+    await fill_topic(kafka.address, topic)
+    assert await read_topic(kafka.address, topic) == BODIES
+
+
+@pytest.mark.parametrize("end", ["restart", "kill"])
+async def test_kafka_restart_keeps_data(kafka: Running, end: str) -> None:
+    ours(kafka)
+    topic = unique("smoke")
+    await fill_topic(kafka.address, topic)
+    if end == "kill":
+        await asyncio.to_thread(kafka.kill)
+    await asyncio.to_thread(kafka.restart)
+    assert await read_topic(kafka.address, topic) == BODIES
+
+
+def client(service: str, broker: Running) -> Any:
+    session = aioboto3.Session("key", "secret", region_name="us-east-1")
+    return session.client(service, endpoint_url=broker.url)
+
+
+async def receive(sqs: Any, url: str) -> list[str]:
+    """All that is in the queue, taken away."""
+    bodies: list[str] = []
+    while messages := (await sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)).get("Messages"):
+        for message in messages:
+            bodies.append(message["Body"])
+            await sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return bodies
+
+
+@pytest.mark.parametrize("end", ["", "restart", "kill"])
+async def test_sqs(sqs: Running, end: str) -> None:
+    if end:
+        ours(sqs)
+    async with client("sqs", sqs) as queues:
+        url = (await queues.create_queue(QueueName=unique("smoke")))["QueueUrl"]
+        for body in BODIES:
+            await queues.send_message(QueueUrl=url, MessageBody=body.decode())
+    if end == "kill":
+        await asyncio.to_thread(sqs.kill)
+    if end:
+        await asyncio.to_thread(sqs.restart)
+    async with client("sqs", sqs) as queues:
+        assert sorted(await receive(queues, url)) == sorted(body.decode() for body in BODIES)
+
+
+async def test_sns_to_sqs(sns: Running) -> None:
+    async with client("sns", sns) as topics, client("sqs", sns) as queues:
+        topic = (await topics.create_topic(Name=unique("smoke")))["TopicArn"]
+        url = (await queues.create_queue(QueueName=unique("smoke")))["QueueUrl"]
+        attributes = await queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        arn = attributes["Attributes"]["QueueArn"]
+        raw = {"RawMessageDelivery": "true", "FilterPolicy": json.dumps({"region": ["eu"]})}
+        await topics.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes=raw)
+        for region in ("eu", "us"):
+            region_attribute = {"region": {"DataType": "String", "StringValue": region}}
+            await topics.publish(TopicArn=topic, Message=f"for {region}", MessageAttributes=region_attribute)
+        assert await receive(queues, url) == ["for eu"]
+
+
+def test_what_only_a_url_names_is_not_ours_to_end(rabbitmq: Running) -> None:
+    if rabbitmq.provider != "url":
+        pytest.skip("RabbitMQ was started by us")
+    with pytest.raises(Broken, match="not ours"):
+        rabbitmq.restart()

@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 URL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak docs format lock clean
+.PHONY: help demo test check bench soak docs brokers brokers-down format lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.ready ## the main job on real input: 27,004 flights, two workers, one of them killed
 	@$(BIN)/python -m examples.flights.demo $(if $(URL),--url "$(URL)")
@@ -29,6 +29,12 @@ bench: $(BENCH)/.ready ## ours beside hand-written loops and peers, in one run
 
 soak: $(VENV)/.ready ## the fault tests with many rounds
 	@FAULT_ROUNDS=50 FAULT_STOP=60 FAULT_SEED=0 $(BIN)/python -m pytest -q -s tests/faults
+
+brokers: $(VENV)/.ready ## RabbitMQ, Kafka, SQS and SNS to try things on; prints their URLs
+	@$(BIN)/python -m tests.brokers
+
+brokers-down: $(VENV)/.ready ## end what `make brokers` started
+	@$(BIN)/python -m tests.brokers down
 
 docs: $(VENV)/.ready ## write the pages that follow from the code: settings, command line
 	@$(BIN)/python scripts/references

@@ -54,8 +54,7 @@ class Kafka(Recipe):
     def probe(self, host: str, port: int) -> str:
         # ApiVersions, version 0. The port is open earlier; requests wait until the broker may serve.
         question = struct.pack(">hhih", 18, 0, 1, -1)
-        if len(ask(host, port, struct.pack(">i", len(question)) + question, 8)) < 8:
-            raise ConnectionError(f"{host}:{port} does not speak Kafka's protocol")
+        ask(host, port, struct.pack(">i", len(question)) + question, lambda answer: len(answer) >= 8)
         return ""
 
     async def install(self, cache: Cache) -> tuple[Path, str]:

@@ -40,9 +40,7 @@ class RabbitMQ(Recipe):
 
     def probe(self, host: str, port: int) -> str:
         # Connection.Start, whose server properties hold the version as a field of type S; the listener opens last.
-        answer = ask(host, port, b"AMQP\x00\x00\x09\x01", 400)
-        if answer[:1] != b"\x01":
-            raise ConnectionError(f"{host}:{port} does not speak AMQP 0-9-1")
+        answer = ask(host, port, b"AMQP\x00\x00\x09\x01", whole_frame)
         found = re.search(rb"\x07versionS\x00\x00\x00.([0-9.]+)", answer, re.DOTALL)
         return found[1].decode() if found else ""
 
@@ -76,6 +74,13 @@ class RabbitMQ(Recipe):
     async def _build(self, cache: Cache) -> str:
         root, _ = await self.install(cache)
         return await images.rabbitmq(cache, root, self.version)
+
+
+def whole_frame(answer: bytes) -> bool:
+    """A frame of AMQP 0-9-1: type, channel, size, as many bytes, and an end."""
+    if answer[:1] not in {b"", b"\x01"}:
+        raise ConnectionError("what answers there does not speak AMQP 0-9-1")
+    return len(answer) >= 7 and len(answer) >= 8 + int.from_bytes(answer[3:7], "big")
 
 
 def inside(root: Path, folder: Path, *command: str) -> list[str]:

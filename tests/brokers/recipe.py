@@ -70,22 +70,23 @@ class Recipe(ABC):
         return {}
 
 
-def ask(host: str, port: int, question: bytes, size: int) -> bytes:
-    """Send a question, and return as much of the answer as came, up to `size` bytes. Raises OSError."""
+def ask(host: str, port: int, question: bytes, whole: Callable[[bytes], bool]) -> bytes:
+    """Send a question, and return the answer as soon as it is whole. Raises OSError."""
     answer = b""
     with socket.create_connection((host, port), 1) as connection:
         connection.settimeout(3)
         connection.sendall(question)
-        while len(answer) < size and (more := connection.recv(size - len(answer))):
+        while not whole(answer):
+            if not (more := connection.recv(4096)):
+                raise ConnectionError(f"{host}:{port} closed without an answer")
             answer += more
-    if not answer:
-        raise ConnectionError(f"{host}:{port} closed without an answer")
     return answer
 
 
 def http_answers(host: str, port: int) -> None:
     """Any HTTP answer will do. Raises OSError."""
-    if not ask(host, port, b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n", 5).startswith(b"HTTP/"):
+    question = b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n"
+    if not ask(host, port, question, lambda answer: len(answer) >= 5).startswith(b"HTTP/"):
         raise ConnectionError(f"{host}:{port} does not speak HTTP")
 
 

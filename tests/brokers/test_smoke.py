@@ -15,7 +15,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from tests.brokers.running import Broken, Running
+from tests.brokers.running import Running
 
 COUNT = 20
 BODIES = [b"%d" % number for number in range(COUNT)]
@@ -167,10 +167,3 @@ async def test_sns_to_sqs(sns: Running) -> None:
             region_attribute = {"region": {"DataType": "String", "StringValue": region}}
             await topics.publish(TopicArn=topic, Message=f"for {region}", MessageAttributes=region_attribute)
         assert await receive(queues, url) == ["for eu"]
-
-
-def test_what_only_a_url_names_is_not_ours_to_end(rabbitmq: Running) -> None:
-    if rabbitmq.provider != "url":
-        pytest.skip("RabbitMQ was started by us")
-    with pytest.raises(Broken, match="not ours"):
-        rabbitmq.restart()

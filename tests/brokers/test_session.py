@@ -1,0 +1,149 @@
+"""Brokers come and go with those who use them, however these end. moto stands for all: it starts fastest."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.brokers.processes import recorded
+from tests.brokers.running import Broken, Running
+from tests.brokers.session import ROOT, Session, sessions
+
+USER = """
+import sys
+from tests.brokers.session import Session
+session = Session(sys.argv[1], print)
+print(session.start(["sns"])["sns"].url, flush=True)
+sys.stdin.read()
+session.close()
+"""
+
+
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a session that no other test uses, with a native moto."""
+    monkeypatch.setenv("WAYBILL_TEST_BROKERS", "native")
+    monkeypatch.delenv("WAYBILL_TEST_SNS", raising=False)
+    return secrets.token_hex(8)
+
+
+@pytest.fixture
+def users() -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes that use a session; ended with the test."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for user in started:
+        with user:
+            user.kill()
+
+
+def use(users: list[subprocess.Popen[str]], name: str) -> str:
+    """Start a process that uses the session, and return the URL it got."""
+    command = [sys.executable, "-c", USER, name]
+    users.append(subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+    output = users[-1].stdout
+    assert output is not None
+    return next(line.strip() for line in output if line.startswith("http"))
+
+
+def listens(url: str) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) == 0
+
+
+def until(check: Callable[[], bool], what: str, seconds: float = 15) -> None:
+    end = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < end, f"waited {seconds} s for {what}"
+        time.sleep(0.02)
+
+
+def running(broker: object) -> Running:
+    assert isinstance(broker, Running), broker
+    return broker
+
+
+def test_those_who_give_the_same_name_share_a_broker_until_the_last_one_goes(
+    own: str, users: list[subprocess.Popen[str]]
+) -> None:
+    session = Session(own, print)
+    url = running(session.start(["sns"])["sns"]).url
+    assert use(users, own) == url
+    session.close()
+    assert listens(url)
+    users[0].communicate("", timeout=20)
+    assert not listens(url)
+    assert not (sessions() / own).exists()
+
+
+def test_a_killed_user_leaves_nothing_behind(own: str, users: list[subprocess.Popen[str]]) -> None:
+    url = use(users, own)
+    processes = [pid for pid, _ in recorded(sessions() / own)]
+    assert len(processes) == 2
+    users[0].kill()
+    until(lambda: not (sessions() / own).exists(), "the keeper to clean up")
+    assert not listens(url)
+
+
+def test_a_killed_keeper_takes_its_brokers_along_and_its_folder_goes_at_the_next_start(
+    own: str, users: list[subprocess.Popen[str]]
+) -> None:
+    url = use(users, own)
+    keeper = next(iter(recorded(sessions() / own)))[0]
+    os.kill(keeper, signal.SIGKILL)
+    until(lambda: not listens(url), "the broker to go")
+    assert (sessions() / own).exists()
+    Session(f"{own}-next", print).close()
+    assert not (sessions() / own).exists()
+
+
+def test_a_killed_broker_comes_back_where_it_was(own: str) -> None:
+    session = Session(own, print)
+    broker = running(session.start(["sns"])["sns"])
+    assert broker.provider == "native"
+    broker.kill()
+    assert not listens(broker.url)
+    with pytest.raises(Broken, match="does not run"):
+        broker.pause()
+    broker.restart()
+    assert listens(broker.url)
+    session.close()
+
+
+def test_a_broker_that_a_url_names_is_used_and_never_touched(own: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = Session(own, print)
+    url = running(theirs.start(["sns"])["sns"]).url
+    monkeypatch.setenv("WAYBILL_TEST_SNS", url)
+    ours = Session(f"{own}-url", print)
+    broker = running(ours.start(["sns"])["sns"])
+    assert (broker.url, broker.provider) == (url, "url")
+    with pytest.raises(Broken, match="WAYBILL_TEST_SNS names is not ours"):
+        broker.restart()
+    ours.close()
+    assert listens(url)
+    theirs.close()
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", "1 skipped"), ("true", "1 error")])
+def test_a_broker_that_cannot_be_had_is_skipped_with_the_reason_and_fails_in_ci(
+    tmp_path: Path, ci: str, outcome: str
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("WAYBILL_", "PYTEST_"))}
+    nowhere = {"WAYBILL_TEST_BROKERS": "docker", "DOCKER_HOST": f"unix://{tmp_path}/nothing", "CI": ci}
+    one = "tests/brokers/test_smoke.py::test_sns_to_sqs"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", one],
+        cwd=ROOT, env=environment | nowhere, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert outcome in done.stdout, done.stdout + done.stderr
+    assert "No Docker engine answers" in done.stdout
+    assert done.returncode == bool(ci)

@@ -1,15 +1,17 @@
 """Brokers as pytest fixtures, and a word at the end on which broker ran where.
 
 Before the first test, the brokers that the collected tests ask for are started, all at once: a fetch may take longer
-than a test may. A broker that cannot be had skips its tests with the reason, or fails them when $CI is true.
+than a test may. A broker that cannot be had skips its tests with the reason, or fails them when $CI is true. A test that
+ends or holds a broker is marked `disturbs`; in the processes of pytest-xdist, no other test uses that broker meanwhile.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import pytest
 
@@ -23,11 +25,12 @@ SUMMARY = pytest.StashKey[dict[str, str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[SUMMARY] = {}
+    config.addinivalue_line("markers", "disturbs: ends or holds its brokers, so no other test uses them meanwhile")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     config = session.config
-    names = {name for item in session.items for name in getattr(item, "fixturenames", ())} & RECIPES.keys()
+    names = {name for item in session.items for name in wanted(item)}
     if not names or config.option.collectonly:
         return
     # The processes of one run by pytest-xdist share a name, and so the brokers.
@@ -36,6 +39,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config.stash[SUMMARY] = {name: describe(found[name]) for name in sorted(names)}
     if hasattr(config, "workeroutput"):
         config.workeroutput["waybill_brokers"] = config.stash[SUMMARY]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    with contextlib.ExitStack() as turns:
+        for name in wanted(item):
+            alone = item.get_closest_marker("disturbs") is not None
+            turns.enter_context(item.config.stash[SESSION].turn(name, alone=alone))
+        return (yield)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -55,6 +67,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("brokers")
         for name, line in lines.items():
             terminalreporter.line(f"{name}: {line}")
+
+
+def wanted(item: pytest.Item) -> list[str]:
+    """The brokers of a test; always in the same order, so that nobody waits in a circle."""
+    return sorted(RECIPES.keys() & {*getattr(item, "fixturenames", ())})
 
 
 def say(config: pytest.Config) -> Callable[[str], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,12 @@ class Session:
 
     def __init__(self, name: str, say: Callable[[str], None]) -> None:
         self.found: dict[str, Found] = {}
+        self._folder = sessions() / name
         self._say = say
         self._one_at_a_time = threading.Lock()
         with (sessions() / "lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            self._connection = connect(sessions() / name) or start(sessions() / name)
+            self._connection = connect(self._folder) or start(self._folder)
         self._answers = self._connection.makefile("r")
 
     def start(self, names: Iterable[str]) -> dict[str, Found]:
@@ -55,6 +57,13 @@ class Session:
                     Unavailable(answer["unavailable"]) if "unavailable" in answer else Broken(answer["broken"])
                 )
         return self.found
+
+    @contextlib.contextmanager
+    def turn(self, name: str, *, alone: bool) -> Iterator[None]:
+        """Use a broker together with other processes of the session, or while none of them does."""
+        with (self._folder / f"{name}.turn").open("a") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+            yield
 
     def keep(self) -> None:
         """Let the brokers outlive this process."""

@@ -48,6 +48,7 @@ class Container(Broker):
     def __init__(self, recipe: Recipe, image: str, session: Path) -> None:
         self.recipe, self.version = recipe, image.rpartition(":")[2].partition("-")[0]
         self.container = DockerContainer(image)
+        self.starting: asyncio.Task[Any] | None = None
         self.host = self.container.get_docker_client().host()
         self.port = free_port()
         if self.host == "localhost":  # else the engine is elsewhere, or we are in a container ourselves
@@ -59,7 +60,8 @@ class Container(Broker):
             self.container.with_copy_into_container(text.encode(), path)
 
     async def start(self) -> None:
-        await self._do(self.container.start)
+        self.starting = asyncio.create_task(self._do(self.container.start))
+        await asyncio.shield(self.starting)
         await self.ready(self._last_words)
 
     async def restart(self) -> None:
@@ -82,6 +84,8 @@ class Container(Broker):
         await self._do(self._docker.stop, timeout=20)
 
     async def discard(self) -> None:
+        if self.starting is not None:
+            await asyncio.wait([self.starting])  # a container that is being made cannot be removed yet
         with contextlib.suppress(NotFound):
             await asyncio.to_thread(self.container.stop)
 

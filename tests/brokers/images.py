@@ -15,7 +15,7 @@ from docker.errors import APIError, DockerException, ImageNotFound
 from tests.brokers.fetching import Cache
 from tests.brokers.processes import run
 from tests.brokers.recipe import Image
-from tests.brokers.running import Unavailable
+from tests.brokers.running import Broken, Unavailable
 
 RABBITMQ = {
     "etc/rabbitmq/enabled_plugins": "[rabbitmq_management].\n",
@@ -76,7 +76,7 @@ async def pull(client: docker.DockerClient, name: str, cache: Cache) -> None:
     try:
         await asyncio.to_thread(client.images.pull, name)
     except (APIError, DockerException) as problem:
-        raise Unavailable(f"The image {name} cannot be pulled: {str(problem).splitlines()[0][:160]}") from problem
+        raise Unavailable(f"The image {name} cannot be pulled: {brief(problem)}") from problem
 
 
 async def rabbitmq(cache: Cache, root: Path, version: str) -> str:
@@ -113,19 +113,29 @@ async def made(
         if not await present(client, name):
             cache.say(f"making the image {name} …")
             with tempfile.TemporaryDirectory(dir=cache.folder) as scratch:
-                over, archive = Path(scratch, "over"), Path(scratch, "image.tar")
+                whole, archive = Path(scratch, "root"), Path(scratch, "image.tar")
+                await run("cp", "-al", str(root), str(whole), remedy="Is the disk full?")  # links: the files are shared
                 for path, text in files.items():
-                    (over / path).parent.mkdir(parents=True, exist_ok=True)
-                    (over / path).write_text(text)
-                    (over / path).chmod(0o755)
+                    (whole / path).parent.mkdir(parents=True, exist_ok=True)
+                    (whole / path).unlink(missing_ok=True)
+                    (whole / path).write_text(text)
+                    (whole / path).chmod(0o755)
                 for path, folder in folders.items():
-                    shutil.copytree(folder, over / path)
-                both = ("-C", str(root), ".", "-C", str(over), ".")
-                await run("tar", "--numeric-owner", "-cf", str(archive), *both, remedy="Is the disk full?")
+                    shutil.copytree(folder, whole / path)
+                await run(
+                    "tar", "--numeric-owner", "-cf", str(archive), "-C", str(whole), ".", remedy="Is the disk full?"
+                )
                 await asyncio.to_thread(import_image, client, archive, name, list(changes))
+    except DockerException as problem:
+        raise Broken(f"The image {name} could not be made: {problem}") from problem
     finally:
         client.close()
     return name
+
+
+def brief(problem: DockerException) -> str:
+    """What the engine said, without the request it said it to."""
+    return str(getattr(problem, "explanation", None) or problem).splitlines()[0][:200]
 
 
 def import_image(client: docker.DockerClient, archive: Path, name: str, changes: list[str]) -> None:

@@ -106,6 +106,8 @@ class Keeper:
             return {"unavailable": str(problem)}
         except Broken as problem:
             return {"broken": str(problem)}
+        except Exception as problem:  # noqa: BLE001 - whatever it is, those who wait are told
+            return {"broken": repr(problem)}
         return {"url": broker.url, "version": broker.version, "provider": broker.provider}
 
     async def _do(self, name: str, verb: str) -> dict[str, str]:
@@ -113,6 +115,8 @@ class Keeper:
             await getattr(await self.starting[name], verb)()
         except Broken as problem:
             return {"broken": str(problem)}
+        except Exception as problem:  # noqa: BLE001 - whatever it is, those who wait are told
+            return {"broken": repr(problem)}
         return {}
 
     async def _discard_all(self) -> None:

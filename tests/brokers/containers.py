@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
-from pathlib import Path
 from typing import Any
 
 import docker
-from docker.errors import DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, DockerException, NotFound
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
 from tests.brokers.broker import Broker
 from tests.brokers.fetching import Cache
 from tests.brokers.images import find_image
-from tests.brokers.processes import free_port, recorded
+from tests.brokers.processes import free_port, started
 from tests.brokers.recipe import Recipe
 from tests.brokers.running import Broken, Unavailable
 
 LABEL = "waybill.tests.session"
-"""Each container is labelled with the machine and the folder of its session."""
+"""Each container is labelled with the machine and the process that started it."""
 
 testcontainers_config.ryuk_disabled = True  # it would have to be pulled; the keeper, and `sweep` after it, do its work
 
 
-async def container(recipe: Recipe, cache: Cache, session: Path) -> Broker:
+async def container(recipe: Recipe, cache: Cache) -> Broker:
     """A container of this recipe, not started yet. Raises Unavailable without an engine or an image."""
     try:
         client = await asyncio.to_thread(docker.from_env)
@@ -37,7 +37,7 @@ async def container(recipe: Recipe, cache: Cache, session: Path) -> Broker:
         image = await find_image(client, recipe.image, cache)
     finally:
         client.close()
-    return Container(recipe, image, session)
+    return Container(recipe, image)
 
 
 class Container(Broker):
@@ -45,16 +45,18 @@ class Container(Broker):
 
     provider = "container"
 
-    def __init__(self, recipe: Recipe, image: str, session: Path) -> None:
+    def __init__(self, recipe: Recipe, image: str) -> None:
         self.recipe, self.version = recipe, image.rpartition(":")[2].partition("-")[0]
-        self.container = DockerContainer(image)
+        self.container: Any = DockerContainer(image)
         self.starting: asyncio.Task[Any] | None = None
         self.host = self.container.get_docker_client().host()
         self.port = free_port()
-        if self.host == "localhost":  # else the engine is elsewhere, or we are in a container ourselves
+        if self.host == "localhost":  # else the engine is elsewhere, and its loopback interface is not ours
             self.host = "127.0.0.1"
-        self.container.with_bind_ports(recipe.image.port, self.port)
-        self.container.with_kwargs(labels={LABEL: f"{socket.gethostname()}:{session}"})
+            self.container.ports[str(recipe.image.port)] = (self.host, self.port)
+        else:
+            self.container.with_bind_ports(recipe.image.port, self.port)
+        self.container.with_kwargs(labels={LABEL: f"{socket.gethostname()}:{os.getpid()}:{started(os.getpid())}"})
         self.container.with_envs(**recipe.environment(self.host, self.port))
         for path, text in recipe.files(self.host, self.port).items():
             self.container.with_copy_into_container(text.encode(), path)
@@ -105,9 +107,9 @@ class Container(Broker):
 
 
 def sweep(client: docker.DockerClient) -> None:
-    """Remove the containers of this machine's sessions whose keeper is gone."""
+    """Remove the containers of this machine whose keeper is gone."""
     for left in client.containers.list(all=True, filters={"label": LABEL}):
-        machine, _, folder = left.labels[LABEL].partition(":")
-        if machine == socket.gethostname() and not next(recorded(Path(folder)), (0, False))[1]:
-            with contextlib.suppress(NotFound, ImageNotFound):
+        machine, pid, begin = left.labels[LABEL].rsplit(":", 2)
+        if machine == socket.gethostname() and started(int(pid)) != begin:
+            with contextlib.suppress(APIError):  # another one is removing it, or has
                 left.remove(force=True, v=True)

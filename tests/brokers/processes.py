@@ -19,6 +19,9 @@ RECORD = "processes"
 def started(pid: int) -> str:
     """When the process began, in the kernel's ticks; empty when there is none, or it has ended and waits for its parent."""
     try:
+        if not Path("/proc/self").exists():  # not Linux: whether it runs is all that can be told
+            os.kill(pid, 0)
+            return "?"
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""

@@ -52,7 +52,7 @@ async def find(recipe: Recipe, name: str, session: Path, cache: Cache) -> Broker
     closed = ""
     if way != "native":
         try:
-            return await container(recipe, cache, session)
+            return await container(recipe, cache)
         except Unavailable as problem:
             closed = f"{problem}\n"
             if way == "docker":

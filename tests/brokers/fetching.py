@@ -21,6 +21,10 @@ from tests.brokers.processes import run
 from tests.brokers.running import Unavailable
 
 ONLINE = "Is the network there? Then try again."
+UNPRIVILEGED = (
+    "Is the network there? Without root, mmdebstrap needs uidmap or fakechroot (Debian: apt-get install uidmap); "
+    "or let root fetch it once, into a folder that WAYBILL_BROKERS names for both."
+)
 POM = """\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -107,7 +111,18 @@ class Cache:
             pom.write_text(POM.format(dependencies="".join(DEPENDENCY.format(*c.split(":")) for c in coordinates)))
             goal = "dependency:copy-dependencies"
             options = (f"-DoutputDirectory={half}", "-DincludeScope=runtime")
-            await run(maven, "-q", "-B", "--strict-checksums", "-f", str(pom), goal, *options, remedy=ONLINE)
+            await run(
+                maven,
+                "-q",
+                "-B",
+                "-Dstyle.color=never",
+                "--strict-checksums",
+                "-f",
+                str(pom),
+                goal,
+                *options,
+                remedy=ONLINE,
+            )
             pom.unlink()
             if (found := digest_of(half)) != digest:
                 raise Unavailable(f"The jars of {coordinates[0]} are not the known ones: {found}, expected {digest}.")
@@ -128,7 +143,8 @@ class Cache:
             alone = ("unshare", "--mount", "--propagation", "private") if os.geteuid() == 0 else ()
             options = ("--quiet", "--variant=essential", f"--include={package}")
             freshness = '--aptopt=Acquire::Check-Valid-Until "false"'  # a frozen mirror is good enough for tests
-            await run(*alone, mmdebstrap, *options, freshness, HOOK, suite, str(half), *mirrors, remedy=ONLINE)
+            remedy = UNPRIVILEGED if os.geteuid() else ONLINE
+            await run(*alone, mmdebstrap, *options, freshness, HOOK, suite, str(half), *mirrors, remedy=remedy)
 
         return await self.part(name, f"{package} and what it needs, from Debian {suite}", make)
 

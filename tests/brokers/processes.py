@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -61,7 +62,7 @@ def tied(*command: str, signal_name: str = "KILL") -> list[str]:
 
 
 async def run(*command: str, remedy: str, stdin: bytes = b"") -> str:
-    """Run a command to its end and return what it printed. Raises Unavailable with its last words and the remedy."""
+    """Run a command to its end and return what it printed. Raises Unavailable with the remedy and its words."""
     process = await asyncio.create_subprocess_exec(
         *tied(*command, signal_name="TERM"),
         stdin=asyncio.subprocess.PIPE,
@@ -74,10 +75,12 @@ async def run(*command: str, remedy: str, stdin: bytes = b"") -> str:
         if process.returncode is None:
             process.terminate()
             await process.wait()
-    text = output.decode(errors="replace").strip()
+    text = re.sub(r"\x1b\[[0-9;]*m", "", output.decode(errors="replace").strip())  # colours are for a terminal
     if process.returncode:
-        last = "\n".join(text.splitlines()[-8:])
-        raise Unavailable(f"`{command[0]}` ended with {process.returncode}. {remedy}\n{last}")
+        lines = text.splitlines()
+        errors = [line[:300] for line in lines if re.search(r"^E: |\[ERROR\] \w", line)]  # as apt and Maven say it
+        words = errors[:2] or lines[-3:]
+        raise Unavailable("\n".join([f"{remedy} `{command[0]}` ended with {process.returncode}:", *words]))
     return text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -190,7 +190,7 @@ class FileSource:
     # ---------------------------------------------------------------- settling
 
     async def settle(self, settled: Sequence[Settled]) -> Sequence[SettleResult]:
-        results, rung = await self._engine.write(lambda connection: self._settle(connection, settled))
+        results, rung, behind = await self._engine.write(lambda connection: self._settle(connection, settled))
         for item, result in zip(settled, results, strict=True):
             token = item.delivery.token
             self._suspects.discard(token)
@@ -198,20 +198,26 @@ class FileSource:
                 self._settled[token] = type(item.settlement)
                 if len(self._settled) > REMEMBERED:
                     self._settled.popitem(last=False)
+        for token in behind:
+            del self._out[token]
+            self._suspects.discard(token)
+            self._settled[token] = Release
         if rung:
             self._members.ring()
         else:
             self._members.wake()
         return results
 
-    def _settle(self, connection: sqlite3.Connection, settled: Sequence[Settled]) -> tuple[list[SettleResult], bool]:
-        """The results, and whether others may have something to claim now."""
+    def _settle(
+        self, connection: sqlite3.Connection, settled: Sequence[Settled]
+    ) -> tuple[list[SettleResult], bool, Sequence[Token]]:
+        """The results, whether others may have something to claim now, and what was given back besides."""
         alive = self._members.alive(connection)
         if alive and not self._group.ordered and self._all_done(settled):
             claims.acknowledge(
                 connection, self._group, [item.delivery.token.seq for item in settled], self._clock.time()
             )
-            return [DONE] * len(settled), False
+            return [DONE] * len(settled), False, ()
         results: list[SettleResult] = []
         acked: list[int] = []
         released: list[int] = []
@@ -247,12 +253,33 @@ class FileSource:
                 acked.append(token.seq)
         if acked:
             claims.acknowledge(connection, self._group, acked, self._clock.time())
+        behind: Sequence[Token] = ()
         if deferred:
             claims.defer(connection, self._group, deferred)
+            behind = self._behind(seen, {seq for seq, _, _, _, relaxed in deferred if not relaxed})
+            released += [token.seq for token in behind]
         if released:
             claims.release(connection, self._group, released, tried)
         promoted = bool(keys) and self._group.ordered and claims.promote(connection, self._group.id, keys)
-        return results, bool(released) or promoted
+        return results, bool(released) or promoted, behind
+
+    def _behind(self, settled: Mapping[Token, SettlementKind], waiting: Collection[int]) -> list[Token]:
+        """What is out of the keys that now wait for a retry. It is given back with it: while it is on its way back by
+        itself, the retry may come due and take with it what is later still."""
+        heads: dict[str, int] = {}
+        for token in settled:
+            delivery = self._out[token]
+            if token.seq in waiting and delivery.message.key is not None and not delivery.out_of_order:
+                heads[delivery.message.key] = token.seq
+        if not heads or not self._group.ordered:
+            return []
+        return [
+            token
+            for token, delivery in self._out.items()
+            if token not in settled
+            and not delivery.out_of_order
+            and token.seq > heads.get(delivery.message.key or "", token.seq)
+        ]
 
     def _all_done(self, settled: Sequence[Settled]) -> bool:
         """Whether all of them are acknowledged, ours, and named once: the usual case, in a few steps."""

@@ -371,7 +371,7 @@ class Consumer:
             if self._relaxed and message.attempts:  # a copy that was put off, on a broker that makes copies
                 msgspec.structs.force_setattr(delivery, "out_of_order", True)
             if self.subscription.ordered and not delivery.out_of_order:
-                held.lane = message.key
+                held.lane = self._lane(delivery)
             helds.append(held)
             if message.headers:  # what one handler does to them is not seen by the next
                 msgspec.structs.force_setattr(message, "headers", MappingProxyType(dict(message.headers)))
@@ -384,6 +384,11 @@ class Consumer:
             else:
                 self._lanes.add(held.lane, held)
         self._dispatch()
+
+    def _lane(self, delivery: Delivery[Any]) -> str | None:
+        """What orders it. Topics that fit one pattern are ordered each for itself."""
+        key = delivery.message.key
+        return f"{delivery.topic} {key}" if key is not None and self.subscription.topic.pattern else key
 
     def _decided(self, held: Held) -> Settlement | None:
         """What becomes of a delivery without any handling; `None`: it is to be handled."""

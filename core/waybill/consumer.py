@@ -27,7 +27,7 @@ from waybill.adapter import Adapter, Event, Resumed, Revoked, Revoking, Sink, So
 from waybill.clock import Clock
 from waybill.errors import BrokerError, ItemsFailed, LeaseLost, one_line, shown
 from waybill.holding import Held, Run, Slots, Window
-from waybill.judging import expired, failed, interrupted, unhandled
+from waybill.judging import expired, failed, interrupted, ordinary, unhandled
 from waybill.lanes import Lanes
 from waybill.leases import Leases
 from waybill.message import Delivery, Message
@@ -398,6 +398,8 @@ class Consumer:
             return ACK
         if self._unacknowledged and self._was_handled(delivery):
             return ACK
+        if ordinary(delivery, self._most, self._limits):
+            return None
         return unhandled(delivery, self._most, self._clock.time(), self._limits)
 
     def _was_handled(self, delivery: Delivery[Any]) -> bool:

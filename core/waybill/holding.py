@@ -93,8 +93,10 @@ class Slots:
 
     def offer(self) -> None:
         """Let the members start what they can; each time another one is the first, so that none starves."""
-        if len(self._members) > 1:
-            self._members.rotate(-1)
+        if len(self._members) == 1:
+            self._members[0]()
+            return
+        self._members.rotate(-1)
         for start in tuple(self._members):
             start()
 

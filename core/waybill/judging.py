@@ -24,9 +24,22 @@ from waybill.options import ConsumerOptions
 from waybill.outcomes import DeadLetter, Defer, Settlement
 from waybill.retry import GiveUp
 
-__all__ = ["expired", "failed", "interrupted", "unhandled"]
+__all__ = ["expired", "failed", "interrupted", "ordinary", "unhandled"]
 
 log = logging.getLogger("waybill.judging")
+
+
+def ordinary(delivery: Delivery[Any], most: int, limits: Limits) -> bool:
+    """Whether nothing has to be decided about a delivery before it is handled: as nearly always, and seen at a glance."""
+    message = delivery.message
+    return (
+        delivery.attempt <= most
+        and not message.headers
+        and message.attempts < most
+        and message.expires is None
+        and message.content_type != UNREADABLE
+        and (message.body is None or len(message.body) <= limits.body_bytes)
+    )
 
 
 def unhandled(delivery: Delivery[Any], most: int, now: float, limits: Limits) -> Settlement | None:

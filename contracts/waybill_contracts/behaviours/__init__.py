@@ -10,6 +10,7 @@ from waybill_contracts.behaviours import (
     order,
     retries,
     settlement,
+    time,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "order",
     "retries",
     "settlement",
+    "time",
 ]

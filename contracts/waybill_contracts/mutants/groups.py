@@ -88,7 +88,7 @@ class ServesOneTopicOfAProcess(Wrapped):
         return await super().do_receive(source, subscription, limit)
 
 
-@mutant("G05", "G11")
+@mutant("G05", "G11", "L04")
 class BeginsWithItsConsumer(Wrapped):
     """A group gets what is published while it has a consumer, and nothing from before."""
 
@@ -178,7 +178,7 @@ class MixesUpConcurrentSends(Wrapped):
         return await super().do_send(self._current, to, messages, deadline)
 
 
-@mutant("G11", "G12")
+@mutant("G11", "G12", "L02", "L03", "L06")
 class AcknowledgesWhatItGivesBack(Wrapped):
     """What a member had not handled when it left is acknowledged."""
 

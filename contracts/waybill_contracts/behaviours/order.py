@@ -166,7 +166,7 @@ async def order_without_a_key_is_an_error_or_a_message_that_waits_for_none(bench
     except ConfigurationError as error:
         told = str(error)
     assert "key" in told, f"a topic without keys is consumed ordered, and all that is said is: {told or 'nothing'}"
-    topic = bench.topic(key=lambda task: task.key or None)
+    topic = bench.topic(key=_key_or_none)
     app, journal = bench.consumer(topic, ordered=True, concurrency=8)
     async with app.running():
         await bench.publish(topic, Task(1, "A", "wait"), app=app)
@@ -256,3 +256,7 @@ async def a_redriven_message_comes_at_the_end_of_its_keys_line_and_says_that_it_
 
 
 async def _nothing(_: Task) -> None: ...
+
+
+def _key_or_none(task: Task) -> str | None:
+    return task.key or None

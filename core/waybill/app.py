@@ -16,7 +16,7 @@ from waybill.adapter import Admin
 from waybill.brokers import Brokers, any_topic, on_each
 from waybill.clock import Clock, SystemClock
 from waybill.codec import TombstoneCodec
-from waybill.consumer import Consumer, Handled, current_handling, held_of
+from waybill.consumer import Consumer, held_of
 from waybill.envelope import trace
 from waybill.errors import (
     CapabilityError,
@@ -26,12 +26,14 @@ from waybill.errors import (
 )
 from waybill.explaining import Explained, explain
 from waybill.gaps import gaps
+from waybill.handling import current_handling
 from waybill.headers import check_headers
 from waybill.health import Health, Status
 from waybill.ids import derived_id, new_id
 from waybill.loading import AdapterContext, open_adapter
 from waybill.message import NO_HEADERS, Delivery, Message, Tombstone
 from waybill.middleware import BatchMiddleware, Middleware, SendMiddleware
+from waybill.observing import Handled
 from waybill.options import Batch, ConsumeOptions
 from waybill.outcomes import Confirmed, Refused, SendResult
 from waybill.registration import Registration, among, name_of, registrar

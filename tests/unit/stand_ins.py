@@ -19,8 +19,9 @@ import msgspec
 
 from waybill.adapter import Admin, Capabilities, Limits, Notify, Revoked, Sink, Source
 from waybill.clock import SystemClock
-from waybill.consumer import Consumer, Handled
+from waybill.consumer import Consumer
 from waybill.message import Delivery, Message
+from waybill.observing import Handled
 from waybill.options import ConsumerOptions
 from waybill.outcomes import (
     DONE,

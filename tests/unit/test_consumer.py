@@ -15,9 +15,10 @@ import pytest
 from waybill import ConfigurationError, DecodeError, LeaseLost, Reject, Retry, RetryAfter
 from waybill.adapter import Revoking
 from waybill.clock import TestClock
-from waybill.consumer import Handled, current_handling
 from waybill.errors import LONGEST, BrokerUnavailable
+from waybill.handling import current_handling
 from waybill.message import Delivery, Message
+from waybill.observing import Handled
 from waybill.options import ConsumerOptions
 from waybill.outcomes import Ack, DeadLetter, Defer, Failed, Lost, Refused, Release, Settled, SettleResult, Unknown
 

@@ -33,7 +33,7 @@ from waybill.message import Delivery
 from waybill.middleware import BatchHandler, Handler
 from waybill.observing import Handled, Observers
 from waybill.options import ConsumerOptions
-from waybill.outcomes import ACK, DONE, Ack, Defer, Lost, Settlement, SettleResult
+from waybill.outcomes import ACK, DONE, Ack, Defer, Lost, Release, Settlement, SettleResult
 from waybill.settling import Place, Settler
 from waybill.topology import Destination, Subscription, fits
 from waybill.waiting import Waiting
@@ -374,6 +374,8 @@ class Consumer:
         assert settlement is not None  # noqa: S101 - nothing is settled without an outcome
         if lost := isinstance(result, Lost):
             held.lost = True
+        if isinstance(settlement, Release):
+            self._waiting.returned(held)
         if held.skipped:
             return
         if isinstance(settlement, Ack) and (lost or not self._can.acks_surely):

@@ -204,6 +204,8 @@ class Handlings:
             self._settler.lose(held, settlement)
         elif isinstance(settlement, Defer) and key is not None and not settlement.relaxed:
             self._hold_key(held, key, settlement)
+        elif isinstance(settlement, Release):
+            self._waiting.release(held)
         else:
             self._settler.add(held, settlement)
         if key is not None and (held.lost or isinstance(settlement, Release)):

@@ -48,8 +48,9 @@ class Waiting:
     # ---------------------------------------------------------------- what starts
 
     def add(self, held: Held) -> None:
-        """A new one, behind all of its lane."""
-        self._lanes.add(held.lane, held)
+        """A new one, behind all of its lane; or given back, if its lane is on its way back: it comes after that."""
+        if not self._lanes.add(held.lane, held):
+            self.release(held)
 
     @property
     def ready(self) -> int:
@@ -119,7 +120,7 @@ class Waiting:
     def _is_worth(self, held: Held, now: float) -> bool:
         """Whether a handler is to be started for it still; if not, it is settled."""
         if held.lease_until < now:  # stopped or stalled meanwhile: by now it may be somebody else's
-            self._release(held)
+            self.release(held)
             if held.lane is not None:
                 self.give_back_lane(held.lane)
             return False
@@ -134,17 +135,17 @@ class Waiting:
     def give_back(self, held: Held) -> None:
         """It, and all that cannot start without it."""
         for item in self._evict(held):
-            self._release(item)
+            self.release(item)
 
     def give_back_followers(self, key: str) -> None:
         """All that waits in the lane of a started delivery. The lane stays closed: what still comes waits in it."""
         for follower in self._lanes.waiting(key):
-            self._release(follower)
+            self.release(follower)
 
     def give_back_lane(self, key: str) -> None:
         """The lane ends: all that waits in it. Whoever gets its head next handles that before what is behind it."""
         for follower in self._lanes.clear(key):
-            self._release(follower)
+            self.release(follower)
 
     def give_back_all(self) -> None:
         """All, except what waits behind a handler that runs: it is given back after its head."""
@@ -157,7 +158,7 @@ class Waiting:
         """It is no longer ours: nothing is settled for it, and what cannot start without it is given back."""
         for item in self._evict(held):
             if item is not held:
-                self._release(item)
+                self.release(item)
         self._window.remove(held)
 
     def _evict(self, held: Held) -> list[Held]:
@@ -167,5 +168,13 @@ class Waiting:
             return evicted or [held]
         return [held, *self._lanes.clear(held.lane)]  # it waited in place, the others behind it
 
-    def _release(self, held: Held) -> None:
+    def release(self, held: Held) -> None:
+        """Give back one that is in no lane (any more). Until `returned`, nothing of its lane is taken in."""
+        if held.lane is not None:
+            self._lanes.returns(held.lane, held)
         self._settler.add(held, held.released)
+
+    def returned(self, held: Held) -> None:
+        """The broker has taken it back, or it was lost."""
+        if held.lane is not None:
+            self._lanes.returned(held.lane, held)

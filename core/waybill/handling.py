@@ -14,6 +14,7 @@ import time
 from asyncio import Task
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar, copy_context
+from traceback import clear_frames
 from types import MappingProxyType
 from typing import Any
 
@@ -120,6 +121,8 @@ class Handlings:
             run.begin()
             await self._handler(held.delivery)
         except BaseException as error:
+            if isinstance(error, MemoryError):  # before anything else: what the handler heaped up leaves no room for it
+                clear_frames(error.__traceback__)
             if self._is_thrown_away(error):
                 raise
             self._ended(run, {held: error})
@@ -138,6 +141,8 @@ class Handlings:
             if sound:
                 await self._handler([held.delivery for held in sound])
         except BaseException as error:
+            if isinstance(error, MemoryError):
+                clear_frames(error.__traceback__)
             if self._is_thrown_away(error):
                 raise
             failure = error

@@ -134,14 +134,15 @@ class FileSource:
     async def _claim(self, limit: int) -> tuple[list[Delivery[Any]], bool]:
         now = self._clock.time()
         lease = self._subscription.lease
-        lease_until = time.monotonic() + lease
 
-        def work(connection: sqlite3.Connection) -> tuple[int, list[Claimed], bool]:
+        def work(connection: sqlite3.Connection) -> tuple[float, int, list[Claimed], bool]:
+            lease_until = time.monotonic() + lease  # from here: it may have taken long to get the turn
             member = self._members.session(connection, lease)
             suspects = all(token.member != member for token in self._suspects)
-            return member, *claims.claim(connection, self._group, owner=member, now=now, limit=limit, suspects=suspects)
+            found = claims.claim(connection, self._group, owner=member, now=now, limit=limit, suspects=suspects)
+            return lease_until, member, *found
 
-        member, claimed, moved = await self._engine.write(work)
+        lease_until, member, claimed, moved = await self._engine.write(work)
         self._suspects = {
             token for token in self._suspects if token.member == member
         }  # others are lost with their number

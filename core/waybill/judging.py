@@ -106,8 +106,6 @@ def failed(
 
     `timed_out`: whether it was cancelled for running too long. `chance`: uniform in [0, 1).
     """
-    if isinstance(error, MemoryError):
-        traceback.clear_frames(error.__traceback__)  # what the handler had heaped up, or there is no room to judge
     try:
         return _failed(delivery, error, options, timed_out=timed_out, now=now, chance=chance)
     except Exception as second:  # a policy or an error of the user's that breaks when looked at

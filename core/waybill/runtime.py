@@ -16,7 +16,7 @@ import msgspec
 from waybill.adapter import Limits
 from waybill.brokers import Brokers
 from waybill.clock import Clock
-from waybill.consumer import Consumer, Handled
+from waybill.consumer import Consumer
 from waybill.errors import ConfigurationError, PublishRefused, PublishUnknown, TopologyMismatch
 from waybill.explaining import timeline
 from waybill.headers import size
@@ -25,6 +25,7 @@ from waybill.holding import Slots
 from waybill.ids import new_id
 from waybill.message import Message, Outgoing
 from waybill.middleware import BatchMiddleware, Middleware, Send, SendMiddleware, compose
+from waybill.observing import Handled
 from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
 from waybill.producer import Producer
 from waybill.registration import Registration

@@ -874,3 +874,20 @@ async def test_a_lease_begins_when_a_message_is_fetched(url: str) -> None:
         before = time.monotonic()
         (delivery,) = await take(source)
         assert before + 5.0 <= delivery.lease_until <= time.monotonic() + 5.0
+
+
+async def test_a_lease_is_not_over_because_it_took_long_to_get_the_turn(url: str) -> None:
+    short = group(lease=0.2)
+    async with opened(url) as bus, reading(bus, short) as source:
+        await send(bus, message("m"))
+        await bus._engine._take_turn(bus._engine._helper)
+        begun = time.monotonic()
+        receiving = asyncio.ensure_future(source.receive(1))
+        try:
+            await until(lambda: time.monotonic() > begun + 2 * short.lease)
+            assert not receiving.done()
+            given = time.monotonic()
+        finally:
+            bus._engine._turn.give()
+        (delivery,) = await receiving
+        assert delivery.lease_until >= given + short.lease

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from waybill import App, Delivery, Message, Retry, Settings, Topic
+from waybill import App, Delivery, Message, Retry, Settings, Topic, TopicPattern
 from waybill.adapter import Capabilities
 from waybill.clock import SystemClock
 from waybill.letters import pages
 from waybill.loading import AdapterContext, open_adapter
+from waybill.redrive import Redriven, redrive
 from waybill.topology import Backlog, Subscription
 from waybill_contracts.harness import Broker
 from waybill_contracts.tasks import Journal, Task, perform
@@ -65,9 +66,14 @@ class Bench:
         return {name: dict(table) for name, table in self.broker.options.items()}
 
     def consumer(
-        self, topic: Topic[Task], name: str = "group", journal: Journal | None = None, **options: Any
+        self,
+        topic: Topic[Task] | TopicPattern[Task] | Sequence[Topic[Task]],
+        name: str = "group",
+        journal: Journal | None = None,
+        **options: Any,
     ) -> tuple[App, Journal]:
         """An application that does what the tasks say, and its journal. `options`: of `App.consume`; `lease`: the setting."""
+        topics = topic if isinstance(topic, Sequence) else (topic,)
         settings = {key: options.pop(key) for key in ("lease", "shutdown_grace", "stall_after") if key in options}
         app, notes = self.app(name, **settings), Journal(self.gate) if journal is None else journal
         options.setdefault("retry", FAST)
@@ -75,7 +81,7 @@ class Bench:
         async def handle(task: Task, delivery: Delivery[Task]) -> None:
             await perform(task, delivery, notes)
 
-        consume: Any = app.consume(topic, **options)
+        consume: Any = app.consume(*topics, **options)
         consume(handle)
 
         return app, notes
@@ -105,10 +111,10 @@ class Bench:
         async with self.app("operator").admin() as admin:
             return await admin.backlog(self.subscription(topic, group))
 
-    async def worker(self, topic: Topic[Any], name: str = "group", **options: Any) -> Worker:
-        """A process that does what the tasks say; ready when this returns, and ended with the test.
+    async def worker(self, topic: Topic[Any], name: str = "group", *, ready: bool = True, **options: Any) -> Worker:
+        """A process that does what the tasks say; ready when this returns (unless `ready=False`), and ended with the test.
 
-        `options`: ordered, concurrency, attempts, delay (of retries), timeout, lease, grace; see `workers`.
+        `options`: ordered, concurrency, attempts, delay (of retries), timeout, lease, grace, skew, publish; see `workers`.
         """
         number = len(self.workers)
         worker = Worker(
@@ -120,8 +126,14 @@ class Bench:
             options={"gate": str(self.gate), **options},
         )
         self.workers.append(worker)
-        await worker.start()
+        await worker.start(ready=ready)
         return worker
+
+    async def redrive(self, topic: Topic[Any], group: str = "group", *, ordered: bool = False) -> Redriven:
+        """Send the dead letters of a group to it once more."""
+        subscription = Subscription(topic=topic.spec, group=group, ordered=ordered)
+        async with self.app("operator").connected() as brokers:
+            return await redrive(brokers.of(topic.spec), subscription, lambda _: True)
 
     def open_gate(self) -> None:
         """Let tasks go on that `wait`, in every process."""
@@ -130,6 +142,15 @@ class Bench:
     def partial(self, note: str) -> None:
         """What is shown from here on is weaker than the promise; `note` says how."""
         self.notes.append(note)
+
+    def once(self, numbers: Sequence[int]) -> None:
+        """None of these came twice; at most one in twenty where a broker may hand out twice though nothing is wrong."""
+        again = len(numbers) - len(set(numbers))
+        if again and not (self.can.ordered or self.can.acks_surely) and again <= len(numbers) / 20:
+            self.partial("a message may come twice though nothing is wrong")
+            return
+        twice = sorted({number for number in numbers if numbers.count(number) > 1}) if again else []
+        assert not again, f"{again} came once more than they should: {twice!r:.200}"
 
     # ---------------------------------------------------------------- waiting
 

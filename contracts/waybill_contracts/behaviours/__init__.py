@@ -5,10 +5,12 @@ from waybill_contracts.behaviours import (
     dead_letters,
     faults,
     flow,
+    groups,
     lifecycle,
     order,
     retries,
     settlement,
+    time,
 )
 
 __all__ = [
@@ -16,8 +18,10 @@ __all__ = [
     "dead_letters",
     "faults",
     "flow",
+    "groups",
     "lifecycle",
     "order",
     "retries",
     "settlement",
+    "time",
 ]

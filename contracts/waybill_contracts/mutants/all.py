@@ -1,5 +1,5 @@
 """Importing this registers all mutants."""
 
-from waybill_contracts.mutants import key_promises
+from waybill_contracts.mutants import groups, key_promises, lifecycle, order, time
 
-__all__ = ["key_promises"]
+__all__ = ["groups", "key_promises", "lifecycle", "order", "time"]

@@ -48,7 +48,7 @@ async def round_trip(bench: Bench, topic: Topic[Any], *published: Mapping[str, A
 @behaviour("H01", seconds=1)
 async def a_body_of_any_bytes_is_unchanged(bench: Bench) -> None:
     every = bytes(range(256))
-    bodies = [every, every[::-1], *(bytes([value]) for value in every), b"\xff\xfe\x00", b"\0\0", b" \r\n\t ", b"==YQ=="]
+    bodies = [every, every[::-1], *(bytes([value]) for value in every), b"\xff\xfe\x00", b"\0\0", b" \r\n\t ", b" text\n", b"==YQ=="]
     arrived = await round_trip(bench, bytes_topic(bench), *({"value": body} for body in bodies))
     changed = [(body, message.body) for body, message in zip(bodies, arrived, strict=True) if body != message.body]
     assert not changed, f"{len(changed)} bodies have changed, the first from {changed[0][0]!r} to {changed[0][1]!r}"

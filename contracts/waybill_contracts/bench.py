@@ -60,8 +60,8 @@ class Bench:
 
     def app(self, name: str = "group", **settings: Any) -> App:
         """An application on the broker; its name is its group's. `settings`: e.g. `lease`, `shutdown_grace`."""
-        given: dict[str, Any] = {"shutdown_grace": 2.0, "publish_deadline": 10.0, **settings}
-        return App(name, settings=Settings(url=self.url, broker=self._options(), **given))
+        given: dict[str, Any] = {"url": self.url, "shutdown_grace": 2.0, "publish_deadline": 10.0, **settings}
+        return App(name, settings=Settings(broker=self._options(), **given))
 
     def _options(self) -> dict[str, dict[str, Any]]:
         return {name: dict(table) for name, table in self.broker.options.items()}
@@ -154,8 +154,10 @@ class Bench:
         assert not again, f"{again} came once more than they should: {twice!r:.200}"
 
     def receiver(self, topic: Topic[Any], name: str = "group", **options: Any) -> tuple[App, list[Delivery[Any]]]:
-        """An application that notes what it is handed, and is done with it. `options`: of `App.consume`."""
-        app, given = self.app(name), list[Delivery[Any]]()
+        """An application that notes what it is handed, and is done with it. `options`: of `App.consume`; `url` and
+        `topology`: the settings."""
+        settings = {key: options.pop(key) for key in ("url", "topology") if key in options}
+        app, given = self.app(name, **settings), list[Delivery[Any]]()
 
         async def note(_: Any, delivery: Delivery[Any]) -> None:
             given.append(delivery)

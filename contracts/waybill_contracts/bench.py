@@ -153,7 +153,9 @@ class Bench:
         twice = sorted({number for number in numbers if numbers.count(number) > 1}) if again else []
         assert not again, f"{again} came once more than they should: {twice!r:.200}"
 
-    def receiver(self, topic: Topic[Any], name: str = "group", **options: Any) -> tuple[App, list[Delivery[Any]]]:
+    def receiver(
+        self, topic: Topic[Any] | TopicPattern[Any], name: str = "group", **options: Any
+    ) -> tuple[App, list[Delivery[Any]]]:
         """An application that notes what it is handed, and is done with it. `options`: of `App.consume`; `url` and
         `topology`: the settings."""
         settings = {key: options.pop(key) for key in ("url", "topology") if key in options}

@@ -73,10 +73,9 @@ async def file_broker(path: Path, scheme: str) -> AsyncGenerator[Broker, None]:
         """A row as any SQLite tool writes it: the attributes are not Waybill's."""
         with closing(sqlite3.connect(path, timeout=10)) as connection, connection:
             connection.execute(
-                "INSERT INTO messages (topic, message, body) SELECT id, '{}', ? FROM topics WHERE name = ?", (body, topic)
+                "INSERT INTO messages (topic, message, body) SELECT id, '{}', ? FROM topics WHERE name = ?",
+                (body, topic),
             )
 
     cannot = CANNOT | {"cut": "a file has no connections"}
-    yield Broker(
-        url=f"{scheme}{path}", version=VERSION, restart=restart, away=away, foreign=foreign, cannot=cannot
-    )
+    yield Broker(url=f"{scheme}{path}", version=VERSION, restart=restart, away=away, foreign=foreign, cannot=cannot)

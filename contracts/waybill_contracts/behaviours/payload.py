@@ -48,7 +48,16 @@ async def round_trip(bench: Bench, topic: Topic[Any], *published: Mapping[str, A
 @behaviour("H01", seconds=1)
 async def a_body_of_any_bytes_is_unchanged(bench: Bench) -> None:
     every = bytes(range(256))
-    bodies = [every, every[::-1], *(bytes([value]) for value in every), b"\xff\xfe\x00", b"\0\0", b" \r\n\t ", b" text\n", b"==YQ=="]
+    bodies = [
+        every,
+        every[::-1],
+        *(bytes([value]) for value in every),
+        b"\xff\xfe\x00",
+        b"\0\0",
+        b" \r\n\t ",
+        b" text\n",
+        b"==YQ==",
+    ]
     arrived = await round_trip(bench, bytes_topic(bench), *({"value": body} for body in bodies))
     changed = [(body, message.body) for body, message in zip(bodies, arrived, strict=True) if body != message.body]
     assert not changed, f"{len(changed)} bodies have changed, the first from {changed[0][0]!r} to {changed[0][1]!r}"
@@ -79,7 +88,21 @@ async def fifty_headers_arrive(bench: Bench) -> None:
 
 @behaviour("H05", seconds=1)
 async def a_header_is_text_and_stays_text_whatever_it_looks_like(bench: Bench) -> None:
-    texts = ["", "1", "01", "1.0", "-0", "1e400", "true", "null", "None", "[1]", '{"a": 1}', "2024-05-01T00:00:00Z", "AA=="]
+    texts = [
+        "",
+        "1",
+        "01",
+        "1.0",
+        "-0",
+        "1e400",
+        "true",
+        "null",
+        "None",
+        "[1]",
+        '{"a": 1}',
+        "2024-05-01T00:00:00Z",
+        "AA==",
+    ]
     headers = {f"h{number}": text for number, text in enumerate(texts)}
     topic = bytes_topic(bench)
     (message,) = await round_trip(bench, topic, {"value": b"x", "headers": headers})
@@ -100,7 +123,15 @@ async def a_header_that_cannot_travel_is_an_error_where_it_is_published_and_ever
 ) -> None:
     topic = bytes_topic(bench)
     app, given = bench.receiver(topic)
-    wrong = [("", "x"), ("\ud800", "x"), ("x", "\ud800"), ("a\nb", "x"), ("x", "a\0b"), ("n" * 129, "x"), ("ce_id", "x")]
+    wrong = [
+        ("", "x"),
+        ("\ud800", "x"),
+        ("x", "\ud800"),
+        ("a\nb", "x"),
+        ("x", "a\0b"),
+        ("n" * 129, "x"),
+        ("ce_id", "x"),
+    ]
     async with app.running():
         for name, value in wrong:
             try:

@@ -76,9 +76,7 @@ async def what_was_confirmed_is_there_though_its_publisher_is_killed(bench: Benc
     publisher.kill()
     confirmed = set(publisher.journal().numbers("published"))
     async with app.running():
-        await bench.until(
-            lambda: confirmed <= set(numbers_of(given)), "all that was confirmed before the kill arrives"
-        )
+        await bench.until(lambda: confirmed <= set(numbers_of(given)), "all that was confirmed before the kill arrives")
 
 
 @behaviour("P03", seconds=1)

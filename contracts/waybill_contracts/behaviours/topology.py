@@ -23,9 +23,6 @@ from waybill_contracts.bench import FAST, Bench
 from waybill_contracts.behaviours.publishing import failure, numbers_of
 from waybill_contracts.tasks import Task
 
-HANG = 20.0
-"""Seconds after which a start counts as hanging."""
-
 
 async def planned(app: App) -> list[Change]:
     """What is missing or differs."""
@@ -33,10 +30,13 @@ async def planned(app: App) -> list[Change]:
         return list((await admin.plan(app.topology)).changes)
 
 
-async def started(app: App) -> Health:
+async def started(app: App, *, within: float = 60.0) -> Health:
     """Start it and stop it; how it was meanwhile. Raises what starting raises."""
-    async with asyncio.timeout(HANG), app.running():
-        return app.health()
+    try:
+        async with asyncio.timeout(within), app.running():
+            return app.health()
+    except TimeoutError:
+        raise AssertionError(f"it has not started within {within:g} s, and nothing is said") from None
 
 
 async def mismatch(app: App, why: str) -> str:
@@ -85,22 +85,21 @@ async def who_only_verifies_is_told_each_thing_that_is_missing(bench: Bench) -> 
 @behaviour("T03", seconds=1)
 async def who_assumes_what_is_missing_is_told_at_its_first_use(bench: Bench) -> None:
     topic = bench.topic()
-    async with asyncio.timeout(HANG):
-        async with bench.app("publisher", topology="assume").running(consume=False) as publisher:
-            try:
-                error = await failure(publisher.publish(topic, Task(1), deadline=5.0), "there is no such topic")
-            except DestinationMissing:
-                pass
-            else:
-                assert isinstance(error, PublishRefused), f"it is certain that nobody has it: {error!r}"
-        assuming = bench.app(topology="assume")
-        assuming.consume(topic)(_nothing)
+    async with bench.app("publisher", topology="assume").running(consume=False) as publisher:
         try:
-            health = await started(assuming)
-        except DestinationMissing as error:
-            assert topic.name in str(error), error
+            error = await failure(publisher.publish(topic, Task(1), deadline=5.0), "there is no such topic")
+        except DestinationMissing:
+            pass
         else:
-            assert not health.ok, "there is nothing to consume, and it is well"
+            assert isinstance(error, PublishRefused), f"it is certain that nobody has it: {error!r}"
+    assuming = bench.app(topology="assume")
+    assuming.consume(topic)(_nothing)
+    try:
+        health = await started(assuming, within=bench.patience)
+    except DestinationMissing as missing:
+        assert topic.name in str(missing), missing
+    else:
+        assert not health.ok, "there is nothing to consume, and it is well"
     async with bench.app("operator").admin() as admin:
         changes = (await admin.plan(assuming.topology)).changes
         assert len(changes) >= 2, f"assuming has created something: only this is missing: {changes!r}"
@@ -205,7 +204,7 @@ async def names_that_look_alike_are_told_apart(bench: Bench) -> None:
     async with bench.running(*apps):
         for name in dict.fromkeys(name for name, _ in found):
             await bench.publish(topics[name], f"to {name}")
-        await bench.until(lambda: all(found.values()), "each gets its own")
+        await bench.until(lambda: all(found.values()), "each gets its own, and no name is taken for another")
         await bench.never(lambda: any(len(given) > 1 for given in found.values()), "one gets another's")
     wrong = {place: [d.value for d in given] for place, given in found.items() if given[0].value != f"to {place[0]}"}
     assert not wrong, f"one gets another's: {wrong}"

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from waybill import App, Delivery, Message, Retry, Settings, Topic, TopicPattern
-from waybill.adapter import Capabilities
+from waybill.adapter import Capabilities, Limits
 from waybill.clock import SystemClock
 from waybill.letters import pages
 from waybill.loading import AdapterContext, open_adapter
 from waybill.redrive import Redriven, redrive
-from waybill.topology import Backlog, Subscription
+from waybill.topology import Backlog, Destination, Subscription
 from waybill_contracts.harness import Broker
 from waybill_contracts.tasks import Journal, Task, perform
 from waybill_contracts.workers import Worker
@@ -46,7 +46,8 @@ class Bench:
         self.gate = folder / "gate"
         self._tag = f"w{uuid.uuid4().hex[:10]}"
         context = AdapterContext(application="contracts", clock=SystemClock(), options=broker.options)
-        self.can: Capabilities = open_adapter(self.url, context).claims
+        self._adapter = open_adapter(self.url, context)
+        self.can: Capabilities = self._adapter.claims
 
     def name(self, name: str) -> str:
         """`name`, of this test alone."""
@@ -59,8 +60,8 @@ class Bench:
 
     def app(self, name: str = "group", **settings: Any) -> App:
         """An application on the broker; its name is its group's. `settings`: e.g. `lease`, `shutdown_grace`."""
-        given: dict[str, Any] = {"shutdown_grace": 2.0, "publish_deadline": 10.0, **settings}
-        return App(name, settings=Settings(url=self.url, broker=self._options(), **given))
+        given: dict[str, Any] = {"url": self.url, "shutdown_grace": 2.0, "publish_deadline": 10.0, **settings}
+        return App(name, settings=Settings(broker=self._options(), **given))
 
     def _options(self) -> dict[str, dict[str, Any]]:
         return {name: dict(table) for name, table in self.broker.options.items()}
@@ -151,6 +152,25 @@ class Bench:
             return
         twice = sorted({number for number in numbers if numbers.count(number) > 1}) if again else []
         assert not again, f"{again} came once more than they should: {twice!r:.200}"
+
+    def receiver(
+        self, topic: Topic[Any] | TopicPattern[Any], name: str = "group", **options: Any
+    ) -> tuple[App, list[Delivery[Any]]]:
+        """An application that notes what it is handed, and is done with it. `options`: of `App.consume`; `url` and
+        `topology`: the settings."""
+        settings = {key: options.pop(key) for key in ("url", "topology") if key in options}
+        app, given = self.app(name, **settings), list[Delivery[Any]]()
+
+        async def note(_: Any, delivery: Delivery[Any]) -> None:
+            given.append(delivery)
+
+        consume: Any = app.consume(topic, **options)
+        consume(note)
+        return app, given
+
+    def limits(self, topic: Topic[Any]) -> Limits:
+        """What a message on the topic may weigh."""
+        return self._adapter.limits(Destination("topic", topic.spec))
 
     # ---------------------------------------------------------------- waiting
 

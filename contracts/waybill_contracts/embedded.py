@@ -14,6 +14,11 @@ from waybill_contracts.harness import Broker
 __all__ = ["File", "Memory", "file_broker"]
 
 VERSION = f"SQLite {sqlite3.sqlite_version}"
+CANNOT = {
+    "permissions": "whoever may write to the file may declare as well",
+    "partitions": "it has no partitions: keys are kept apart one by one",
+}
+"""What has no meaning for the embedded broker."""
 
 
 class Memory:
@@ -27,7 +32,9 @@ class Memory:
     async def broker(self, folder: Path) -> AsyncGenerator[Broker, None]:
         del folder
         url = f"memory://{uuid.uuid4().hex}"
-        cannot = dict.fromkeys(("processes", "restart", "away", "cut"), "memory belongs to one process")
+        cannot = CANNOT | dict.fromkeys(
+            ("processes", "restart", "away", "cut", "foreign"), "memory belongs to one process"
+        )
         async with App("keeper", settings=Settings(url=url)).connected():
             yield Broker(url=url, version=VERSION, cannot=cannot)
 
@@ -62,5 +69,13 @@ async def file_broker(path: Path, scheme: str) -> AsyncGenerator[Broker, None]:
     async def restart() -> None:
         """A file needs no server: whatever had it open has been closed."""
 
-    cannot = {"cut": "a file has no connections"}
-    yield Broker(url=f"{scheme}{path}", version=VERSION, restart=restart, away=away, cannot=cannot)
+    async def foreign(topic: str, body: bytes) -> None:
+        """A row as any SQLite tool writes it: the attributes are not Waybill's."""
+        with closing(sqlite3.connect(path, timeout=10)) as connection, connection:
+            connection.execute(
+                "INSERT INTO messages (topic, message, body) SELECT id, '{}', ? FROM topics WHERE name = ?",
+                (body, topic),
+            )
+
+    cannot = CANNOT | {"cut": "a file has no connections"}
+    yield Broker(url=f"{scheme}{path}", version=VERSION, restart=restart, away=away, foreign=foreign, cannot=cannot)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from waybill import BrokerOptions
+
 __all__ = ["VERBS", "Broker", "Harness"]
 
 VERBS = {
@@ -15,6 +17,9 @@ VERBS = {
     "restart": "it is stopped and started again, and keeps what it had confirmed",
     "away": "it cannot be reached for as long as a block lasts",
     "cut": "every connection is cut now",
+    "foreign": "a program without Waybill publishes",
+    "permissions": "a user may publish and consume, and declare nothing",
+    "partitions": "a topic has a number of partitions that can be chosen",
 }
 """What a behaviour may ask for beyond connecting."""
 
@@ -26,6 +31,9 @@ class Broker:
     url: for `Settings(url=…)`; it must keep its meaning in another process. options: the `[broker.…]` tables that go with
     it, e.g. to shorten what the broker itself times. They may not make a promise weaker.
     restart, away, cut: what can be done to it; `None` where that has no meaning, and `cannot` says why, by the verb.
+    foreign: publish this body on the topic of this name with the broker's own client, without headers of any kind.
+    permissions: the URL of a user who may publish and consume, and declare nothing.
+    partitions: the broker's own option for a topic with so many of them.
     """
 
     url: str
@@ -35,6 +43,9 @@ class Broker:
     away: Callable[[], AbstractAsyncContextManager[None]] | None = None
     cut: Callable[[], Awaitable[None]] | None = None
     cannot: Mapping[str, str] = field(default_factory=dict)
+    foreign: Callable[[str, bytes], Awaitable[None]] | None = None
+    permissions: str | None = None
+    partitions: Callable[[int], BrokerOptions] | None = None
 
 
 class Harness(Protocol):

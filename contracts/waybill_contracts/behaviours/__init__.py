@@ -8,9 +8,12 @@ from waybill_contracts.behaviours import (
     groups,
     lifecycle,
     order,
+    payload,
+    publishing,
     retries,
     settlement,
     time,
+    topology,
 )
 
 __all__ = [
@@ -21,7 +24,10 @@ __all__ = [
     "groups",
     "lifecycle",
     "order",
+    "payload",
+    "publishing",
     "retries",
     "settlement",
     "time",
+    "topology",
 ]

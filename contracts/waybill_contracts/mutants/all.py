@@ -1,5 +1,15 @@
 """Importing this registers all mutants."""
 
-from waybill_contracts.mutants import groups, key_promises, lifecycle, order, time
+from waybill_contracts.mutants import (
+    capabilities,
+    groups,
+    key_promises,
+    lifecycle,
+    order,
+    payload,
+    publishing,
+    time,
+    topology,
+)
 
-__all__ = ["groups", "key_promises", "lifecycle", "order", "time"]
+__all__ = ["capabilities", "groups", "key_promises", "lifecycle", "order", "payload", "publishing", "time", "topology"]

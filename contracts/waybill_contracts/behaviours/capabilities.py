@@ -11,8 +11,8 @@ from typing import Any
 from waybill import App, CapabilityError, PublishRefused, Retry, TopicPattern
 from waybill.adapter import Capabilities
 from waybill_contracts.behaviour import behaviour
-from waybill_contracts.bench import Bench
 from waybill_contracts.behaviours.publishing import numbers_of
+from waybill_contracts.bench import Bench
 from waybill_contracts.tasks import Task
 
 Need = tuple[Callable[[Capabilities], bool], Callable[[App], Any]]

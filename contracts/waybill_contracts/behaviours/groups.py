@@ -172,18 +172,18 @@ async def what_a_consumer_had_not_handled_when_it_ended_is_there_when_it_comes_b
     assert again <= 4, f"{again} came again, more than the 4 that were being handled at the end"
 
 
-@behaviour("G12", seconds=4)
+@behaviour("G12", seconds=2)
 async def members_join_and_leave_under_load_and_nothing_is_lost(bench: Bench) -> None:
     topic, journal = bench.topic(), Journal(bench.gate)
     staying, _ = bench.consumer(topic, journal=journal, concurrency=2)
     async with staying.running():
-        await staying.publish_many(topic, [Task(n, str(n % 50), "sleep=0.02") for n in range(400)])
-        for turn in range(5):
+        await staying.publish_many(topic, [Task(n, str(n % 50), "sleep=0.02") for n in range(240)])
+        for turn in range(3):
             moving, _ = bench.consumer(topic, journal=journal, concurrency=4)
             async with moving.running():
                 await bench.until(lambda turn=turn: len(journal.of("done")) >= 50 * (turn + 1))  # type: ignore[misc]
-        await bench.until(lambda: set(journal.numbers()) == set(range(400)), "all are handled, and none is lost")
-        await bench.never(lambda: len(journal.of("started")) > 420, "more come again than 4 of each that left")
+        await bench.until(lambda: set(journal.numbers()) == set(range(240)), "all are handled, and none is lost")
+        await bench.never(lambda: len(journal.of("started")) > 252, "more come again than 4 of each that left")
 
 
 @behaviour("G13", seconds=2)

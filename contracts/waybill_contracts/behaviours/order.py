@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from waybill import (
     App,
@@ -48,7 +49,7 @@ def in_order(steps: Sequence[Step]) -> None:
     for step in sorted(steps, key=lambda step: step.at):
         before = running.get(step.key)
         if step.what == "started":
-            assert before is None, f"{step.number} of key {step.key} was begun while {before and before.number} ran"
+            assert before is None, f"{step.number} of key {step.key} was begun while another of it ran"
             assert step.number >= last.get(step.key, -1), f"{step.number} of key {step.key} came after {last[step.key]}"
             running[step.key], last[step.key] = step, step.number
         elif before is not None and (before.number, before.process) == (step.number, step.process):
@@ -101,7 +102,7 @@ async def a_slow_key_does_not_hold_up_another(bench: Bench) -> None:
 @behaviour("O05", needs=("relaxes",), seconds=1)
 async def a_relaxed_key_goes_on_without_its_failed_message_which_says_so_when_it_comes(bench: Bench) -> None:
     topic = bench.topic()
-    retry = Retry.fixed(3, delay=1.0)
+    retry = Retry.fixed(3, delay=1.5)
     app, journal = bench.consumer(topic, ordered=True, on_failure="relax", retry=retry)
     async with app.running():
         await bench.publish(topic, *(Task(n, "K", "fail=1" if n == 2 else "") for n in range(1, 6)), app=app)
@@ -128,7 +129,7 @@ async def a_key_goes_on_when_its_failed_message_has_become_a_dead_letter(bench: 
 @behaviour("O07", needs=("ordered", "durable"), verbs=("processes",), seconds=6)
 async def a_keys_new_owner_never_overlaps_its_old_one_when_that_leaves_or_dies(bench: Bench) -> None:
     topic = bench.topic(groups=["group"])
-    options = {"ordered": True, "concurrency": 3, "lease": 2.0, "grace": 3.0}
+    options: dict[str, Any] = {"ordered": True, "concurrency": 3, "lease": 2.0, "grace": 3.0}
     dying, leaving = await bench.worker(topic, **options), await bench.worker(topic, **options)
     tasks = [Task(n, f"key-{n % 6}", "sleep=0.5" if n % 5 == 0 else "sleep=0.02") for n in range(60)]
     async with bench.app("publisher").running(consume=False) as publisher:
@@ -165,7 +166,7 @@ async def order_without_a_key_is_an_error_or_a_message_that_waits_for_none(bench
     except ConfigurationError as error:
         told = str(error)
     assert "key" in told, f"a topic without keys is consumed ordered, and all that is said is: {told or 'nothing'}"
-    topic = bench.topic(key=lambda task: task.key or None)
+    topic = bench.topic(key=_key_or_none)
     app, journal = bench.consumer(topic, ordered=True, concurrency=8)
     async with app.running():
         await bench.publish(topic, Task(1, "A", "wait"), app=app)
@@ -255,3 +256,7 @@ async def a_redriven_message_comes_at_the_end_of_its_keys_line_and_says_that_it_
 
 
 async def _nothing(_: Task) -> None: ...
+
+
+def _key_or_none(task: Task) -> str | None:
+    return task.key or None

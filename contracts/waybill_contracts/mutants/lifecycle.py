@@ -25,6 +25,7 @@ __all__: list[str] = []
 
 SEEN: dict[str, Wrapped] = {}
 """Who opened a subscription first; their names are of one test alone."""
+LEAVING: set[Wrapped] = set()
 LEFT: list[Any] = []
 """What is left behind on purpose."""
 
@@ -68,14 +69,12 @@ class BlamesWhatWasCancelled(CountsAReleaseAsAnAttempt):
 class LeavesOneAtATime(Wrapped):
     """Two that disconnect at once wait for each other."""
 
-    leaving = 0
-
     async def closing(self) -> None:
-        LeavesOneAtATime.leaving += 1
+        LEAVING.add(self)
         await asyncio.sleep(0.05)
-        if LeavesOneAtATime.leaving > 1:
+        if len(LEAVING) > 1:
             await asyncio.sleep(3600)
-        LeavesOneAtATime.leaving -= 1
+        LEAVING.discard(self)
 
 
 @mutant("L07")

@@ -60,9 +60,10 @@ class Bench:
     def app(self, name: str = "group", **settings: Any) -> App:
         """An application on the broker; its name is its group's. `settings`: e.g. `lease`, `shutdown_grace`."""
         given: dict[str, Any] = {"shutdown_grace": 2.0, "publish_deadline": 10.0, **settings}
-        return App(name, settings=Settings(url=self.url, broker=self._options(), **given))
+        return App(name, settings=Settings(url=self.url, broker=self.options(), **given))
 
-    def _options(self) -> dict[str, dict[str, Any]]:
+    def options(self) -> dict[str, dict[str, Any]]:
+        """The `[broker.…]` tables."""
         return {name: dict(table) for name, table in self.broker.options.items()}
 
     def consumer(
@@ -123,7 +124,7 @@ class Bench:
             self.url,
             topic.name,
             name,
-            broker=self._options(),
+            broker=self.options(),
             options={"gate": str(self.gate), **options},
         )
         self.workers.append(worker)

@@ -75,7 +75,7 @@ class ForgetsAFailureWhenMoreIsHandled(Wrapped):
         return [DONE] * len(settled)
 
 
-@mutant("A04")
+@mutant("A01", "A04")
 class AcknowledgesWhatItHandsOut(Wrapped):
     """At most once: what is handed out is gone, whatever becomes of it."""
 
@@ -279,7 +279,7 @@ class DropsWhatHasNoAttemptsLeft(Wrapped):
         return await super().do_settle(source, subscription, changed)
 
 
-@mutant("F06")
+@mutant("F04", "F06", "R11")
 class ForgetsTheLease(Wrapped):
     """Leases are not renewed, and run out while the handler works."""
 
@@ -321,19 +321,20 @@ class NeverTakesOver(Wrapped):
 class GivesUpAfterAnOutage(Wrapped):
     """The first trouble ends the fetching: what comes later waits for a restart."""
 
+    _over = False
+
     async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
-        if getattr(self, "_dead", False):
-            await asyncio.sleep(3600)
+        while self._over:
+            await asyncio.sleep(1)
         return await super().do_receive(source, subscription, limit)
 
     async def do_settle(
         self, source: Source, subscription: Subscription, settled: Sequence[Settled]
     ) -> Sequence[SettleResult]:
-        try:
-            return await super().do_settle(source, subscription, settled)
-        except Exception:
-            self._dead = True
-            raise
+        asked = asyncio.ensure_future(super().do_settle(source, subscription, settled))
+        if not (await asyncio.wait([asked], timeout=3))[0]:  # the request has timed out
+            self._over = True
+        return await asked
 
 
 @mutant("C02")
@@ -370,7 +371,7 @@ class KeepsWhatIsReleased(Wrapped):
         LEFT_OPEN.append(self)
 
 
-@mutant("L05")
+@mutant("A07", "A14", "L05")
 class CountsAReleaseAsAnAttempt(Wrapped):
     """What is given back has one attempt less."""
 

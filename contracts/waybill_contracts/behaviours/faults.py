@@ -140,7 +140,10 @@ async def what_breaks_one_consumer_does_not_touch_the_others(bench: Bench) -> No
         await bench.publish(sound, Task(1), app=app)
         await bench.until(lambda: len(seen) == 2, "both consume")
         await bench.broker.remove(broken.name, "group")
-        health = lambda topic: next(p.status for p in app.health().parts if p.name == f"{topic.name}/group")  # noqa: E731
+
+        def health(topic: Topic[Task]) -> Status:
+            return next(part.status for part in app.health().parts if part.name == f"{topic.name}/group")
+
         await bench.until(lambda: health(broken) is not Status.UP, "the one is not well")
         for n in range(2, 12):
             await bench.publish(sound, Task(n), app=app)
@@ -205,7 +208,7 @@ async def a_broker_that_takes_little_makes_all_slower_and_loses_nothing(bench: B
     app, journal = bench.consumer(topic)
     assert bench.broker.throttle is not None
     async with app.running():
-        publishing = Publishing(app, topic)
+        publishing = Publishing(app, topic, do="sleep=0.1")
         await bench.until(lambda: len(journal.of("done")) >= 3)
         async with bench.broker.throttle():
             await asyncio.sleep(2.5)  # as long as that lasts

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -105,7 +105,7 @@ class BuriesWhatItCouldRead(_Burying):
 class SharesDeadLetters(_Burying):
     """A dead letter of one group is seen among those of every group."""
 
-    groups: defaultdict[str, set[str]] = defaultdict(set)
+    groups: ClassVar[defaultdict[str, set[str]]] = defaultdict(set)
 
     def changed_subscription(self, subscription: Subscription) -> Subscription:
         self.groups[subscription.topic.name].add(subscription.group)

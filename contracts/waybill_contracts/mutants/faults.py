@@ -42,40 +42,23 @@ class ConfirmsWhatItLost(Wrapped):
 
 
 @mutant("C04")
-class DropsWhatItHeldInAnOutage(Wrapped):
-    """What was held while the broker was away is acknowledged when it is back, handled or not."""
+class DropsTheFirstAfterAnOutage(Wrapped):
+    """What is new when an outage is over is acknowledged the first time, and handed to nobody."""
 
-    def __init__(self, inner: Any) -> None:
-        super().__init__(inner)
-        self._held: dict[Any, Delivery[Any]] = {}
+    _was_away = False
+
+    async def do_extend(self, source: Source, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
+        self._was_away = self._was_away or await self.is_slow(0.5)
+        return await super().do_extend(source, deliveries)
 
     async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
         deliveries = await super().do_receive(source, subscription, limit)
-        self._held |= {delivery.token: delivery for delivery in deliveries}
-        return deliveries
-
-    async def do_extend(self, source: Source, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
-        asked = asyncio.ensure_future(super().do_extend(source, deliveries))
-        if not (await asyncio.wait([asked], timeout=0.5))[0]:
-            self._dropping = asyncio.ensure_future(self._drop(source, list(self._held.values())))
-        return await asked
-
-    async def _drop(self, source: Source, held: Sequence[Delivery[Any]]) -> None:
-        while True:
-            try:
-                await source.settle([Settled(delivery, ACK) for delivery in held])
-            except BrokerError:
-                await asyncio.sleep(0.01)
-            else:
-                return
-
-    async def do_settle(
-        self, source: Source, subscription: Subscription, settled: Sequence[Settled]
-    ) -> Sequence[SettleResult]:
-        results = await super().do_settle(source, subscription, settled)
-        for item in settled:
-            self._held.pop(item.delivery.token, None)
-        return results
+        new = [delivery for delivery in deliveries if not delivery.redelivered]
+        if not self._was_away or not new:
+            return deliveries
+        self._was_away = False
+        await source.settle([Settled(delivery, ACK) for delivery in new])
+        return [delivery for delivery in deliveries if delivery.redelivered]
 
 
 @mutant("C05")
@@ -108,31 +91,27 @@ class SaysNothingOfWhatIsGone(Wrapped):
 
 
 @mutant("C10")
-class TakesSlowForDone(Wrapped):
-    """What is not answered within a fifth of a second is taken for stored."""
+class TakesSlowForStored(Wrapped):
+    """Where the broker needs longer than a fifth of a second, a message is confirmed and not stored."""
 
     async def do_send(
         self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
     ) -> Sequence[SendResult]:
-        sending = asyncio.ensure_future(super().do_send(sink, to, messages, deadline))
-        if (await asyncio.wait([sending], timeout=0.2))[0]:
-            return sending.result()
-        sending.cancel()
-        return [Confirmed(message.id) for message in messages]
+        if await self.is_slow(0.2):
+            return [Confirmed(message.id) for message in messages]
+        return await super().do_send(sink, to, messages, deadline)
 
 
 @mutant("C10")
-class AnswersASlowSettlementItself(Wrapped):
-    """What is not settled within a fifth of a second is taken for settled."""
+class TakesSlowForSettled(Wrapped):
+    """Where the broker needs longer than a fifth of a second, it is not told what is settled."""
 
     async def do_settle(
         self, source: Source, subscription: Subscription, settled: Sequence[Settled]
     ) -> Sequence[SettleResult]:
-        settling = asyncio.ensure_future(super().do_settle(source, subscription, settled))
-        if (await asyncio.wait([settling], timeout=0.2))[0]:
-            return settling.result()
-        settling.cancel()
-        return [DONE] * len(settled)
+        if await self.is_slow(0.2):
+            return [DONE] * len(settled)
+        return await super().do_settle(source, subscription, settled)
 
 
 @mutant("C11")

@@ -42,10 +42,18 @@ class _Deferring(Changing):
 
 @mutant("R01", "R15")
 class ForgetsTheFirstAttempt(_Deferring):
-    """Each message has one attempt more than its budget: the second is counted as the first."""
+    """Each message has one attempt more than its budget: the first is not counted."""
 
-    def deferred(self, defer: Defer) -> Defer:
-        return msgspec.structs.replace(defer, attempts=max(0, defer.attempts - 1))
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self._known: set[str] = set()
+
+    def changed(self, settled: Settled) -> Settlement:
+        ident, settlement = settled.delivery.message.id, settled.settlement
+        if isinstance(settlement, Defer) and settlement.attempts == 1 and ident not in self._known:
+            self._known.add(ident)
+            return msgspec.structs.replace(settlement, attempts=0)
+        return settlement
 
 
 @mutant("R02")
@@ -93,16 +101,11 @@ class WaitsForTheRetry(Wrapped):
     _until = 0.0
 
     async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
-        wait = self._until - asyncio.get_running_loop().time()
-        if wait > 0:
-            await asyncio.sleep(wait)
-            return await super().do_receive(source, subscription, 1)
-        deliveries: Sequence[Delivery[Any]] = ()
-        asked = asyncio.ensure_future(super().do_receive(source, subscription, 1))
-        while not asked.done():
-            await asyncio.wait([asked], timeout=0.01)
-        deliveries = asked.result()
-        await asyncio.sleep(max(0.0, self._until + 0.05 - asyncio.get_running_loop().time()))
+        del limit
+        deliveries = await super().do_receive(source, subscription, 1)
+        now = asyncio.get_running_loop().time()
+        if any(delivery.attempt == 1 for delivery in deliveries) and now < self._until:
+            await asyncio.sleep(self._until + 0.5 - now)
         return deliveries
 
     async def do_settle(
@@ -169,7 +172,7 @@ class ForgetsTheFirstFailure(_Deferring):
 
 @mutant("R10")
 class WaitsInSteps(_Deferring):
-    """Every delay is made the next of a few that there are: 0.25, 0.5 and 1 second."""
+    """Every delay is made the next of the few that there are: half a second and a second."""
 
     def deferred(self, defer: Defer) -> Defer:
         step = 0.5 if defer.after <= 0.5 else 1.0
@@ -196,9 +199,8 @@ class SpinsOnAFailure(Wrapped):
 
     async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
         self._asked = self._asked or asyncio.ensure_future(super().do_receive(source, subscription, limit))
-        ringing = asyncio.ensure_future(self._rung.wait())
-        await asyncio.wait([self._asked, ringing], return_when=asyncio.FIRST_COMPLETED)
-        ringing.cancel()
+        self._asked.add_done_callback(lambda _: self._rung.set())
+        await self._rung.wait()
         self._rung.clear()
         again, self._again = self._again, []
         if again or not self._asked.done():

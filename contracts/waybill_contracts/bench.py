@@ -61,9 +61,10 @@ class Bench:
     def app(self, name: str = "group", **settings: Any) -> App:
         """An application on the broker; its name is its group's. `settings`: e.g. `lease`, `shutdown_grace`."""
         given: dict[str, Any] = {"url": self.url, "shutdown_grace": 2.0, "publish_deadline": 10.0, **settings}
-        return App(name, settings=Settings(broker=self._options(), **given))
+        return App(name, settings=Settings(broker=self.options(), **given))
 
-    def _options(self) -> dict[str, dict[str, Any]]:
+    def options(self) -> dict[str, dict[str, Any]]:
+        """The `[broker.…]` tables."""
         return {name: dict(table) for name, table in self.broker.options.items()}
 
     def consumer(
@@ -115,7 +116,8 @@ class Bench:
     async def worker(self, topic: Topic[Any], name: str = "group", *, ready: bool = True, **options: Any) -> Worker:
         """A process that does what the tasks say; ready when this returns (unless `ready=False`), and ended with the test.
 
-        `options`: ordered, concurrency, attempts, delay (of retries), timeout, lease, grace, skew, publish; see `workers`.
+        `options`: ordered, concurrency, attempts, delay (of retries), timeout, lease, grace, skew, publish,
+        redrive; see `workers`.
         """
         number = len(self.workers)
         worker = Worker(
@@ -123,18 +125,34 @@ class Bench:
             self.url,
             topic.name,
             name,
-            broker=self._options(),
+            broker=self.options(),
             options={"gate": str(self.gate), **options},
         )
         self.workers.append(worker)
         await worker.start(ready=ready)
         return worker
 
-    async def redrive(self, topic: Topic[Any], group: str = "group", *, ordered: bool = False) -> Redriven:
-        """Send the dead letters of a group to it once more."""
+    async def redrive(
+        self,
+        topic: Topic[Any],
+        group: str = "group",
+        wanted: Callable[[Message], bool] = lambda _: True,
+        *,
+        ordered: bool = False,
+        limit: int | None = None,
+    ) -> Redriven:
+        """Send the dead letters of a group that are `wanted` to it once more."""
         subscription = Subscription(topic=topic.spec, group=group, ordered=ordered)
         async with self.app("operator").connected() as brokers:
-            return await redrive(brokers.of(topic.spec), subscription, lambda _: True)
+            return await redrive(brokers.of(topic.spec), subscription, wanted, limit=limit)
+
+    async def settled(self, topic: Topic[Any], group: str = "group") -> None:
+        """Wait until nothing lies before the group: all that was handled is acknowledged as well."""
+        await self.eventually(
+            lambda: self.backlog(topic, group),
+            lambda backlog: not (backlog.ready.value or backlog.in_flight.value or backlog.delayed.value),
+            "all is settled",
+        )
 
     def open_gate(self) -> None:
         """Let tasks go on that `wait`, in every process."""

@@ -11,8 +11,8 @@ from typing import Any
 from waybill import App, CapabilityError, PublishRefused, Retry, TopicPattern
 from waybill.adapter import Capabilities
 from waybill_contracts.behaviour import behaviour
-from waybill_contracts.bench import Bench
 from waybill_contracts.behaviours.publishing import numbers_of
+from waybill_contracts.bench import Bench
 from waybill_contracts.tasks import Task
 
 Need = tuple[Callable[[Capabilities], bool], Callable[[App], Any]]
@@ -264,7 +264,7 @@ async def _delays(bench: Bench) -> bool:
     app, given = bench.receiver(topic)
     async with app.running():
         try:
-            await bench.publish(topic, Task(1), app=app, delay=2.0)
+            await bench.publish(topic, Task(1), app=app, delay=1.0)
         except PublishRefused:
             return False
         await bench.publish(topic, Task(2, "other"), app=app)

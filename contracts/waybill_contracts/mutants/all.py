@@ -2,14 +2,34 @@
 
 from waybill_contracts.mutants import (
     capabilities,
+    dead_letters,
+    faults,
+    flow,
     groups,
     key_promises,
     lifecycle,
     order,
     payload,
     publishing,
+    retries,
+    settlement,
     time,
     topology,
 )
 
-__all__ = ["capabilities", "groups", "key_promises", "lifecycle", "order", "payload", "publishing", "time", "topology"]
+__all__ = [
+    "capabilities",
+    "dead_letters",
+    "faults",
+    "flow",
+    "groups",
+    "key_promises",
+    "lifecycle",
+    "order",
+    "payload",
+    "publishing",
+    "retries",
+    "settlement",
+    "time",
+    "topology",
+]

@@ -47,9 +47,11 @@ class DropsTheFirstAfterAnOutage(Wrapped):
 
     _was_away = False
 
-    async def do_extend(self, source: Source, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
+    async def do_settle(
+        self, source: Source, subscription: Subscription, settled: Sequence[Settled]
+    ) -> Sequence[SettleResult]:
         self._was_away = self._was_away or await self.is_slow(0.5)
-        return await super().do_extend(source, deliveries)
+        return await super().do_settle(source, subscription, settled)
 
     async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
         deliveries = await super().do_receive(source, subscription, limit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -142,35 +142,32 @@ class _Answering(Wrapped):
 
     def __init__(self, inner: Any) -> None:
         super().__init__(inner)
-        self._settled: dict[Any, type[Settlement]] = {}
+        self._settled: set[Any] = set()
 
-    answer: Callable[[bool], SettleResult]
+    answer: SettleResult
 
     async def do_settle(
         self, source: Source, subscription: Subscription, settled: Sequence[Settled]
     ) -> Sequence[SettleResult]:
-        before = dict(self._settled)
-        results = list(await super().do_settle(source, subscription, settled))
-        for place, item in enumerate(settled):
-            token, kind = item.delivery.token, type(item.settlement)
-            if token in before:
-                results[place] = type(self).answer(before[token] is kind)
-            self._settled.setdefault(token, kind)
-        return results
+        results = await super().do_settle(source, subscription, settled)
+        tokens = [item.delivery.token for item in settled]
+        again = [token in self._settled for token in tokens]
+        self._settled.update(tokens)
+        return [self.answer if known else result for known, result in zip(again, results, strict=True)]
 
 
 @mutant("A10")
 class TakesARepeatForALoss(_Answering):
     """A settlement that is repeated, since its answer got lost, is answered as lost."""
 
-    answer = staticmethod(lambda _same: LOST)
+    answer = LOST
 
 
 @mutant("A10")
 class SaysYesToEverything(_Answering):
     """Whatever is asked for later about a settled message is said to be done."""
 
-    answer = staticmethod(lambda _same: DONE)
+    answer = DONE
 
 
 @mutant("A11")

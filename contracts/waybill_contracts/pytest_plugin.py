@@ -45,7 +45,7 @@ class Ledger:
         self._told: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        rows = list(_rows(report.user_properties))
+        rows = list(_rows(report.user_properties)) if report.when == "call" else []
         self._rows += rows
         if report.skipped and "test_contract" in report.nodeid:
             self._skipped.append(report.nodeid)

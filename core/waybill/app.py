@@ -21,7 +21,7 @@ from waybill.errors import ClosedError, ConfigurationError, EncodeError
 from waybill.explaining import Explained, explain
 from waybill.gaps import check_gaps
 from waybill.health import Health, Status
-from waybill.loading import AdapterContext, open_adapter
+from waybill.loading import AdapterContext, check_tables, open_adapter
 from waybill.message import Delivery
 from waybill.middleware import BatchMiddleware, Middleware, SendMiddleware
 from waybill.observing import Handled
@@ -124,6 +124,8 @@ class App:
         The options are those of `ConsumeOptions`. Raises `ConfigurationError` for what cannot work.
         """
 
+        if self._runtime is not None:
+            raise ConfigurationError(f"application {self.name!r} runs already: register handlers before it starts")
         register = registrar(self.name, topics, batch, options)
 
         def decorate(handler: Callable[..., Any]) -> Any:
@@ -267,28 +269,31 @@ class App:
             yield self
 
     @asynccontextmanager
-    async def admin(self) -> AsyncGenerator[Admin, None]:
+    async def admin(self, *, create: bool = True) -> AsyncGenerator[Admin, None]:
         """The broker's administration (topology, backlogs, dead letters), connected, without publishing or consuming.
 
-        Raises `ConfigurationError`, `BrokerError`.
+        create: as of `brokers`. Raises `ConfigurationError`, `BrokerError`.
         """
-        async with self.connected() as brokers:
+        async with self.connected(create=create) as brokers:
             yield brokers.admin
 
-    def brokers(self) -> Brokers:
-        """The brokers that the settings name, not connected. Raises `ConfigurationError`."""
+    def brokers(self, *, create: bool = True) -> Brokers:
+        """The brokers that the settings name, not connected. Raises `ConfigurationError`.
+
+        create: whether connecting may make a broker that is a file and is not there.
+        """
         from waybill.settings import broker_url, load  # noqa: PLC0415 - pydantic-settings is slow to import
 
         settings = self.settings or load()
-        return self._brokers(broker_url(settings), settings, SystemClock())
+        return self._brokers(broker_url(settings), settings, SystemClock(), create=create)
 
     @asynccontextmanager
-    async def connected(self) -> AsyncGenerator[Brokers, None]:
+    async def connected(self, *, create: bool = True) -> AsyncGenerator[Brokers, None]:
         """The brokers themselves, connected, for tools such as `waybill.redrive`; nothing is declared, published or consumed.
 
-        Raises `ConfigurationError`, `BrokerError`.
+        create: as of `brokers`. Raises `ConfigurationError`, `BrokerError`.
         """
-        async with self.brokers().connected() as brokers:
+        async with self.brokers(create=create).connected() as brokers:
             yield brokers
 
     def run(self) -> None:
@@ -356,8 +361,9 @@ class App:
             self._runtime = None
             self._open_already = False
 
-    def _brokers(self, url: str, settings: Settings, clock: Clock) -> Brokers:
-        context = AdapterContext(application=self.name, clock=clock, options=settings.broker)
+    def _brokers(self, url: str, settings: Settings, clock: Clock, *, create: bool = True) -> Brokers:
+        context = AdapterContext(application=self.name, clock=clock, options=settings.broker, create=create)
+        check_tables(settings.broker)
         named = {name: open_adapter(where, context) for name, where in settings.brokers.items()}
         return Brokers({None: open_adapter(url, context)} | named)
 

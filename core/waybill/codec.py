@@ -91,8 +91,8 @@ class JsonCodec(Generic[T]):
             raise EncodeError(f"this topic carries {self._type.__name__}, not {type(value).__name__}")
         try:
             body = self._dump(value, warnings="error")
-            if self._type is None or (self._has_floats and b"null" in body):
-                self._load(body)  # nothing has checked it yet; and NaN is written as null, which no consumer could read
+            if self._type is None or b"null" in body:
+                self._load(body)  # nothing has checked it yet; a None where none may be, and NaN, are written as null
         except Exception as error:
             raise EncodeError(f"cannot be written as JSON: {_summary(error)}") from error
         return body

@@ -150,7 +150,7 @@ def _options(batch: int | Batch | None, options: ConsumeOptions) -> ConsumerOpti
         window=options.get("window"),
         window_bytes=options.get("window_bytes", 64 << 20),
         timeout=None if timeout is None else seconds(timeout, "timeout"),
-        retry=options.get("retry") or Retry.exponential(),
+        retry=options.get("retry", Retry.exponential()),
         on_failure=options.get("on_failure"),
         batch=Batch(batch) if isinstance(batch, int) else batch,
     )
@@ -158,6 +158,8 @@ def _options(batch: int | Batch | None, options: ConsumeOptions) -> ConsumerOpti
 
 def _where(where: Mapping[str, str | Sequence[str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     found: list[tuple[str, tuple[str, ...]]] = []
+    if not isinstance(where, Mapping):
+        raise ConfigurationError(f"where={where!r}: write headers and their values, e.g. where={{'region': 'eu'}}")
     for name, wanted in sorted(where.items()):
         values = (wanted,) if isinstance(wanted, str) or not isinstance(wanted, Iterable) else tuple(wanted)
         if not values or not all(isinstance(value, str) for value in (name, *values)):

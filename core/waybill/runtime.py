@@ -148,8 +148,8 @@ class Runtime:
             return
         listed = "; ".join(f"{change.action} {change.what} {change.detail}".strip() for change in plan.changes)
         raise TopologyMismatch(
-            f"what the broker has is not what the application needs: {listed}. `waybill topology plan` shows it, "
-            f"`waybill topology apply` changes it"
+            f"what the broker has is not what the application needs: {listed}. `waybill topology apply` makes what is missing; "
+            f"what differs it changes where --allow names it, e.g. --allow {plan.changes[0].what!r}"
         )
 
     async def start(

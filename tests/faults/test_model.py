@@ -628,6 +628,7 @@ async def _ask(member: Member, source: Any, limit: int) -> Sequence[Delivery[Any
     return () if asking.cancelled() else asking.result()
 
 
+@pytest.mark.timeout(360)  # 15 s on a quiet machine
 def test_the_embedded_broker_keeps_to_its_model() -> None:
     print(f"FAULT_SEED={SEED} FAULT_EXAMPLES={EXAMPLES} FAULT_STEPS={STEPS}")
     hypothesis.seed(SEED)(Broker)

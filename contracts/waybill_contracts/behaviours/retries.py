@@ -114,7 +114,7 @@ async def what_is_never_to_be_retried_is_a_dead_letter_after_one_attempt(bench: 
 
 
 @behaviour("R07", seconds=2)
-async def after_its_last_attempt_a_message_is_a_dead_letter_exactly_once(bench: Bench) -> None:
+async def after_its_last_attempt_a_message_is_one_dead_letter_and_no_more(bench: Bench) -> None:
     topic = bench.topic(groups=["group"])
     app, journal = bench.consumer(topic)
     other, others = bench.consumer(topic)

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 URL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak docs brokers brokers-down format lock clean
+.PHONY: help demo test check conformance mutants bench soak docs brokers brokers-down format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,12 @@ check: $(VENV)/.ready ## style, types and structure
 
 bench: $(BENCH)/.ready ## ours beside hand-written loops and peers, in one run
 	@$(BENCH)/bin/python -m benchmarks
+
+conformance: $(VENV)/.ready ## show every promise on every broker here, and write down what came of it
+	@$(BIN)/python -m pytest -q tests/contract --conformance docs/conformance.json --conformance-write
+
+mutants: $(VENV)/.ready ## show that each wrong adapter is noticed by the promises that must
+	@$(BIN)/python -m waybill_contracts.mutants
 
 soak: $(VENV)/.ready ## the fault tests with many rounds
 	@FAULT_ROUNDS=50 FAULT_STOP=60 FAULT_SEED=0 $(BIN)/python -m pytest -q -s tests/faults

@@ -158,7 +158,7 @@ async def _ours(bodies: Sequence[bytes], meter: Meter, *, acks_surely: bool = Tr
         prepared,  # type: ignore[arg-type] - as much of an adapter as a consumer needs
         registration.subscription,
         registration.pipeline((transparent,)),
-        registration.decoder(),
+        registration.topic.decode,
         registration.options,
         clock=SystemClock(),
     )

@@ -72,7 +72,7 @@ def _waiting(file: Path) -> float:
 
     async def main() -> float:
         async with application(file).admin() as admin:
-            ready = (await admin.backlog(Subscription(ORDERS.spec, "bench"))).ready
+            ready = (await admin.backlog(Subscription(topic=ORDERS.spec, group="bench"))).ready
         return ready.value or 0
 
     return asyncio.run(main())

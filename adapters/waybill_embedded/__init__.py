@@ -16,7 +16,7 @@ from typing import Self
 
 from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink, Source
 from waybill.backing import Copied, Progress
-from waybill.errors import BrokerError
+from waybill.errors import BrokerError, BrokerFileError
 from waybill.findings import Finding
 from waybill.loading import AdapterContext
 from waybill.outcomes import Ack, DeadLetter, Defer, Release, SettlementKind
@@ -53,6 +53,7 @@ class EmbeddedAdapter:
     def __init__(self, url: str, context: AdapterContext) -> None:
         self._location = locate(url, context.options.get("embedded", {}))
         self._clock = context.clock
+        self._create = context.create
         self._engine = Engine(self._location)
         self._members = Members(self._location)
         self.admin: Admin = FileAdmin(self._engine, self._clock)
@@ -74,6 +75,9 @@ class EmbeddedAdapter:
         self.capabilities = self.claims
 
     async def __aenter__(self) -> Self:
+        path = self._location.path
+        if path is not None and not self._create and not Path(path).exists():  # noqa: ASYNC240 - it is a stat
+            raise BrokerFileError(f"{path} does not exist, so there is nothing to look at: check --url, or WAYBILL_URL")
         await self._engine.open()
         try:
             self._members.open()

@@ -302,7 +302,7 @@ class Engine:
                 self._writer.commit()
         except Exception as error:  # noqa: BLE001 - whatever it is, whoever asked for the work must hear of it
             self._rollback()
-            await self._not_done(jobs, error, end)
+            await self._not_done(jobs, error, end, committing=len(results) == len(jobs))
             return
         if self._writer.total_changes != self._changes:
             self._changes = self._writer.total_changes
@@ -311,17 +311,18 @@ class Engine:
             try:
                 self._guard.look()  # once more: it could have gone into a file that nobody will find
             except BrokerError as error:
-                self._fail(jobs, _doubt(error))
-                return
+                self._fail([job for job in jobs if job.durable], _doubt(error))
         for job, result in zip(jobs, results, strict=True):
             succeed(job.future, result)
 
-    async def _not_done(self, jobs: list[Job], error: Exception, end: float) -> None:
+    async def _not_done(self, jobs: list[Job], error: Exception, end: float, *, committing: bool) -> None:
         """What was begun for these was taken back. Try again where that may help, else say so to those who wait."""
         code = code_of(error) if isinstance(error, sqlite3.Error) else ""
         if code == "SQLITE_FULL" and await self._make_room():
             await self._commit(jobs, end)
-        elif code.startswith("SQLITE_IOERR") and code != "SQLITE_IOERR_WRITE":  # written, perhaps, and then not flushed
+        elif (
+            committing and code.startswith("SQLITE_IOERR") and code != "SQLITE_IOERR_WRITE"
+        ):  # written, but not flushed
             self._fail(jobs, _doubt(self._mapped(error)))
         elif len(jobs) > 1:
             for job in jobs:

@@ -49,9 +49,13 @@ class Guard:
         if self._path is not None:
             self._known = {path: _identity(path) for path in (self._path, *(self._path + name for name in SIDES))}
             self._version = _version(connection)
-            self._log = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self._log = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise BrokerFileError(f"{self._path}: {_CUT.format(what=f'{self._path}-wal')}") from error
 
     def close(self) -> None:
+        self._known = {}
         if self._log >= 0:
             os.close(self._log)
             self._log = -1

@@ -20,7 +20,7 @@ import time
 import uuid
 from pathlib import Path
 
-from waybill.errors import BrokerFileError
+from waybill.errors import BrokerFileError, BrokerUnavailable
 from waybill_embedded.file import Location
 
 __all__ = ["Members"]
@@ -58,7 +58,8 @@ class Members:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             (folder / f".{name}").rename(folder / name)  # complete before anyone can see it
         except OSError as error:
-            raise BrokerFileError(f"{folder} cannot hold this process's doorbell: {error}") from error
+            kind = BrokerUnavailable if error.errno in {errno.ENOSPC, errno.EDQUOT} else BrokerFileError
+            raise kind(f"{folder} cannot hold this process's doorbell: {error}") from error
         self.doorbell = name
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from waybill.topology import Destination
 from waybill_embedded import rows
 from waybill_embedded.claims import forget_old
 from waybill_embedded.engine import Engine
+from waybill_embedded.file import InDoubt
 from waybill_embedded.groups import Topic, find, read_topic
 from waybill_embedded.members import Members
 
@@ -62,6 +63,8 @@ class FileSink:
         store = self._bury if self._destination.kind == "dead" else self._store
         try:
             results = await self._engine.write(lambda connection: store(connection, messages, encoded), durable=True)
+        except InDoubt:
+            raise  # it may be on the disk, or not
         except BrokerError as error:
             # a transaction that failed left nothing behind
             return [Refused(str(error), transient=isinstance(error, BrokerUnavailable))] * len(messages)

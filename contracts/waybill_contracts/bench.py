@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from waybill import App, Delivery, Message, Retry, Settings, Topic
-from waybill.adapter import Capabilities
+from waybill import App, Delivery, Message, Retry, Settings, Topic, TopicPattern
+from waybill.adapter import Capabilities, Limits
 from waybill.clock import SystemClock
 from waybill.letters import pages
 from waybill.loading import AdapterContext, open_adapter
-from waybill.topology import Backlog, Subscription
+from waybill.redrive import Redriven, redrive
+from waybill.topology import Backlog, Destination, Subscription
 from waybill_contracts.harness import Broker
 from waybill_contracts.tasks import Journal, Task, perform
 from waybill_contracts.workers import Worker
@@ -45,7 +46,8 @@ class Bench:
         self.gate = folder / "gate"
         self._tag = f"w{uuid.uuid4().hex[:10]}"
         context = AdapterContext(application="contracts", clock=SystemClock(), options=broker.options)
-        self.can: Capabilities = open_adapter(self.url, context).claims
+        self._adapter = open_adapter(self.url, context)
+        self.can: Capabilities = self._adapter.claims
 
     def name(self, name: str) -> str:
         """`name`, of this test alone."""
@@ -58,16 +60,22 @@ class Bench:
 
     def app(self, name: str = "group", **settings: Any) -> App:
         """An application on the broker; its name is its group's. `settings`: e.g. `lease`, `shutdown_grace`."""
-        given: dict[str, Any] = {"shutdown_grace": 2.0, "publish_deadline": 10.0, **settings}
-        return App(name, settings=Settings(url=self.url, broker=self._options(), **given))
+        given: dict[str, Any] = {"url": self.url, "shutdown_grace": 2.0, "publish_deadline": 10.0, **settings}
+        return App(name, settings=Settings(broker=self.options(), **given))
 
-    def _options(self) -> dict[str, dict[str, Any]]:
+    def options(self) -> dict[str, dict[str, Any]]:
+        """The `[broker.…]` tables."""
         return {name: dict(table) for name, table in self.broker.options.items()}
 
     def consumer(
-        self, topic: Topic[Task], name: str = "group", journal: Journal | None = None, **options: Any
+        self,
+        topic: Topic[Task] | TopicPattern[Task] | Sequence[Topic[Task]],
+        name: str = "group",
+        journal: Journal | None = None,
+        **options: Any,
     ) -> tuple[App, Journal]:
         """An application that does what the tasks say, and its journal. `options`: of `App.consume`; `lease`: the setting."""
+        topics = topic if isinstance(topic, Sequence) else (topic,)
         settings = {key: options.pop(key) for key in ("lease", "shutdown_grace", "stall_after") if key in options}
         app, notes = self.app(name, **settings), Journal(self.gate) if journal is None else journal
         options.setdefault("retry", FAST)
@@ -75,7 +83,7 @@ class Bench:
         async def handle(task: Task, delivery: Delivery[Task]) -> None:
             await perform(task, delivery, notes)
 
-        consume: Any = app.consume(topic, **options)
+        consume: Any = app.consume(*topics, **options)
         consume(handle)
 
         return app, notes
@@ -105,10 +113,11 @@ class Bench:
         async with self.app("operator").admin() as admin:
             return await admin.backlog(self.subscription(topic, group))
 
-    async def worker(self, topic: Topic[Any], name: str = "group", **options: Any) -> Worker:
-        """A process that does what the tasks say; ready when this returns, and ended with the test.
+    async def worker(self, topic: Topic[Any], name: str = "group", *, ready: bool = True, **options: Any) -> Worker:
+        """A process that does what the tasks say; ready when this returns (unless `ready=False`), and ended with the test.
 
-        `options`: ordered, concurrency, attempts, delay (of retries), timeout, lease, grace; see `workers`.
+        `options`: ordered, concurrency, attempts, delay (of retries), timeout, lease, grace, skew, publish,
+        redrive; see `workers`.
         """
         number = len(self.workers)
         worker = Worker(
@@ -116,12 +125,34 @@ class Bench:
             self.url,
             topic.name,
             name,
-            broker=self._options(),
+            broker=self.options(),
             options={"gate": str(self.gate), **options},
         )
         self.workers.append(worker)
-        await worker.start()
+        await worker.start(ready=ready)
         return worker
+
+    async def redrive(
+        self,
+        topic: Topic[Any],
+        group: str = "group",
+        wanted: Callable[[Message], bool] = lambda _: True,
+        *,
+        ordered: bool = False,
+        limit: int | None = None,
+    ) -> Redriven:
+        """Send the dead letters of a group that are `wanted` to it once more."""
+        subscription = Subscription(topic=topic.spec, group=group, ordered=ordered)
+        async with self.app("operator").connected() as brokers:
+            return await redrive(brokers.of(topic.spec), subscription, wanted, limit=limit)
+
+    async def settled(self, topic: Topic[Any], group: str = "group") -> None:
+        """Wait until nothing lies before the group: all that was handled is acknowledged as well."""
+        await self.eventually(
+            lambda: self.backlog(topic, group),
+            lambda backlog: not (backlog.ready.value or backlog.in_flight.value or backlog.delayed.value),
+            "all is settled",
+        )
 
     def open_gate(self) -> None:
         """Let tasks go on that `wait`, in every process."""
@@ -130,6 +161,34 @@ class Bench:
     def partial(self, note: str) -> None:
         """What is shown from here on is weaker than the promise; `note` says how."""
         self.notes.append(note)
+
+    def once(self, numbers: Sequence[int]) -> None:
+        """None of these came twice; at most one in twenty where a broker may hand out twice though nothing is wrong."""
+        again = len(numbers) - len(set(numbers))
+        if again and not (self.can.ordered or self.can.acks_surely) and again <= len(numbers) / 20:
+            self.partial("a message may come twice though nothing is wrong")
+            return
+        twice = sorted({number for number in numbers if numbers.count(number) > 1}) if again else []
+        assert not again, f"{again} came once more than they should: {twice!r:.200}"
+
+    def receiver(
+        self, topic: Topic[Any] | TopicPattern[Any], name: str = "group", **options: Any
+    ) -> tuple[App, list[Delivery[Any]]]:
+        """An application that notes what it is handed, and is done with it. `options`: of `App.consume`; `url` and
+        `topology`: the settings."""
+        settings = {key: options.pop(key) for key in ("url", "topology") if key in options}
+        app, given = self.app(name, **settings), list[Delivery[Any]]()
+
+        async def note(_: Any, delivery: Delivery[Any]) -> None:
+            given.append(delivery)
+
+        consume: Any = app.consume(topic, **options)
+        consume(note)
+        return app, given
+
+    def limits(self, topic: Topic[Any]) -> Limits:
+        """What a message on the topic may weigh."""
+        return self._adapter.limits(Destination("topic", topic.spec))
 
     # ---------------------------------------------------------------- waiting
 

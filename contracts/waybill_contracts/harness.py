@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from waybill import BrokerOptions
+
 __all__ = ["VERBS", "Broker", "Harness"]
 
 VERBS = {
@@ -15,6 +17,13 @@ VERBS = {
     "restart": "it is stopped and started again, and keeps what it had confirmed",
     "away": "it cannot be reached for as long as a block lasts",
     "cut": "every connection is cut now",
+    "credentials": "it knows who may use it, and refuses others",
+    "rolling": "its servers are restarted one after another, so that it is there all the while",
+    "throttle": "for as long as a block lasts, it takes and gives far less than it is asked for",
+    "remove": "a group is removed, by somebody who is no application",
+    "foreign": "a program without Waybill publishes",
+    "permissions": "a user may publish and consume, and declare nothing",
+    "partitions": "a topic has a number of partitions that can be chosen",
 }
 """What a behaviour may ask for beyond connecting."""
 
@@ -25,7 +34,12 @@ class Broker:
 
     url: for `Settings(url=…)`; it must keep its meaning in another process. options: the `[broker.…]` tables that go with
     it, e.g. to shorten what the broker itself times. They may not make a promise weaker.
-    restart, away, cut: what can be done to it; `None` where that has no meaning, and `cannot` says why, by the verb.
+    credentials: the same URL for somebody whom it must refuse. remove: the group of a topic, by name.
+    restart, away, cut, rolling, throttle, remove: what can be done to it; `None` where that has no meaning, and `cannot`
+    says why, by the verb.
+    foreign: publish this body on the topic of this name with the broker's own client, without headers of any kind.
+    permissions: the URL of a user who may publish and consume, and declare nothing.
+    partitions: the broker's own option for a topic with so many of them.
     """
 
     url: str
@@ -34,7 +48,14 @@ class Broker:
     restart: Callable[[], Awaitable[None]] | None = None
     away: Callable[[], AbstractAsyncContextManager[None]] | None = None
     cut: Callable[[], Awaitable[None]] | None = None
+    credentials: str | None = None
+    rolling: Callable[[], Awaitable[None]] | None = None
+    throttle: Callable[[], AbstractAsyncContextManager[None]] | None = None
+    remove: Callable[[str, str], Awaitable[None]] | None = None
     cannot: Mapping[str, str] = field(default_factory=dict)
+    foreign: Callable[[str, bytes], Awaitable[None]] | None = None
+    permissions: str | None = None
+    partitions: Callable[[int], BrokerOptions] | None = None
 
 
 class Harness(Protocol):

@@ -83,11 +83,13 @@ def contract(harness: Harness) -> Callable[..., Any]:
     """A test function, with a case for each promise: `test_contract = contract(MyHarness())` in a test module."""
     import pytest  # noqa: PLC0415 - needed by tests only
 
+    from waybill_contracts.pytest_plugin import PROPERTY  # noqa: PLC0415
+
     promises = load_behaviours().values()
 
     @pytest.mark.parametrize("promise", [pytest.param(p, id=f"{p.id}-{p.name}") for p in promises])
     async def test_contract(promise: Behaviour, tmp_path: Path, request: pytest.FixtureRequest) -> None:
         row = await prove(harness, promise, tmp_path)
-        request.node.user_properties.append(("waybill_ledger", msgspec.to_builtins(row)))
+        request.node.user_properties.append((PROPERTY, msgspec.to_builtins(row)))
 
     return test_contract

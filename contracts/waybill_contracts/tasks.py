@@ -28,7 +28,8 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of a journal. `what`: `started`, `done`, `failed` or `cancelled`. `at`: seconds, comparable on one machine."""
+    """One line of a journal. `what`: `started`, `done`, `failed` or `cancelled`; of a worker also `lost`: the
+    broker did not take what became of it. `at`: seconds, comparable on one machine."""
 
     what: str
     number: int

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,13 @@ class Worker:
         )
         self._process: subprocess.Popen[bytes] | None = None
 
-    async def start(self) -> None:
-        """Returns when it consumes."""
+    async def start(self, *, ready: bool = True) -> None:
+        """Returns when it consumes; `ready=False`: when it was started."""
         with self._errors.open("ab") as errors:
             command = [sys.executable, "-m", "waybill_contracts.workers", self._spec]
             self._process = subprocess.Popen(command, stderr=errors)
+        if not ready:
+            return
         async with asyncio.timeout(READY):
             while "ready" not in {step.what for step in self.journal().steps if step.process == self.pid}:
                 assert self._process.poll() is None, self.errors
@@ -106,9 +109,17 @@ class Worker:
 
 
 def main(spec: dict[str, Any]) -> None:
-    """Consume until SIGTERM."""
-    from waybill import App, Delivery, Retry, Settings, Topic  # noqa: PLC0415 - the parent needs none of it
+    """Consume until SIGTERM. `skew`: seconds that its clock is wrong by. `publish`: what it publishes when it consumes, a
+    number and the options of `App.publish` each. `redrive`: instead of consuming, send so many dead letters a second to
+    their group once more. A settlement that came too late is in the journal as `lost`."""
+    if skew := spec.get("skew"):
+        right = time.time
+        time.time = lambda: right() + skew
+    from waybill import App, Delivery, Handled, Retry, Settings, Topic  # noqa: PLC0415 - the parent needs none of it
+    from waybill.outcomes import Lost  # noqa: PLC0415
+    from waybill.redrive import redrive  # noqa: PLC0415
     from waybill.serving import serve  # noqa: PLC0415
+    from waybill.topology import Subscription  # noqa: PLC0415
     from waybill_contracts.mutants import serve_mutants  # noqa: PLC0415
     from waybill_contracts.tasks import perform  # noqa: PLC0415
 
@@ -138,10 +149,29 @@ def main(spec: dict[str, Any]) -> None:
     async def handle(task: Task, delivery: Delivery[Task]) -> None:
         await perform(task, delivery, journal)
 
+    @app.observe
+    def settled(handled: Handled) -> None:
+        if isinstance(handled.result, Lost):
+            journal.note("lost", handled.delivery.value, handled.delivery)
+
+    publishing: list[asyncio.Task[None]] = []
+
+    async def publish() -> None:
+        for number, options in spec.get("publish", ()):
+            await app.publish(topic, Task(number, str(number)), **options)
+            write(Step("published", number, str(number), 0, os.getpid(), time.monotonic()))
+
     def ready() -> None:
         write(Step("ready", 0, "", 0, os.getpid(), 0.0))
+        publishing.append(asyncio.get_running_loop().create_task(publish()))
 
-    asyncio.run(serve(app, ready=ready))
+    async def redrive_all(rate: float) -> None:
+        async with app.connected() as brokers:
+            write(Step("ready", 0, "", 0, os.getpid(), 0.0))
+            subscription = Subscription(topic=topic.spec, group=spec["group"])
+            await redrive(brokers.of(topic.spec), subscription, lambda _: True, rate=rate)
+
+    asyncio.run(redrive_all(spec["redrive"]) if "redrive" in spec else serve(app, ready=ready))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from waybill.app import App
-from waybill.consumer import Handled
 from waybill.errors import (
     AdapterNotFound,
     BrokerError,
@@ -50,6 +49,7 @@ from waybill.errors import (
 from waybill.health import Health, Status
 from waybill.message import DeadLetterRecord, Delivery, Message, Outgoing, Tombstone
 from waybill.middleware import BatchHandler, BatchMiddleware, Handler, Middleware, Send, SendMiddleware
+from waybill.observing import Handled
 from waybill.options import Batch
 from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
 from waybill.retry import Retry

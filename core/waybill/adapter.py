@@ -118,7 +118,8 @@ class Source(Protocol):
         delivery never overlap. Raises `BrokerError` when it is not known what was taken; the core then asks again.
 
         In an ordered subscription a `Release` is handed out again before any later message of its key; those of one key
-        are released in order, in one call. `Release` after `Revoking` or `quiesce` leaves the message to the next owner.
+        are released in order, in one call. What was received while that call was under way is released in the next one,
+        unhandled. `Release` after `Revoking` or `quiesce` leaves the message to the next owner.
         """
         ...
 

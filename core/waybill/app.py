@@ -6,39 +6,31 @@ import asyncio
 import inspect
 import logging
 from asyncio import Future
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from waybill.adapter import Admin
-from waybill.brokers import Brokers, any_topic, on_each
+from waybill.brokers import Brokers
 from waybill.clock import Clock, SystemClock
-from waybill.codec import TombstoneCodec
-from waybill.consumer import Consumer, Handled, current_handling, held_of
-from waybill.envelope import trace
-from waybill.errors import (
-    CapabilityError,
-    ClosedError,
-    ConfigurationError,
-    EncodeError,
-)
+from waybill.composing import Duration, message_of
+from waybill.consumer import Consumer
+from waybill.decorators import Consume, ConsumeBatch
+from waybill.errors import ClosedError, ConfigurationError, EncodeError
 from waybill.explaining import Explained, explain
-from waybill.gaps import gaps
-from waybill.headers import check_headers
+from waybill.gaps import check_gaps
 from waybill.health import Health, Status
-from waybill.ids import derived_id, new_id
-from waybill.loading import AdapterContext, open_adapter
-from waybill.message import NO_HEADERS, Delivery, Message, Tombstone
+from waybill.loading import AdapterContext, check_tables, open_adapter
+from waybill.message import Delivery
 from waybill.middleware import BatchMiddleware, Middleware, SendMiddleware
+from waybill.observing import Handled
 from waybill.options import Batch, ConsumeOptions
 from waybill.outcomes import Confirmed, Refused, SendResult
-from waybill.registration import Registration, among, name_of, registrar
-from waybill.retry import seconds
+from waybill.registration import Registration, check_groups, name_of, registrar
 from waybill.runtime import Runtime
 from waybill.sync import SyncApp
-from waybill.topic import Readable, Topic, check_key, check_name
+from waybill.topic import Readable, Topic, check_name
 from waybill.topology import Topology
 
 if TYPE_CHECKING:
@@ -54,43 +46,6 @@ log = logging.getLogger("waybill.app")
 T = TypeVar("T")
 U = TypeVar("U")
 V = TypeVar("V")
-Duration: TypeAlias = float | timedelta
-
-
-class _Consume(Protocol[T]):
-    """What `App.consume` gives: a decorator for a handler of `T`, with or without the delivery."""
-
-    @overload
-    def __call__(
-        self, handler: Callable[[T], Coroutine[Any, Any, None]], /
-    ) -> Callable[[T], Coroutine[Any, Any, None]]: ...
-    @overload
-    def __call__(
-        self, handler: Callable[[T, Delivery[T]], Coroutine[Any, Any, None]], /
-    ) -> Callable[[T, Delivery[T]], Coroutine[Any, Any, None]]: ...
-    @overload
-    def __call__(self, handler: Callable[[T], None], /) -> Callable[[T], None]: ...
-    @overload
-    def __call__(self, handler: Callable[[T, Delivery[T]], None], /) -> Callable[[T, Delivery[T]], None]: ...
-
-
-class _ConsumeBatch(Protocol[T]):
-    """The same for a handler of batches."""
-
-    @overload
-    def __call__(
-        self, handler: Callable[[list[T]], Coroutine[Any, Any, None]], /
-    ) -> Callable[[list[T]], Coroutine[Any, Any, None]]: ...
-    @overload
-    def __call__(
-        self, handler: Callable[[list[T], list[Delivery[T]]], Coroutine[Any, Any, None]], /
-    ) -> Callable[[list[T], list[Delivery[T]]], Coroutine[Any, Any, None]]: ...
-    @overload
-    def __call__(self, handler: Callable[[list[T]], None], /) -> Callable[[list[T]], None]: ...
-    @overload
-    def __call__(
-        self, handler: Callable[[list[T], list[Delivery[T]]], None], /
-    ) -> Callable[[list[T], list[Delivery[T]]], None]: ...
 
 
 class App:
@@ -138,19 +93,19 @@ class App:
     # ---------------------------------------------------------------- declaring
 
     @overload
-    def consume(self, topic: Readable[T], /, **options: Unpack[ConsumeOptions]) -> _Consume[T]: ...
+    def consume(self, topic: Readable[T], /, **options: Unpack[ConsumeOptions]) -> Consume[T]: ...
     @overload
     def consume(
         self, topic: Readable[T], second: Readable[U], /, **options: Unpack[ConsumeOptions]
-    ) -> _Consume[T | U]: ...
+    ) -> Consume[T | U]: ...
     @overload
     def consume(
         self, topic: Readable[T], second: Readable[U], third: Readable[V], /, **options: Unpack[ConsumeOptions]
-    ) -> _Consume[T | U | V]: ...
+    ) -> Consume[T | U | V]: ...
     @overload
     def consume(
         self, topic: Readable[T], /, *, batch: int | Batch, **options: Unpack[ConsumeOptions]
-    ) -> _ConsumeBatch[T]: ...
+    ) -> ConsumeBatch[T]: ...
 
     def consume(
         self, *topics: Readable[Any], batch: int | Batch | None = None, **options: Unpack[ConsumeOptions]
@@ -169,6 +124,8 @@ class App:
         The options are those of `ConsumeOptions`. Raises `ConfigurationError` for what cannot work.
         """
 
+        if self._runtime is not None:
+            raise ConfigurationError(f"application {self.name!r} runs already: register handlers before it starts")
         register = registrar(self.name, topics, batch, options)
 
         def decorate(handler: Callable[..., Any]) -> Any:
@@ -178,20 +135,7 @@ class App:
                     f"{name_of(handler)} takes batches, which App(middleware=…) does not touch: give batch_middleware=[…], "
                     f"or an empty list"
                 )
-            taken = {other.subscription.name: other for other in self._registrations}
-            for registration in made:
-                name = registration.subscription.name
-                if name in taken:
-                    raise ConfigurationError(
-                        f"{name} has a handler already ({taken[name].name}): one handler a group; "
-                        f"give {name_of(handler)} a group of its own to let both see every message"
-                    )
-                if (other := among(registration, taken.values())) is not None:
-                    raise ConfigurationError(
-                        f"{name} and {other.subscription.name} overlap, and each message would go to either "
-                        f"{name_of(handler)} or {other.name}: give one of them a group of its own"
-                    )
-                taken[name] = registration
+            check_groups(made, self._registrations)
             self._registrations += made
             return handler
 
@@ -272,8 +216,9 @@ class App:
         """
         runtime = self._running()
         port = runtime.ready(topic) or await runtime.port(topic)
-        message = self._message(
-            runtime, topic, value, key=key, headers=headers, delay=delay, expires=expires, cause=cause
+        now = runtime.clock.time()
+        message = message_of(
+            self.name, topic, value, now=now, key=key, headers=headers, delay=delay, expires=expires, cause=cause
         )
         return await port.publish(message, runtime.deadline(deadline))
 
@@ -296,60 +241,12 @@ class App:
         waiting: list[Future[SendResult] | SendResult] = []
         for value in values:
             try:
-                message = self._message(runtime, topic, value, headers=headers)
+                message = message_of(self.name, topic, value, now=runtime.clock.time(), headers=headers)
             except EncodeError as error:
                 waiting.append(Refused(str(error)))
             else:
                 waiting.append(await port.submit(message, end))
         return [await result if isinstance(result, Future) else result for result in waiting]
-
-    def _message(
-        self,
-        runtime: Runtime,
-        topic: Topic[T],
-        value: T,
-        *,
-        key: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        delay: Duration | None = None,
-        expires: Duration | None = None,
-        cause: Delivery[Any] | None = None,
-    ) -> Message:
-        try:
-            body = None if type(value) is Tombstone else topic.codec.encode(value)
-        except EncodeError as error:
-            raise EncodeError(f"{topic.name}: {error}") from error
-        if type(value) is Tombstone:
-            _check_tombstone(topic, key)
-        key = topic.key_of(value) if key is None else check_key(key, topic.name)
-        own = None if topic.id is None else topic.id_of(value)
-        now = runtime.clock.time()
-        handling = current_handling.get() if cause is None else held_of(cause)
-        if handling is None:
-            identity, correlation, causation = own or new_id(), None, None
-            traceparent, tracestate = None, None
-        else:
-            incoming = handling.delivery.message
-            ordinal = handling.ordinal(topic.name)
-            identity = own or derived_id(f"{self.name}/{handling.delivery.group}/{incoming.id}/{topic.name}/{ordinal}")
-            correlation, causation = incoming.correlation_id or incoming.id, incoming.id
-            traceparent, tracestate = trace(incoming)
-        return Message(
-            id=identity,
-            body=body,
-            type=topic.name,
-            source=self.name,
-            time=datetime.fromtimestamp(now, UTC),
-            key=key,
-            headers=check_headers(headers) if headers else NO_HEADERS,
-            content_type=topic.codec.content_type,
-            correlation_id=correlation,
-            causation_id=causation,
-            expires=None if expires is None else datetime.fromtimestamp(now + seconds(expires, "expires"), UTC),
-            traceparent=traceparent,
-            tracestate=tracestate,
-            due=None if not delay else datetime.fromtimestamp(now + seconds(delay, "delay"), UTC),
-        )
 
     # ---------------------------------------------------------------- running
 
@@ -372,28 +269,31 @@ class App:
             yield self
 
     @asynccontextmanager
-    async def admin(self) -> AsyncGenerator[Admin, None]:
+    async def admin(self, *, create: bool = True) -> AsyncGenerator[Admin, None]:
         """The broker's administration (topology, backlogs, dead letters), connected, without publishing or consuming.
 
-        Raises `ConfigurationError`, `BrokerError`.
+        create: as of `brokers`. Raises `ConfigurationError`, `BrokerError`.
         """
-        async with self.connected() as brokers:
+        async with self.connected(create=create) as brokers:
             yield brokers.admin
 
-    def brokers(self) -> Brokers:
-        """The brokers that the settings name, not connected. Raises `ConfigurationError`."""
+    def brokers(self, *, create: bool = True) -> Brokers:
+        """The brokers that the settings name, not connected. Raises `ConfigurationError`.
+
+        create: whether connecting may make a broker that is a file and is not there.
+        """
         from waybill.settings import broker_url, load  # noqa: PLC0415 - pydantic-settings is slow to import
 
         settings = self.settings or load()
-        return self._brokers(broker_url(settings), settings, SystemClock())
+        return self._brokers(broker_url(settings), settings, SystemClock(), create=create)
 
     @asynccontextmanager
-    async def connected(self) -> AsyncGenerator[Brokers, None]:
+    async def connected(self, *, create: bool = True) -> AsyncGenerator[Brokers, None]:
         """The brokers themselves, connected, for tools such as `waybill.redrive`; nothing is declared, published or consumed.
 
-        Raises `ConfigurationError`, `BrokerError`.
+        create: as of `brokers`. Raises `ConfigurationError`, `BrokerError`.
         """
-        async with self.brokers().connected() as brokers:
+        async with self.brokers(create=create).connected() as brokers:
             yield brokers
 
     def run(self) -> None:
@@ -461,8 +361,9 @@ class App:
             self._runtime = None
             self._open_already = False
 
-    def _brokers(self, url: str, settings: Settings, clock: Clock) -> Brokers:
-        context = AdapterContext(application=self.name, clock=clock, options=settings.broker)
+    def _brokers(self, url: str, settings: Settings, clock: Clock, *, create: bool = True) -> Brokers:
+        context = AdapterContext(application=self.name, clock=clock, options=settings.broker, create=create)
+        check_tables(settings.broker)
         named = {name: open_adapter(where, context) for name, where in settings.brokers.items()}
         return Brokers({None: open_adapter(url, context)} | named)
 
@@ -474,21 +375,4 @@ class App:
         return self._runtime
 
     def _check(self, brokers: Brokers, *, connected: bool) -> None:
-        """Every need that a broker cannot serve, in one error. `connected`: by what it really can."""
-        found: list[str] = []
-        registrations = self._registrations
-        topologies = on_each(Topology(self.topology.topics, [r.subscription for r in registrations]))
-        for name, topology in topologies.items():
-            adapter = brokers.of(any_topic(topology))
-            here = [r for r in registrations if r.topic.spec.broker == name]
-            found += gaps(topology, here, adapter.capabilities if connected else adapter.claims)
-            found += adapter.gaps(topology)
-        if found:
-            raise CapabilityError("; ".join(found))
-
-
-def _check_tombstone(topic: Topic[Any], key: str | None) -> None:
-    if not isinstance(topic.codec, TombstoneCodec):
-        raise EncodeError(f"{topic.name} carries no tombstones: make it with Topic.with_tombstones(…)")
-    if key is not None:
-        raise EncodeError(f"{topic.name}: a tombstone has its key already, so drop key={key!r}")
+        check_gaps(brokers, self.topology.topics, self._registrations, connected=connected)

@@ -81,8 +81,8 @@ class JsonCodec(Generic[T]):
             raise ConfigurationError(
                 f"{payload!r} cannot be a payload: use {fix}, or give the topic a codec of your own ({code})"
             ) from error
-        self._dump = adapter.dump_json
-        self._load = adapter.validate_json
+        self._dump = adapter.serializer.to_json  # what `dump_json` and `validate_json` call, without their options
+        self._load = adapter.validator.validate_json
         self._type = payload if _can_be_checked(payload) else None
         self._has_floats = "'float'" in str(adapter.core_schema) or "'any'" in str(adapter.core_schema)
 
@@ -91,15 +91,15 @@ class JsonCodec(Generic[T]):
             raise EncodeError(f"this topic carries {self._type.__name__}, not {type(value).__name__}")
         try:
             body = self._dump(value, warnings="error")
-            if self._type is None or (self._has_floats and b"null" in body):
-                self._load(body)  # nothing has checked it yet; and NaN is written as null, which no consumer could read
+            if self._type is None or b"null" in body:
+                self._load(body)  # nothing has checked it yet; a None where none may be, and NaN, are written as null
         except Exception as error:
             raise EncodeError(f"cannot be written as JSON: {_summary(error)}") from error
         return body
 
     def decode(self, body: bytes) -> T:
         try:
-            value = self._load(body)
+            value: T = self._load(body)
             if self._has_floats:
                 _strictly(body)  # pydantic reads NaN, Infinity and 1e400 as floats, which they are not in JSON
         except Exception as error:  # also what the payload's own validators raise: the body does not fit

@@ -9,7 +9,7 @@
     │   ├── PublishRefused            certainly not stored: publishing again is safe
     │   └── PublishUnknown            may be stored: publishing again may make a second copy (of the same id)
     ├── BrokerError                   the broker, or the way to it, failed
-    │   ├── BrokerUnavailable         cannot be reached now; trying again may help
+    │   ├── BrokerUnavailable         cannot be reached, or take more, now; trying again may help
     │   ├── DestinationMissing        a topic or group does not exist on the broker
     │   └── BrokerFileError           the embedded broker's file cannot be used (newer, corrupt, read-only …)
     ├── CodecError
@@ -126,7 +126,7 @@ class BrokerError(WaybillError):
 
 
 class BrokerUnavailable(BrokerError):
-    """The broker cannot be reached now. Waybill keeps trying; nothing that was confirmed is lost."""
+    """The broker cannot be reached now, or cannot take more. Waybill keeps trying; nothing that was confirmed is lost."""
 
 
 class DestinationMissing(BrokerError):

@@ -9,14 +9,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from waybill.adapter import Capabilities
+from waybill.brokers import Brokers, any_topic, on_each
+from waybill.errors import CapabilityError
 from waybill.registration import Registration
 from waybill.retry import duration
 from waybill.topology import Subscription, TopicSpec, Topology
 
-__all__ = ["gaps"]
+__all__ = ["check_gaps", "gaps"]
 
 KEEPS_HISTORY = "the embedded broker and Kafka keep one"
 REFUSES = "the embedded broker and RabbitMQ refuse when a group is full"
+
+
+def check_gaps(
+    brokers: Brokers, topics: Sequence[TopicSpec], registrations: Sequence[Registration], *, connected: bool
+) -> None:
+    """Raises `CapabilityError` with every need that a broker cannot serve. `connected`: by what it really can."""
+    found: list[str] = []
+    for name, topology in on_each(Topology(topics, [r.subscription for r in registrations])).items():
+        adapter = brokers.of(any_topic(topology))
+        here = [r for r in registrations if r.topic.spec.broker == name]
+        found += gaps(topology, here, adapter.capabilities if connected else adapter.claims)
+        found += adapter.gaps(topology)
+    if found:
+        raise CapabilityError("; ".join(found))
 
 
 def gaps(topology: Topology, registrations: Sequence[Registration], can: Capabilities) -> list[str]:

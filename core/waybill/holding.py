@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from waybill.message import Delivery
-from waybill.outcomes import Settlement
+from waybill.outcomes import RELEASE, Release, Settlement
 
 __all__ = ["Held", "Run", "Slots", "Window"]
 
@@ -38,6 +38,16 @@ class Held(msgspec.Struct, eq=False):
     ordinals: dict[str, int] | None = None
     lane: str | None = None
     """The key it waits behind and is waited for; `None`: neither."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether no handler has it, and nothing is decided."""
+        return self.run is None and self.outcome is None
+
+    @property
+    def released(self) -> Release:
+        """What gives it back, with the attempts it has had."""
+        return Release(self.delivery.attempt - 1) if self.tried else RELEASE
 
     def ordinal(self, topic: str) -> int:
         """0 for the first message this handling publishes to `topic`, then 1, and so on."""
@@ -93,8 +103,10 @@ class Slots:
 
     def offer(self) -> None:
         """Let the members start what they can; each time another one is the first, so that none starves."""
-        if len(self._members) > 1:
-            self._members.rotate(-1)
+        if len(self._members) == 1:
+            self._members[0]()
+            return
+        self._members.rotate(-1)
         for start in tuple(self._members):
             start()
 

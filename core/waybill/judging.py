@@ -24,9 +24,22 @@ from waybill.options import ConsumerOptions
 from waybill.outcomes import DeadLetter, Defer, Settlement
 from waybill.retry import GiveUp
 
-__all__ = ["expired", "failed", "interrupted", "unhandled"]
+__all__ = ["expired", "failed", "interrupted", "ordinary", "unhandled"]
 
 log = logging.getLogger("waybill.judging")
+
+
+def ordinary(delivery: Delivery[Any], most: int, limits: Limits) -> bool:
+    """Whether nothing has to be decided about a delivery before it is handled: as nearly always, and seen at a glance."""
+    message = delivery.message
+    return (
+        delivery.attempt <= most
+        and not message.headers
+        and message.attempts < most
+        and message.expires is None
+        and message.content_type != UNREADABLE
+        and (message.body is None or len(message.body) <= limits.body_bytes)
+    )
 
 
 def unhandled(delivery: Delivery[Any], most: int, now: float, limits: Limits) -> Settlement | None:
@@ -93,8 +106,6 @@ def failed(
 
     `timed_out`: whether it was cancelled for running too long. `chance`: uniform in [0, 1).
     """
-    if isinstance(error, MemoryError):
-        traceback.clear_frames(error.__traceback__)  # what the handler had heaped up, or there is no room to judge
     try:
         return _failed(delivery, error, options, timed_out=timed_out, now=now, chance=chance)
     except Exception as second:  # a policy or an error of the user's that breaks when looked at

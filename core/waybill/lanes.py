@@ -2,6 +2,9 @@
 
 A lane has at most one delivery started. Its others wait behind it, in the order they came; a lane that is blocked (its
 head waits for a retry) starts nothing until it is opened again. Deliveries without a key have no lane.
+
+A key on its way back (something of it was given back, and the broker has not taken that yet) takes nothing in: what the
+broker hands out meanwhile comes after that, and would be handled before it.
 """
 
 from __future__ import annotations
@@ -17,23 +20,38 @@ T = TypeVar("T")
 class Lanes(Generic[T]):
     """`add` what was received, `take` what may start, `done` what has ended."""
 
-    __slots__ = ("_lanes", "_ready", "ordered")
+    __slots__ = ("_lanes", "_ready", "_returning", "ordered")
 
     def __init__(self, *, ordered: bool) -> None:
         self.ordered = ordered
         self._ready: deque[tuple[str | None, T]] = deque()
         self._lanes: dict[str, deque[T]] = {}
         """Keys with a delivery that is ready, started or waiting in place; the deque holds those behind it."""
+        self._returning: dict[str, set[T]] = {}
 
-    def add(self, key: str | None, item: T) -> None:
-        """A new delivery, behind all of its key."""
+    def add(self, key: str | None, item: T) -> bool:
+        """A new delivery, behind all of its key. `False`: its key is on its way back, and so must it be."""
         if key is None or not self.ordered:
             self._ready.append((None, item))
+        elif key in self._returning:
+            return False
         elif (lane := self._lanes.get(key)) is not None:
             lane.append(item)
         else:
             self._lanes[key] = deque()
             self._ready.append((key, item))
+        return True
+
+    def returns(self, key: str, item: T) -> None:
+        """This one, which is in no lane any more, is being given back: until `returned`, its key takes nothing in."""
+        self._returning.setdefault(key, set()).add(item)
+
+    def returned(self, key: str, item: T) -> None:
+        """The broker has taken it back, or it was lost. Says nothing about one that was not on its way."""
+        items = self._returning.get(key, set())
+        items.discard(item)
+        if not items:
+            self._returning.pop(key, None)
 
     def take(self) -> T | None:
         """The next delivery to start, or `None`."""

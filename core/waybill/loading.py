@@ -12,9 +12,9 @@ import msgspec
 
 from waybill.adapter import Adapter
 from waybill.clock import Clock
-from waybill.errors import AdapterNotFound
+from waybill.errors import AdapterNotFound, ConfigurationError
 
-__all__ = ["AdapterContext", "AdapterFactory", "open_adapter", "use_adapter"]
+__all__ = ["AdapterContext", "AdapterFactory", "check_tables", "open_adapter", "use_adapter"]
 
 EXTRAS = {"amqp": "rabbitmq", "amqps": "rabbitmq", "kafka": "kafka", "sqs": "sqs"}
 """The extra that brings what our adapter for a scheme needs."""
@@ -27,6 +27,8 @@ class AdapterContext(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     options: Mapping[str, Mapping[str, Any]]
     """The `[broker.…]` tables; each adapter reads its own and checks it."""
+    create: bool = True
+    """Whether a broker that is a file and is not there is made; else it is a `BrokerFileError`."""
 
 
 AdapterFactory: TypeAlias = Callable[[str, AdapterContext], Adapter]
@@ -39,6 +41,20 @@ _used: dict[str, AdapterFactory] = {}
 def use_adapter(scheme: str, factory: AdapterFactory) -> None:
     """Let URLs of this scheme mean this adapter, in this process: for an adapter that is not installed, as in its tests."""
     _used[scheme] = factory
+
+
+def check_tables(names: Collection[str]) -> None:
+    """The `[broker.…]` tables of the settings, each of which must be some adapter's. Raises `ConfigurationError`.
+
+    An adapter's table is named as its package is, without `waybill_`: `[broker.embedded]`.
+    """
+    packages = {point.value.partition(":")[0].partition(".")[0] for point in entry_points(group="waybill.adapters")}
+    known = sorted({package.removeprefix("waybill_") for package in packages} | set(EXTRAS.values()))
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean [broker.{near[0]}]? " if near else ""
+            raise ConfigurationError(f"[broker.{name}]: there is no such broker; {hint}Known are: {', '.join(known)}")
 
 
 def open_adapter(url: str, context: AdapterContext) -> Adapter:

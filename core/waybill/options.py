@@ -87,6 +87,10 @@ class ConsumerOptions:
             raise ConfigurationError(
                 f"window={self.window!r}: a window smaller than {least} would leave handlers idle or batches short"
             )
+        if not isinstance(self.retry, Retry):
+            raise ConfigurationError(
+                f"retry={self.retry!r}: write Retry.exponential(5), Retry.fixed(5, delay=1) or Retry.none()"
+            )
         if self.window_bytes < 1:
             raise ConfigurationError(f"window_bytes={self.window_bytes!r}: at least 1")
         if self.timeout is not None and not self.timeout > 0:

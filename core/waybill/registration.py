@@ -20,7 +20,7 @@ from waybill.threads import in_threads
 from waybill.topic import Readable, Topic, check_name
 from waybill.topology import Subscription, matches
 
-__all__ = ["Registration", "among", "name_of", "registrar"]
+__all__ = ["Registration", "check_groups", "name_of", "registrar"]
 
 Callee: TypeAlias = Callable[..., Awaitable[object]]
 
@@ -150,7 +150,7 @@ def _options(batch: int | Batch | None, options: ConsumeOptions) -> ConsumerOpti
         window=options.get("window"),
         window_bytes=options.get("window_bytes", 64 << 20),
         timeout=None if timeout is None else seconds(timeout, "timeout"),
-        retry=options.get("retry") or Retry.exponential(),
+        retry=options.get("retry", Retry.exponential()),
         on_failure=options.get("on_failure"),
         batch=Batch(batch) if isinstance(batch, int) else batch,
     )
@@ -158,6 +158,8 @@ def _options(batch: int | Batch | None, options: ConsumeOptions) -> ConsumerOpti
 
 def _where(where: Mapping[str, str | Sequence[str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     found: list[tuple[str, tuple[str, ...]]] = []
+    if not isinstance(where, Mapping):
+        raise ConfigurationError(f"where={where!r}: write headers and their values, e.g. where={{'region': 'eu'}}")
     for name, wanted in sorted(where.items()):
         values = (wanted,) if isinstance(wanted, str) or not isinstance(wanted, Iterable) else tuple(wanted)
         if not values or not all(isinstance(value, str) for value in (name, *values)):
@@ -166,7 +168,25 @@ def _where(where: Mapping[str, str | Sequence[str]]) -> tuple[tuple[str, tuple[s
     return tuple(found)
 
 
-def among(one: Registration, others: Iterable[Registration]) -> Registration | None:
+def check_groups(made: Iterable[Registration], others: Iterable[Registration]) -> None:
+    """Raises `ConfigurationError` if a message would have two handlers of one group to go to."""
+    taken = {other.subscription.name: other for other in others}
+    for registration in made:
+        name = registration.subscription.name
+        if name in taken:
+            raise ConfigurationError(
+                f"{name} has a handler already ({taken[name].name}): one handler a group; "
+                f"give {registration.name} a group of its own to let both see every message"
+            )
+        if (other := _among(registration, taken.values())) is not None:
+            raise ConfigurationError(
+                f"{name} and {other.subscription.name} overlap, and each message would go to either "
+                f"{registration.name} or {other.name}: give one of them a group of its own"
+            )
+        taken[name] = registration
+
+
+def _among(one: Registration, others: Iterable[Registration]) -> Registration | None:
     """Which of the others has a pattern that the topic fits, or a topic that fits the pattern, in the same group."""
     mine = one.subscription
     for other in others:

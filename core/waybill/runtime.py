@@ -16,7 +16,7 @@ import msgspec
 from waybill.adapter import Limits
 from waybill.brokers import Brokers
 from waybill.clock import Clock
-from waybill.consumer import Consumer, Handled
+from waybill.consumer import Consumer
 from waybill.errors import ConfigurationError, PublishRefused, PublishUnknown, TopologyMismatch
 from waybill.explaining import timeline
 from waybill.headers import size
@@ -25,6 +25,7 @@ from waybill.holding import Slots
 from waybill.ids import new_id
 from waybill.message import Message, Outgoing
 from waybill.middleware import BatchMiddleware, Middleware, Send, SendMiddleware, compose
+from waybill.observing import Handled
 from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
 from waybill.producer import Producer
 from waybill.registration import Registration
@@ -147,8 +148,8 @@ class Runtime:
             return
         listed = "; ".join(f"{change.action} {change.what} {change.detail}".strip() for change in plan.changes)
         raise TopologyMismatch(
-            f"what the broker has is not what the application needs: {listed}. `waybill topology plan` shows it, "
-            f"`waybill topology apply` changes it"
+            f"what the broker has is not what the application needs: {listed}. `waybill topology apply` makes what is missing; "
+            f"what differs it changes where --allow names it, e.g. --allow {plan.changes[0].what!r}"
         )
 
     async def start(

@@ -11,12 +11,13 @@ import asyncio
 import logging
 import random
 from asyncio import Task
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from waybill.adapter import Sink, Source
+from waybill.adapter import Adapter, Sink, Source
 from waybill.clock import Clock
 from waybill.errors import BrokerError
 from waybill.holding import Held
@@ -34,8 +35,9 @@ from waybill.outcomes import (
     SettlementKind,
     SettleResult,
 )
+from waybill.topology import Destination
 
-__all__ = ["Settler", "back_off"]
+__all__ = ["Place", "Settler", "back_off"]
 
 log = logging.getLogger("waybill.settling")
 
@@ -51,8 +53,19 @@ def back_off(failures: int, *, first: float = 0.1, cap: float = 5.0) -> float:
     return max(0.01, random.uniform(0, min(cap, first * 2 ** min(failures - 1, 30))))  # noqa: S311 - not a secret
 
 
-Place = Callable[[], Awaitable[Sink]]
-"""Opens a sink at the first need of it; later calls give the same one."""
+class Place:
+    """A sink that is opened at the first need of it, and left with `stack`."""
+
+    def __init__(self, adapter: Adapter, destination: Destination, stack: AsyncExitStack) -> None:
+        self._adapter = adapter
+        self._destination = destination
+        self._stack = stack
+        self._sink: Sink | None = None
+
+    async def sink(self) -> Sink:
+        if self._sink is None:
+            self._sink = await self._stack.enter_async_context(self._adapter.sink(self._destination))
+        return self._sink
 
 
 class Settler:
@@ -64,6 +77,7 @@ class Settler:
         *,
         native: frozenset[SettlementKind],
         longest_defer: float | None,
+        holds_key_from: float | None,
         retry: Place,
         dead: Place,
         clock: Clock,
@@ -73,6 +87,7 @@ class Settler:
         self.source = source
         self._native = native
         self._longest_defer = float("inf") if longest_defer is None else longest_defer
+        self._holds_key_from = float("inf") if holds_key_from is None else holds_key_from
         self._place = {Defer: retry, DeadLetter: dead}
         self._clock = clock
         self._on_results = on_results
@@ -96,6 +111,15 @@ class Settler:
         for held in helds:
             held.outcome = ACK
         self._add(helds)
+
+    def lose(self, held: Held, settlement: Settlement) -> None:
+        """`add` for one that is no longer ours: its result is known."""
+        held.outcome = settlement
+        self._on_results([(held, LOST)])
+
+    def holds_key(self, after: float) -> bool:
+        """Whether the broker keeps an ordered key's later messages back while one is deferred for so many seconds."""
+        return Defer in self._native and self._holds_key_from <= after <= self._longest_defer
 
     def _add(self, helds: Sequence[Held]) -> None:
         if self._closed:
@@ -211,7 +235,7 @@ class Settler:
         cause: str | None = None
         for kind, helds in moving.items():
             try:
-                sink = await self._place[kind]()
+                sink = await self._place[kind].sink()
                 results = await sink.send([self._copy(held) for held in helds], deadline=self._loop.time() + PATIENCE)
             except BrokerError as error:
                 again += helds

@@ -236,11 +236,14 @@ class Supervisor:
         if not limit:
             return
         before = time.monotonic()
+        pause = min(TICK, limit / 4)
         while True:
-            await asyncio.sleep(min(TICK, limit / 4))
+            await asyncio.sleep(pause)
             now = time.monotonic()
-            # a supervisor that was itself stopped, with the whole machine perhaps, knows nothing about that time
-            awake, before = min(now - before, 2 * TICK), now
+            # a supervisor that was itself stopped, with the whole machine perhaps, knows nothing about that time, and gives
+            # its workers, which were stopped too, time to wake
+            slept = now - before > 2 * pause
+            awake, before = 0.0 if slept else now - before, now
             for worker in self._workers:
                 worker.silent += awake
                 if worker.silent > (limit if worker.beaten else max(limit, START)):

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import hypothesis
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -628,6 +629,7 @@ async def _ask(member: Member, source: Any, limit: int) -> Sequence[Delivery[Any
     return () if asking.cancelled() else asking.result()
 
 
+@pytest.mark.timeout(360)  # 15 s on a quiet machine
 def test_the_embedded_broker_keeps_to_its_model() -> None:
     print(f"FAULT_SEED={SEED} FAULT_EXAMPLES={EXAMPLES} FAULT_STEPS={STEPS}")
     hypothesis.seed(SEED)(Broker)

@@ -28,7 +28,7 @@ import pytest
 
 from tests.faults.firing import until
 from tests.unit import stand_ins
-from waybill import App, Delivery, Retry, Settings, Topic, consumer
+from waybill import App, Delivery, Retry, Settings, Topic, handling
 
 
 @dataclass
@@ -306,7 +306,7 @@ async def test_threads_and_tasks_that_a_handler_leaves_behind_hold_up_nothing() 
 
 
 async def test_a_handler_that_ignores_its_end_is_told_of_and_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumer, "HUNG", 0.1)
+    monkeypatch.setattr(handling, "HUNG", 0.1)
     app, seen, gate = App("worker"), list[int](), asyncio.Event()
 
     @app.consume(JOBS, concurrency=2, timeout=0.1)

@@ -19,8 +19,9 @@ import msgspec
 
 from waybill.adapter import Admin, Capabilities, Limits, Notify, Revoked, Sink, Source
 from waybill.clock import SystemClock
-from waybill.consumer import Consumer, Handled
+from waybill.consumer import Consumer
 from waybill.message import Delivery, Message
+from waybill.observing import Handled
 from waybill.options import ConsumerOptions
 from waybill.outcomes import (
     DONE,
@@ -125,6 +126,8 @@ class Bench:
         self._arrived = asyncio.Event()
         self._quiet = False
         self._next = 0
+        self._places: dict[int, int] = {}
+        """Where in the order of publishing what has this token belongs."""
         self.notify: Notify = lambda _: None
 
     # ------------------------------------------------------------- what a test does
@@ -133,6 +136,7 @@ class Bench:
         """Make messages available, in order."""
         for item in messages:
             self._next += 1
+            self._places[self._next] = self._next
             self.ready.append(Delivery(message=item, topic="things", group="g", token=self._next, **delivery))
         self._arrived.set()
 
@@ -203,10 +207,12 @@ class Bench:
         return results
 
     def _return(self, deliveries: list[Delivery[Any]]) -> None:
-        for delivery in reversed(deliveries):
+        for delivery in deliveries:
             self._next += 1
-            self.ready.appendleft(msgspec.structs.replace(delivery, token=self._next))
+            self._places[self._next] = self._places[delivery.token]
+            self.ready.append(msgspec.structs.replace(delivery, token=self._next))
         if deliveries:
+            self.ready = deque(sorted(self.ready, key=lambda delivery: self._places[delivery.token]))
             self._arrived.set()
 
     async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:

@@ -36,6 +36,7 @@ NEEDED: dict[tuple[str, ...], list[str]] = {
     ("dlq", "show"): ["ID"],
     ("dlq", "discard"): ["--reason-text", "a test"],
     ("dlq", "export"): ["--to", "FILE"],
+    ("backup",): ["COPY"],
 }
 """What a verb cannot do without."""
 SPEAKING = [path for path in VERBS if path != ("run",)]  # `run` has nothing to print: it logs
@@ -74,7 +75,10 @@ def test_every_verb_prints_json_or_plain_text_in_a_pipe(shell: Shell) -> None:
 
     def call(path: tuple[str, ...], *more: str) -> subprocess.CompletedProcess[str]:
         file = f"letters{len(more)}.jsonl"
-        needed = [{"ID": letter["id"], "FILE": file}.get(word, word) for word in NEEDED.get(path, [])]
+        needed = [
+            {"ID": letter["id"], "FILE": file, "COPY": f"copy{len(more)}.db"}.get(word, word)
+            for word in NEEDED.get(path, [])
+        ]
         return shell.run(*path, *needed, *more)
 
     with ThreadPoolExecutor(4) as threads:

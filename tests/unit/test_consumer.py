@@ -15,9 +15,10 @@ import pytest
 from waybill import ConfigurationError, DecodeError, LeaseLost, Reject, Retry, RetryAfter
 from waybill.adapter import Revoking
 from waybill.clock import TestClock
-from waybill.consumer import Handled, current_handling
 from waybill.errors import LONGEST, BrokerUnavailable
+from waybill.handling import current_handling
 from waybill.message import Delivery, Message
+from waybill.observing import Handled
 from waybill.options import ConsumerOptions
 from waybill.outcomes import Ack, DeadLetter, Defer, Failed, Lost, Refused, Release, Settled, SettleResult, Unknown
 
@@ -556,6 +557,49 @@ async def test_a_lost_message_gives_back_those_behind_it_in_order() -> None:
         await until(lambda: len(bench.ids(Release)) == 3)
         assert bench.ids(Release) == ["a1", "a2", "a3"]
         await until(lambda: bench.ids(Ack) == ["a1", "a2", "a3"])
+
+
+async def test_what_is_fetched_while_an_earlier_message_of_its_key_is_given_back_is_not_handled_before_it() -> None:
+    taken = asyncio.Event()
+
+    async def wait(settled: Sequence[Settled]) -> None:
+        del settled
+        await taken.wait()
+
+    bench, handler = Bench(), Recorder()
+    bench.before_settle = wait
+    async with consuming(bench, handler, ordered=True):
+        bench.lease = -1.0  # the process was stopped while it fetched: when it goes on, the lease is over
+        bench.push(message("a", key="k"))
+        await until(lambda: bench.held)
+        bench.lease = 30.0
+        bench.push(message("b", key="k"), message("x", key="other"))
+        await until(lambda: "x" in handler.ids)
+        taken.set()
+        await until(lambda: len(bench.ids(Ack)) == 3)
+    assert handler.ids == ["x", "a", "b"]
+
+
+async def test_what_is_fetched_while_a_lost_messages_followers_are_given_back_is_not_handled_before_them() -> None:
+    gate, taken = asyncio.Event(), asyncio.Event()
+
+    async def wait(settled: Sequence[Settled]) -> None:
+        del settled
+        await taken.wait()
+
+    bench, handler = Bench(), Recorder(busy=gate)
+    bench.before_settle = wait
+    async with consuming(bench, handler, ordered=True, concurrency=1):
+        bench.push(message("busy"), message("a", key="k"), message("b", key="k"))
+        await until(lambda: len(bench.held) == 3)
+        bench.revoke("a")
+        bench.push(message("c", key="k"), message("x", key="other"))
+        await until(lambda: len(bench.held) == 4)
+        gate.set()
+        await until(lambda: "x" in handler.ids)
+        taken.set()
+        await until(lambda: len(bench.ids(Ack)) == 4)
+    assert handler.ids == ["busy", "x", "b", "c"]
 
 
 async def test_a_key_waiting_in_place_works_again_when_its_partition_comes_back() -> None:

@@ -471,6 +471,18 @@ async def test_a_short_retry_comes_when_it_is_due_though_more_of_its_key_lies_un
         assert time.monotonic() - before < 0.6
 
 
+async def test_what_is_still_out_behind_a_retry_is_not_passed_by_what_came_later(url: str) -> None:
+    line = group(ordered=True)
+    async with opened(url, line) as bus, reading(bus, line) as source, reading(bus, line) as other:
+        await send(bus, message("a", key="k"), message("b", key="k"))
+        first, second = await take(source)
+        await settle(source, defer(), first)  # the second is on its way back: its release takes a moment longer
+        await send(bus, message("c", key="k"))
+        assert ids(await take(other)) == ["a", "b", "c"]
+        assert list(await settle(source, RELEASE, second)) == [DONE]
+        assert await nothing(source)
+
+
 async def test_a_small_limit_takes_a_key_up_where_it_was_left(url: str) -> None:
     g = group(ordered=True)
     seen: list[str] = []
@@ -862,3 +874,20 @@ async def test_a_lease_begins_when_a_message_is_fetched(url: str) -> None:
         before = time.monotonic()
         (delivery,) = await take(source)
         assert before + 5.0 <= delivery.lease_until <= time.monotonic() + 5.0
+
+
+async def test_a_lease_is_not_over_because_it_took_long_to_get_the_turn(url: str) -> None:
+    short = group(lease=0.2)
+    async with opened(url) as bus, reading(bus, short) as source:
+        await send(bus, message("m"))
+        await bus._engine._take_turn(bus._engine._helper)
+        begun = time.monotonic()
+        receiving = asyncio.ensure_future(source.receive(1))
+        try:
+            await until(lambda: time.monotonic() > begun + 2 * short.lease)
+            assert not receiving.done()
+            given = time.monotonic()
+        finally:
+            bus._engine._turn.give()
+        (delivery,) = await receiving
+        assert delivery.lease_until >= given + short.lease

@@ -227,7 +227,7 @@ async def test_a_paused_subscription_is_up_and_says_so_and_one_that_does_not_run
 
 
 async def test_a_handler_that_ignores_its_end_makes_the_process_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("waybill.consumer.HUNG", 0.1)
+    monkeypatch.setattr("waybill.handling.HUNG", 0.1)
     app, gate = App("a", settings=Settings(url="memory://", shutdown_grace=0)), asyncio.Event()
 
     @app.consume(jobs, timeout=0.05)

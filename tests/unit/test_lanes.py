@@ -74,6 +74,27 @@ def test_evicting_what_is_not_there_takes_nothing() -> None:
     assert lanes.take() == "a1"
 
 
+def test_a_key_takes_nothing_in_until_the_last_that_was_given_back_is_taken() -> None:
+    lanes: Lanes[str] = Lanes(ordered=True)
+    lanes.returns("a", "a1")
+    lanes.returns("a", "a2")
+    lanes.returned("a", "a1")
+    assert not lanes.add("a", "a3")
+    assert lanes.add("b", "b1")
+    assert lanes.add(None, "no key")
+    lanes.returned("a", "a2")
+    assert lanes.add("a", "a3")
+    assert [lanes.take() for _ in range(4)] == ["b1", "no key", "a3", None]
+
+
+def test_what_was_not_on_its_way_back_opens_no_key() -> None:
+    lanes: Lanes[str] = Lanes(ordered=True)
+    lanes.returned("a", "a1")
+    lanes.returns("a", "a2")
+    lanes.returned("a", "a1")
+    assert not lanes.add("a", "a3")
+
+
 class LanesMachine(RuleBasedStateMachine):
     """Against a model: the queue of each key, and what has started."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,17 @@ import pytest
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from waybill import AdapterNotFound, App, ConfigurationError, Delivery, Retry, Settings, Topic
+from waybill import (
+    AdapterNotFound,
+    App,
+    BrokerFileError,
+    ConfigurationError,
+    Delivery,
+    EncodeError,
+    Retry,
+    Settings,
+    Topic,
+)
 from waybill.settings import load
 
 
@@ -417,3 +428,47 @@ def test_a_setting_that_does_not_exist(monkeypatch: pytest.MonkeyPatch, tmp_path
     (tmp_path / "waybill.toml").write_text("leases = 3\n")
     with pytest.raises(ConfigurationError, match=r"leases: there is no such setting.*Did you mean lease"):
         load()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"retry": 3}, "write Retry"),
+        ({"where": "region=eu"}, "where={'region': 'eu'}"),
+        ({"retry": None}, "write Retry"),
+    ],
+)
+def test_options_of_the_wrong_kind_say_what_to_write(options: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        App("a").consume(Topic("t", int), **options)  # type: ignore[arg-type]
+
+
+async def test_a_handler_that_comes_too_late_is_refused() -> None:
+    app = App("a", settings=Settings(url="memory://"))
+    async with app.running():
+        with pytest.raises(ConfigurationError, match="before it starts"):
+            app.consume(Topic("t", int))
+
+
+async def test_a_table_for_no_broker_is_refused_with_the_one_that_was_meant() -> None:
+    app = App("a", settings=Settings(url="memory://", broker={"embeded": {"sync": "normal"}}))
+    with pytest.raises(ConfigurationError, match=r"did you mean \[broker.embedded\]"):
+        async with app.running():
+            pass
+
+
+async def test_looking_makes_no_file(tmp_path: Path) -> None:
+    app = App("a", settings=Settings(url=f"sqlite:///{tmp_path / 'typo.db'}"))
+    with pytest.raises(BrokerFileError, match="does not exist"):
+        async with app.admin(create=False):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_none_where_none_may_be_is_refused_to_its_publisher() -> None:
+    @dataclass
+    class Parcel:
+        name: str
+
+    with pytest.raises(EncodeError):
+        Topic("t", Parcel).codec.encode(Parcel(None))  # type: ignore[arg-type]

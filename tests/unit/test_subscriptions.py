@@ -40,7 +40,7 @@ def url(tmp_path: Path) -> str:
 
 
 def on(url: str, name: str = "billing") -> App:
-    return App(name, settings=Settings(url=url))
+    return App(name, settings=Settings(url=url, shutdown_grace=1))
 
 
 def rows(url: str, table: str) -> int:
@@ -146,6 +146,22 @@ def test_a_pattern_and_a_topic_that_fits_are_two_groups(pattern_first: bool) -> 
     with pytest.raises(ConfigurationError, match="a group of its own"):
         app.consume(second)(_nothing)
     app.consume(second, group="audit")(_nothing)
+
+
+async def test_a_key_that_is_handled_in_one_topic_of_a_pattern_holds_up_no_other_topic(url: str) -> None:
+    app, got = on(url), list[int]()
+    one, two = (Topic(f"orders.{name}", Order, key=lambda _: "same") for name in ("one", "two"))
+
+    @app.consume(TopicPattern("orders.*", Order, key=lambda _: "same"), ordered=True)
+    async def handle(order: Order) -> None:
+        if order.number == 0:
+            await until(lambda: got == [1, 2, 3])  # and not only when this one has ended
+        got.append(order.number)
+
+    async with app.running():
+        await app.publish(one, Order(0))
+        await app.publish_many(two, [Order(1), Order(2), Order(3)])
+        await until(lambda: got == [1, 2, 3, 0])
 
 
 async def test_a_pattern_that_was_not_declared_is_missing(url: str) -> None:

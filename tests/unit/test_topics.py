@@ -40,7 +40,7 @@ def url(tmp_path: Path) -> str:
 
 
 def on(url: str, name: str = "a") -> App:
-    return App(name, settings=Settings(url=url))
+    return App(name, settings=Settings(url=url, shutdown_grace=1))
 
 
 # ---------------------------------------------------------------- ids

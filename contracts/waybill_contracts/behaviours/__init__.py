@@ -5,10 +5,15 @@ from waybill_contracts.behaviours import (
     dead_letters,
     faults,
     flow,
+    groups,
     lifecycle,
     order,
+    payload,
+    publishing,
     retries,
     settlement,
+    time,
+    topology,
 )
 
 __all__ = [
@@ -16,8 +21,13 @@ __all__ = [
     "dead_letters",
     "faults",
     "flow",
+    "groups",
     "lifecycle",
     "order",
+    "payload",
+    "publishing",
     "retries",
     "settlement",
+    "time",
+    "topology",
 ]

@@ -1,12 +1,108 @@
-"""G. Dead letters: nothing is given up in silence, and nothing is lost on the way there."""
+"""G. Dead letters: nothing is given up in silence, nothing is lost on the way there, and what lies there can come back."""
 
 from __future__ import annotations
 
-from waybill import Retry, Status
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from waybill import ConfigurationError, Delivery, Message, Retry, Status, Topic
+from waybill.redrive import discard
 from waybill_contracts.behaviour import behaviour
-from waybill_contracts.bench import Bench
+from waybill_contracts.bench import FAST, Bench
 from waybill_contracts.tasks import Task
 from waybill_contracts.workers import Worker
+
+
+class Garbage:
+    """Bodies that no JSON topic can read, sent as if they were JSON."""
+
+    content_type = "application/json"
+
+    def encode(self, value: bytes) -> bytes:
+        return value
+
+    def decode(self, body: bytes) -> bytes:
+        return body
+
+
+def numbers(letters: list[Message]) -> list[int]:
+    """Of the tasks that these are."""
+    return [Topic("any", Task).decode(letter).number for letter in letters]
+
+
+@behaviour("D01", seconds=1)
+async def a_dead_letter_is_the_message_as_it_was(bench: Bench) -> None:
+    topic = bench.topic()
+    app, seen = bench.app(), dict[str, Message]()
+
+    @app.consume(topic, retry=FAST)
+    async def handle(_: Task, delivery: Delivery[Task]) -> None:
+        seen[delivery.message.id] = delivery.message
+        raise ValueError("as told")
+
+    async with app.running():
+        for n in range(3):
+            await bench.publish(topic, Task(n, f"key-{n} ✉"), app=app, headers={"customer": f"№ {n}", "empty": ""})
+        dead = await bench.eventually(lambda: bench.dead(topic), lambda dead: len(dead) == 3, "all are dead letters")
+    assert {letter.id for letter in dead} == seen.keys(), "a dead letter has the id of its message"
+    for letter in dead:
+        was = seen[letter.id]
+        for what in ("body", "key", "type", "source", "time", "content_type"):
+            assert getattr(letter, what) == getattr(was, what), f"{what} of the dead letter: {getattr(letter, what)!r}"
+        assert dict(letter.headers) == dict(was.headers), f"headers of the dead letter: {letter.headers}"
+
+
+@behaviour("D02", seconds=1)
+async def a_dead_letter_says_why_when_and_where_it_failed(bench: Bench) -> None:
+    topic = bench.topic()
+    app, _ = bench.consumer(topic)
+    began = datetime.now(UTC)
+    async with app.running():
+        await bench.publish(topic, Task(1, "a", "fail"), app=app)
+        (letter,) = await bench.eventually(lambda: bench.dead(topic), len, "it is a dead letter")
+    record = letter.dead
+    assert record is not None, "it has a record"
+    said = (record.reason, record.topic, record.group, record.attempts, record.error)
+    assert said == ("retries_exhausted", topic.name, "group", 3, "builtins.ValueError"), f"recorded: {said}"
+    assert "at attempt 3" in record.detail, f"the detail is of the last attempt: {record.detail!r}"
+    assert "ValueError" in (record.error or ""), f"the error is recorded: {record.error!r}"
+    assert "in perform" in (record.stack or ""), "the stack is recorded"
+    assert record.host, "the host is recorded"
+    assert record.process > 0, "the process is recorded"
+    assert record.first_failure is not None, "the first failure is recorded"
+    minute = timedelta(minutes=1)
+    for at in (record.at, record.first_failure):
+        assert began - minute < at < began + minute + timedelta(seconds=bench.patience), f"recorded at {at}"
+    assert record.first_failure <= record.at, "the first failure is before the last"
+
+
+@behaviour("D03", seconds=2)
+async def an_error_of_any_size_is_recorded_within_bounds(bench: Bench) -> None:
+    topic = bench.topic()
+    app = bench.app()
+
+    def deep(levels: int) -> None:
+        if levels:
+            deep(levels - 1)
+        raise ValueError("x" * 1_000_000)
+
+    @app.consume(topic, retry=Retry.none())
+    async def handle(task: Task) -> None:
+        deep(task.number)
+
+    async with app.running():
+        await bench.publish(topic, Task(0, "a"), Task(300, "b"), app=app, headers={"long": "h" * 10_000})
+        dead = await bench.eventually(lambda: bench.dead(topic), lambda dead: len(dead) == 2, "both are dead letters")
+    for letter in dead:
+        assert letter.dead is not None
+        detail, stack = letter.dead.detail, letter.dead.stack or ""
+        assert len(detail.encode()) <= 1024, f"the detail has {len(detail)} characters"
+        assert "left out" in detail, "it is not said that something was left out"
+        assert len(stack.encode()) <= 8192, f"the stack has {len(stack)} characters"
+        assert len(letter.headers["long"]) == 10_000, "the headers are as they were"
 
 
 @behaviour("D04", verbs=("away",), seconds=5)
@@ -25,6 +121,167 @@ async def while_dead_letters_cannot_be_placed_the_message_stays_and_health_says_
         await bench.publish(topic, Task(2, "b"), app=app)
         await bench.until(lambda: 2 in journal.numbers(), "it goes on")
     assert [letter.dead.reason for letter in await bench.dead(topic) if letter.dead] == ["rejected"]
+
+
+@behaviour("D05", seconds=1)
+async def bytes_that_nobody_can_read_are_kept_as_they_are_and_hold_up_nothing(bench: Bench) -> None:
+    topic = bench.topic()
+    app, journal = bench.consumer(topic, concurrency=1)
+    garbage = Topic(topic.name, bytes, codec=Garbage())
+    bodies = [b"\x00\xff\xfe no JSON", b"{", b"[1, 2", b'{"number": "x"}']
+    async with app.running():
+        await bench.publish(garbage, *bodies, app=app)
+        await bench.publish(topic, Task(1), app=app)
+        dead = await bench.eventually(lambda: bench.dead(topic), lambda dead: len(dead) == 4, "all are dead letters")
+        await bench.until(lambda: journal.numbers() == [1], "the next one is handled")
+    assert sorted(letter.body or b"" for letter in dead) == sorted(bodies), "the bytes are kept as they were"
+    assert {letter.dead.reason for letter in dead if letter.dead} == {"decode_error"}
+    assert journal.numbers("started") == [1]
+
+
+@behaviour("D06", seconds=1)
+async def each_group_has_dead_letters_of_its_own(bench: Bench) -> None:
+    topic = bench.topic()
+    apps = {name: bench.app(name) for name in ("odd", "even")}
+    for remainder, app in enumerate(apps.values()):
+
+        @app.consume(topic, retry=FAST)
+        async def handle(task: Task, remainder: int = 1 - remainder) -> None:
+            if task.number % 2 == remainder:
+                raise ValueError("not for me")
+
+    async with bench.running(*apps.values()):
+        await bench.publish(topic, *(Task(n, str(n)) for n in range(8)), app=apps["odd"])
+        for name in apps:
+            await bench.eventually(lambda name=name: bench.dead(topic, name), lambda dead: len(dead) >= 4, name)  # type: ignore[misc]
+            await bench.settled(topic, name)
+    for name, expected in (("odd", [1, 3, 5, 7]), ("even", [0, 2, 4, 6])):
+        dead = await bench.dead(topic, name)
+        assert sorted(numbers(dead)) == expected, f"the dead letters of {name}: {sorted(numbers(dead))}"
+        assert {letter.dead.group for letter in dead if letter.dead} == {name}
+
+
+@behaviour("D07", seconds=1)
+async def dead_letters_are_kept_until_somebody_gives_them_up_and_says_why(bench: Bench) -> None:
+    topic = bench.topic()
+    app, journal = bench.consumer(topic)
+    assert "kept" in dict(app.explain()[0].facts)["dead letters"], "it is said before anything starts"
+    async with app.running():
+        await bench.publish(topic, Task(1, "a", "fail"), Task(2, "b", "reject"), app=app)
+        await bench.eventually(lambda: bench.dead(topic), lambda dead: len(dead) == 2, "both are dead letters")
+    async with app.running():
+        await bench.publish(topic, Task(3, "c"), app=app)
+        await bench.until(lambda: 3 in journal.numbers())
+        assert sorted(numbers(await bench.dead(topic))) == [1, 2], "a restart takes none away"
+    subscription = bench.subscription(topic)
+    async with bench.app("operator").connected() as brokers:
+        adapter = brokers.of(topic.spec)
+        with pytest.raises(ConfigurationError, match="say why"):
+            await discard(adapter, subscription, lambda _: True, reason=" ")
+        assert len(await bench.dead(topic)) == 2, "without a reason none is given up"
+        gone = await discard(adapter, subscription, lambda m: numbers([m]) == [1], reason="it was a test")
+    assert (gone.discarded, gone.unwanted) == (1, 1)
+    assert numbers(await bench.dead(topic)) == [2], "what was given up is gone, and nothing else"
+
+
+@behaviour("D08", seconds=2)
+async def what_is_redriven_goes_to_its_group_alone_and_is_no_dead_letter_any_more(bench: Bench) -> None:
+    topic = bench.topic()
+    broken, calm = bench.app("broken"), bench.app("calm")
+    handled, quiet, ids, mended = list[Message](), list[str](), dict[str, int](), asyncio.Event()
+
+    @broken.consume(topic, retry=Retry.none())
+    async def handle(task: Task, delivery: Delivery[Task]) -> None:
+        if not mended.is_set():
+            ids[delivery.message.id] = task.number
+            raise ValueError("broken")
+        handled.append(delivery.message)
+
+    @calm.consume(topic)
+    async def see(_: Task, delivery: Delivery[Task]) -> None:
+        quiet.append(delivery.message.id)
+
+    async with bench.running(broken, calm):
+        await bench.publish(topic, *(Task(n, str(n)) for n in range(6)), app=broken)
+        await bench.eventually(lambda: bench.dead(topic, "broken"), lambda dead: len(dead) == 6, "all are dead letters")
+        mended.set()
+        assert (await bench.redrive(topic, "broken", lambda m: m.key == "4")).sent == 1, "one by a filter"
+        await bench.until(lambda: [ids[m.id] for m in handled] == [4], "it is handled")
+        assert (await bench.redrive(topic, "broken", limit=1)).sent == 1, "the oldest"
+        await bench.until(lambda: [ids[m.id] for m in handled] == [4, 0], "the oldest is handled, under its id")
+        assert len(await bench.dead(topic, "broken")) == 4, "what was redriven is no dead letter any more"
+        assert (await bench.redrive(topic, "broken")).sent == 4, "all that are left"
+        await bench.until(lambda: len(handled) >= 6, "they are handled")
+        await bench.settled(topic, "broken")
+        await bench.never(lambda: len(quiet) > 6, "another group gets what is redriven", during=0.3)
+    assert sorted(ids[message.id] for message in handled) == list(range(6))
+    assert {message.redrives for message in handled} == {1}, "one redrive is counted"
+    assert not await bench.dead(topic, "broken"), "none is left"
+
+
+@behaviour("D09", verbs=("processes",), needs=("durable",), seconds=4)
+async def a_redrive_that_is_killed_loses_nothing(bench: Bench) -> None:
+    topic = bench.topic(groups=["group"])
+    total = 40
+    await bench.publish(topic, *(Task(n, str(n)) for n in range(total)))
+    broken = bench.app("group")
+
+    @broken.consume(topic, retry=Retry.none(), concurrency=total)
+    async def handle(_: Task) -> None:
+        raise ValueError("broken")
+
+    async with broken.running():
+        await bench.eventually(lambda: bench.dead(topic), lambda dead: len(dead) == total, "all are dead letters")
+    redriving = await bench.worker(topic, redrive=20.0)
+    await bench.eventually(lambda: bench.dead(topic), lambda dead: len(dead) <= total - 5, "some have been redriven")
+    redriving.kill()
+    app, journal = bench.consumer(topic)
+    async with app.running():
+
+        async def rest() -> int:
+            return (await bench.redrive(topic)).sent + len(await bench.dead(topic))
+
+        await bench.eventually(rest, lambda left: not left, "the others are redriven")
+        await bench.until(lambda: set(journal.numbers()) == set(range(total)), "every message is handled")
+        await bench.settled(topic)
+    twice = len(journal.numbers()) - total
+    assert twice <= 10, f"{twice} came twice: more than were on their way"
+
+
+@behaviour("D10", seconds=2)
+async def what_nobody_could_handle_in_time_is_a_dead_letter_like_the_others(bench: Bench) -> None:
+    topic = bench.topic(groups=["group"])
+    async with bench.app("publisher").running(consume=False) as publisher:
+        expired = await publisher.publish(topic, Task(1, "a"), expires=0.2, headers={"customer": "c"})
+    await asyncio.sleep(0.4)  # its time is over before anybody comes
+    app, journal = bench.consumer(topic)
+    async with app.running():
+        (letter,) = await bench.eventually(lambda: bench.dead(topic), len, "it is a dead letter")
+        assert (await bench.redrive(topic)).sent == 1, "it can be redriven like the others"
+        (again,) = await bench.eventually(
+            lambda: bench.dead(topic), lambda dead: [m.redrives for m in dead] == [1], "it is too late for it still"
+        )
+    assert not journal.of("started"), "nobody handled it"
+    for found in (letter, again):
+        assert (found.id, found.key, dict(found.headers)) == (expired.id, "a", {"customer": "c"})
+        assert found.dead is not None, "it has a record"
+        said = (found.dead.reason, found.dead.topic, found.dead.group, found.dead.attempts)
+        assert said == ("expired", topic.name, "group", 0), f"recorded: {said}"
+
+
+@behaviour("D11", seconds=2)
+async def what_fails_again_after_a_redrive_is_a_dead_letter_again_and_stays_one(bench: Bench) -> None:
+    topic = bench.topic()
+    app, journal = bench.consumer(topic)
+    async with app.running():
+        await bench.publish(topic, *(Task(n, str(n), "fail") for n in range(4)), app=app)
+        await bench.eventually(lambda: bench.dead(topic), lambda dead: len(dead) == 4, "all are dead letters")
+        assert (await bench.redrive(topic)).sent == 4, "each is sent once, whatever becomes of it"
+        dead = await bench.eventually(
+            lambda: bench.dead(topic), lambda dead: [m.redrives for m in dead] == [1] * 4, "they are dead letters again"
+        )
+        await bench.never(lambda: len(journal.of("started")) > 24, "one is tried again by itself")
+    assert {letter.dead.attempts for letter in dead if letter.dead} == {3}, "each has had its attempts anew"
 
 
 @behaviour("D12", verbs=("processes",), needs=("durable",), seconds=8)
@@ -68,3 +325,30 @@ async def a_handler_that_never_returns_is_ended_and_its_message_is_a_dead_letter
     assert letter.dead is not None
     assert (letter.dead.reason, letter.dead.attempts) == ("retries_exhausted", 3)
     assert "HandlerTimeout" in (letter.dead.error or "")
+
+
+@behaviour("D14", seconds=1)
+async def looking_at_dead_letters_takes_none_away_and_changes_no_order(bench: Bench) -> None:
+    topic = bench.topic()
+    app, _ = bench.consumer(topic, concurrency=1)
+    subscription = bench.subscription(topic)
+    async with app.running():
+        for n in range(7):
+            await bench.publish(topic, Task(n, str(n), "reject"), app=app)
+            await bench.eventually(lambda: bench.dead(topic), lambda dead, n=n: len(dead) == n + 1)  # type: ignore[misc]
+        async with bench.app("operator").admin() as admin:
+            looks = list[list[int]]()
+            for _look in range(3):
+                after: Any = None
+                found = list[Message]()
+                while True:
+                    page = await admin.browse(subscription, after=after, limit=3)
+                    found += page.messages
+                    after = page.after
+                    if after is None or len(found) > 20:
+                        break
+                looks.append(numbers(found))
+        assert looks == [list(range(7))] * 3, f"three looks: {looks}"
+        backlog = await bench.backlog(topic)
+        assert backlog.dead.value in {7, None}, f"{backlog.dead.value} are counted after looking"
+        assert [letter.redrives for letter in await bench.dead(topic)] == [0] * 7

@@ -2,9 +2,106 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
+from waybill import Batch, Delivery, Retry
+from waybill.retry import MINIMUM_DELAY
 from waybill_contracts.behaviour import behaviour
 from waybill_contracts.bench import Bench
-from waybill_contracts.tasks import Task
+from waybill_contracts.tasks import Journal, Task, perform
+
+
+@behaviour("F01", seconds=1)
+async def as_many_handlers_run_at_once_as_were_asked_for(bench: Bench) -> None:
+    topic = bench.topic()
+    app, journal = bench.consumer(topic, concurrency=10)
+    async with app.running():
+        await bench.publish(topic, *(Task(n, str(n), "wait") for n in range(20)), app=app)
+        await bench.until(lambda: journal.running == 10, "ten run at once")
+        await bench.never(lambda: journal.running > 10, "more than ten run at once")
+        bench.open_gate()
+        await bench.until(lambda: sorted(journal.numbers()) == list(range(20)), "all are handled")
+
+
+@behaviour("F02", seconds=3)
+async def the_number_of_handlers_can_be_changed_while_they_run(bench: Bench) -> None:
+    topic = bench.topic()
+    app, journal = bench.consumer(topic, concurrency=10, shutdown_grace=0.1)
+    async with app.running():
+        await bench.publish(topic, *(Task(n, str(n), "sleep=0.2") for n in range(150)), app=app)
+        await bench.until(lambda: journal.running == 10, "ten run at once")
+        consumer = app.consumer(topic, group="group")
+        consumer.concurrency = 2
+        await bench.until(lambda: journal.running <= 2, "fewer as they end")
+        await bench.never(lambda: journal.running > 2, "more than two run at once")
+        consumer.concurrency = 5
+        await bench.until(lambda: journal.running == 5, "more at once")
+        await bench.never(lambda: journal.running > 5, "more than five run at once")
+
+
+@behaviour("F03", seconds=1)
+async def no_more_is_held_than_the_window_and_the_rest_is_for_others(bench: Bench) -> None:
+    topic = bench.topic(groups=["group"])
+    busy, stuck = bench.consumer(topic, concurrency=4, window=12)
+    other, handled = bench.app("group"), set[int]()
+
+    @other.consume(topic)
+    async def handle(task: Task) -> None:
+        handled.add(task.number)
+
+    await bench.publish(topic, *(Task(n, str(n), "wait") for n in range(60)))
+    async with busy.running():
+        await bench.until(lambda: stuck.running == 4, "four are at work")
+        await bench.never(lambda: busy.health().parts[0].held > 12, "more than its window is held")
+        async with other.running():
+            await bench.until(lambda: len(handled) >= 48, f"the other gets the rest, and got {len(handled)}")
+            bench.open_gate()
+            await bench.until(lambda: handled | set(stuck.numbers()) == set(range(60)), "all are handled")
+
+
+@behaviour("F04", seconds=5)
+async def blocked_handlers_hold_a_bounded_number_keep_it_and_go_on(bench: Bench) -> None:
+    topic = bench.topic(groups=["group"])
+    journal = Journal(bench.gate)
+    apps = [bench.consumer(topic, journal=journal, lease=1.0, concurrency=4, window=8)[0] for _ in range(2)]
+    idle, rest = bench.app("group", lease=1.0), list[int]()
+
+    @idle.consume(topic)
+    async def handle(task: Task) -> None:
+        rest.append(task.number)
+
+    await bench.publish(topic, *(Task(n, str(n), "wait") for n in range(40)))
+    async with bench.running(*apps):
+        await bench.until(lambda: journal.running >= 4, "handlers are blocked")
+
+        def held() -> int:
+            return max(app.health().parts[0].held for app in apps)
+
+        await bench.never(lambda: held() > 8, "more than a window is held")
+        async with idle.running():
+            await bench.never(lambda: held() > 8, "more than a window is held", during=3.0)
+            bench.open_gate()
+            await bench.until(lambda: set(journal.numbers() + rest) == set(range(40)), "all are handled after that")
+            await bench.settled(topic)
+    bench.once(journal.numbers("started") + rest)
+
+
+@behaviour("F05", seconds=3)
+async def while_paused_no_handler_starts_and_what_came_is_handled_afterwards(bench: Bench) -> None:
+    topic = bench.topic()
+    app, journal = bench.consumer(topic, lease=1.0)
+    async with app.running():
+        await bench.publish(topic, Task(0), app=app)
+        await bench.until(lambda: journal.numbers() == [0], "it consumes")
+        consumer = app.consumer(topic, group="group")
+        consumer.pause()
+        await bench.publish(topic, *(Task(n, str(n)) for n in range(1, 11)), app=app)
+        await bench.never(lambda: len(journal.of("started")) > 1, "a handler starts", during=2.0)
+        consumer.resume()
+        await bench.until(lambda: set(journal.numbers()) == set(range(11)), "all are handled afterwards")
+        await bench.settled(topic)
+    bench.once(journal.numbers("started"))
 
 
 @behaviour("F06", seconds=4)
@@ -34,3 +131,72 @@ async def when_a_lease_is_lost_the_handler_is_cancelled_and_its_result_does_not_
     assert not first.journal().of("done")
     await bench.eventually(lambda: bench.backlog(topic), lambda b: not b.ready.value and not b.in_flight.value)
     assert not await bench.dead(topic)
+
+
+@behaviour("F10", seconds=3)
+async def a_batch_is_handled_when_it_is_full_or_its_time_is_over(bench: Bench) -> None:
+    topic = bench.topic(groups=["group"])
+    app, batches = bench.app(), list[tuple[float, int]]()
+
+    @app.consume(topic, batch=Batch(5, wait=2.0))
+    async def handle(tasks: list[Task]) -> None:
+        batches.append((time.monotonic(), len(tasks)))
+
+    async with app.running():
+        began = time.monotonic()
+        await app.publish_many(topic, [Task(n, str(n)) for n in range(12)])
+        ended = time.monotonic()
+        await bench.until(lambda: sum(size for _, size in batches) >= 12, "all are handled")
+    assert [size for _, size in batches] == [5, 5, 2], f"batches of {[size for _, size in batches]}"
+    full, last = batches[1][0] - ended, batches[2][0] - began
+    assert full < 1.8, f"a full batch waited for {full:.1f} s"
+    assert 1.9 <= last < 8, f"a batch that is not full waited for {last:.1f} s, and was to wait for 2"
+
+
+@behaviour("F11", seconds=3)
+async def a_consumer_with_nothing_to_do_does_next_to_nothing(bench: Bench) -> None:
+    topic = bench.topic()
+    app, journal = bench.consumer(topic)
+    async with app.running():
+        await bench.publish(topic, Task(1), app=app)
+        await bench.until(lambda: journal.numbers() == [1], "it consumes")
+        before = time.process_time()
+        await asyncio.sleep(2.0)  # nothing happens, for so long
+        used = time.process_time() - before
+        await bench.publish(topic, Task(2), app=app)
+        await bench.until(lambda: journal.numbers() == [1, 2], "it still does")
+    assert used < 0.2, f"{used:.2f} s of a processor in 2 s of waiting"
+
+
+@behaviour("F12", seconds=2)
+async def a_busy_topic_does_not_starve_the_other_of_the_same_handlers(bench: Bench) -> None:
+    hot, cold = bench.topic("hot", groups=["group"]), bench.topic("cold", groups=["group"])
+    app, journal = bench.app(), Journal(bench.gate)
+
+    @app.consume(hot, cold, concurrency=2)
+    async def handle(task: Task, delivery: Delivery[Task]) -> None:
+        await perform(task, delivery, journal)
+
+    await bench.publish(hot, *(Task(n, str(n), "sleep=0.01") for n in range(300)))
+    async with app.running():
+        await bench.until(lambda: len(journal.of("done")) >= 5, "the busy topic is handled")
+        await bench.publish(cold, *(Task(n, str(n)) for n in range(1000, 1005)), app=app)
+        await bench.until(lambda: len(set(journal.numbers())) == 305, "all are handled")
+    last = max(place for place, number in enumerate(journal.numbers()) if number >= 1000)
+    behind = len(journal.numbers()) - last
+    assert behind > 50, f"the other topic was handled when only {behind} of the busy one were left"
+
+
+@behaviour("F13", seconds=2)
+async def what_fails_for_ever_without_a_delay_does_not_spin(bench: Bench) -> None:
+    topic = bench.topic()
+    app, journal = bench.consumer(topic, retry=Retry.fixed(1_000_000, delay=0), shutdown_grace=0.1)
+    async with app.running():
+        await bench.publish(topic, Task(1, "a", "fail"), app=app)
+        await bench.until(lambda: journal.of("failed"), "it fails")
+        began, before = time.monotonic(), len(journal.of("started"))
+        await asyncio.sleep(1.0)  # it goes on failing
+        attempts, most = len(journal.of("started")) - before, (time.monotonic() - began) / MINIMUM_DELAY + 2
+        await bench.publish(topic, Task(2, "b"), app=app)
+        await bench.until(lambda: 2 in journal.numbers(), "others are handled meanwhile")
+    assert 1 <= attempts <= most, f"{attempts} attempts in a second"

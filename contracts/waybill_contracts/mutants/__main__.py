@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from waybill_contracts.embedded import NOT_OF_A_FILE
 from waybill_contracts.harness import Broker
 from waybill_contracts.ledger import Result
 from waybill_contracts.mutants.running import Mutant, load_mutants, serve_mutants
@@ -69,7 +70,8 @@ async def main(asked: Sequence[str]) -> int:
     ]
     found = await asyncio.gather(*(survives(mutant, ident, slots) for mutant, ident in cases))
     survivors = [name for name in found if name is not None]
-    without = sorted(set(promises) - {ident for mutant in mutants for ident in mutant.killed_by}) if not asked else []
+    shown = {ident for ident, promise in promises.items() if not set(promise.verbs) & NOT_OF_A_FILE.keys()}
+    without = sorted(shown - {ident for mutant in mutants for ident in mutant.killed_by}) if not asked else []
     print(
         f"{len(cases) - len(survivors)} of {len(cases)} killed; promises without a mutant: {', '.join(without) or 'none'}"
     )

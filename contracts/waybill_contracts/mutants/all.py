@@ -1,5 +1,35 @@
 """Importing this registers all mutants."""
 
-from waybill_contracts.mutants import key_promises
+from waybill_contracts.mutants import (
+    capabilities,
+    dead_letters,
+    faults,
+    flow,
+    groups,
+    key_promises,
+    lifecycle,
+    order,
+    payload,
+    publishing,
+    retries,
+    settlement,
+    time,
+    topology,
+)
 
-__all__ = ["key_promises"]
+__all__ = [
+    "capabilities",
+    "dead_letters",
+    "faults",
+    "flow",
+    "groups",
+    "key_promises",
+    "lifecycle",
+    "order",
+    "payload",
+    "publishing",
+    "retries",
+    "settlement",
+    "time",
+    "topology",
+]

@@ -75,7 +75,7 @@ class ForgetsAFailureWhenMoreIsHandled(Wrapped):
         return [DONE] * len(settled)
 
 
-@mutant("A04")
+@mutant("A01", "A04")
 class AcknowledgesWhatItHandsOut(Wrapped):
     """At most once: what is handed out is gone, whatever becomes of it."""
 
@@ -279,7 +279,7 @@ class DropsWhatHasNoAttemptsLeft(Wrapped):
         return await super().do_settle(source, subscription, changed)
 
 
-@mutant("F06")
+@mutant("F04", "F06", "R11")
 class ForgetsTheLease(Wrapped):
     """Leases are not renewed, and run out while the handler works."""
 
@@ -321,30 +321,32 @@ class NeverTakesOver(Wrapped):
 class GivesUpAfterAnOutage(Wrapped):
     """The first trouble ends the fetching: what comes later waits for a restart."""
 
+    _over = False
+
     async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
-        if getattr(self, "_dead", False):
-            await asyncio.sleep(3600)
+        while self._over:
+            await asyncio.sleep(1)
         return await super().do_receive(source, subscription, limit)
 
     async def do_settle(
         self, source: Source, subscription: Subscription, settled: Sequence[Settled]
     ) -> Sequence[SettleResult]:
-        try:
-            return await super().do_settle(source, subscription, settled)
-        except Exception:
-            self._dead = True
-            raise
+        asked = asyncio.ensure_future(super().do_settle(source, subscription, settled))
+        if not (await asyncio.wait([asked], timeout=3))[0]:  # the request has timed out
+            self._over = True
+        return await asked
 
 
 @mutant("C02")
 class ConfirmsDuringAnOutage(Wrapped):
-    """What cannot be stored now is confirmed, and kept in memory until it could be: until the process ends."""
+    """What cannot be stored now is confirmed all the same."""
 
     async def do_send(
         self, sink: Any, to: Destination, messages: Sequence[Message], deadline: float
     ) -> Sequence[SendResult]:
-        results = await super().do_send(sink, to, messages, deadline)
-        return [r if isinstance(r, Confirmed) else Confirmed(m.id) for m, r in zip(messages, results, strict=True)]
+        if await self.is_slow(1.0):
+            return [Confirmed(message.id) for message in messages]
+        return await super().do_send(sink, to, messages, deadline)
 
 
 @mutant("L05")
@@ -370,7 +372,7 @@ class KeepsWhatIsReleased(Wrapped):
         LEFT_OPEN.append(self)
 
 
-@mutant("L05")
+@mutant("A07", "A14", "L05")
 class CountsAReleaseAsAnAttempt(Wrapped):
     """What is given back has one attempt less."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -73,6 +74,13 @@ class Wrapped:
 
     async def closing(self) -> None:
         """Before the inner adapter is left."""
+
+    async def is_slow(self, seconds: float) -> bool:
+        """Whether the broker needs longer than that for a write, of nothing."""
+        inner: Any = self.inner
+        asked = asyncio.ensure_future(inner._engine.write(lambda _: None))
+        asked.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return not (await asyncio.wait([asked], timeout=seconds))[0] or asked.exception() is not None
 
     # ---------------------------------------------------------------- the adapter
 

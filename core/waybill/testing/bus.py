@@ -25,8 +25,8 @@ from waybill.topic import Topic
 
 if TYPE_CHECKING:
     from waybill.app import App
-    from waybill.consumer import Handled
     from waybill.middleware import BatchHandler, Handler
+    from waybill.observing import Handled
     from waybill.runtime import Runtime
 
 __all__ = ["BusError", "DeadLettered", "TestBus", "open_test_bus", "opened"]

@@ -20,10 +20,10 @@ from types import TracebackType
 from typing import Any
 
 from waybill.clock import Clock
-from waybill.consumer import Handled
 from waybill.deadletters import shorten
 from waybill.errors import HandlerTimeout, Outcome, describe
 from waybill.message import Delivery, Message
+from waybill.observing import Handled
 from waybill.outcomes import Ack, Confirmed, DeadLetter, Defer, Done, Refused, SendResult, Settlement
 from waybill.retry import duration
 from waybill.testing.served import Handlers

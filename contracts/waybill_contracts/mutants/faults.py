@@ -1,0 +1,158 @@
+"""Wrong when the broker is in trouble, right as long as it is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from waybill.adapter import Sink, Source
+from waybill.errors import BrokerError, BrokerUnavailable, DestinationMissing
+from waybill.message import Delivery, Message
+from waybill.outcomes import (
+    ACK,
+    DONE,
+    Confirmed,
+    ExtendResult,
+    SendResult,
+    Settled,
+    SettleResult,
+)
+from waybill.topology import Destination, Subscription
+from waybill_contracts.mutants.running import mutant
+from waybill_contracts.mutants.wrapping import Wrapped
+
+__all__: list[str] = []
+
+
+@mutant("C01")
+class ConfirmsWhatItLost(Wrapped):
+    """The last of a large lot is confirmed and not stored."""
+
+    async def do_send(
+        self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
+    ) -> Sequence[SendResult]:
+        if len(messages) < 10:
+            return await super().do_send(sink, to, messages, deadline)
+        results = await super().do_send(sink, to, messages[:-1], deadline)
+        return [*results, Confirmed(messages[-1].id)]
+
+
+@mutant("C04")
+class DropsTheFirstAfterAnOutage(Wrapped):
+    """What is new when an outage is over is acknowledged the first time, and handed to nobody."""
+
+    _was_away = False
+
+    async def do_settle(
+        self, source: Source, subscription: Subscription, settled: Sequence[Settled]
+    ) -> Sequence[SettleResult]:
+        self._was_away = self._was_away or await self.is_slow(0.5)
+        return await super().do_settle(source, subscription, settled)
+
+    async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
+        deliveries = await super().do_receive(source, subscription, limit)
+        new = [delivery for delivery in deliveries if not delivery.redelivered]
+        if not self._was_away or not new:
+            return deliveries
+        self._was_away = False
+        await source.settle([Settled(delivery, ACK) for delivery in new])
+        return [delivery for delivery in deliveries if delivery.redelivered]
+
+
+@mutant("C05")
+class BreaksAllForOne(Wrapped):
+    """What goes wrong in one place closes the connection that all share."""
+
+    _broken = ""
+
+    async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
+        try:
+            deliveries = await super().do_receive(source, subscription, limit)
+        except BrokerError as error:
+            self._broken = str(error)
+            raise
+        if self._broken:
+            raise BrokerUnavailable(self._broken)
+        return deliveries
+
+
+@mutant("C08")
+class SaysNothingOfWhatIsGone(Wrapped):
+    """Where its group is gone, it waits for messages as if there were none."""
+
+    async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
+        try:
+            return await super().do_receive(source, subscription, limit)
+        except DestinationMissing:
+            await asyncio.sleep(0.5)
+            return ()
+
+
+@mutant("C10")
+class TakesSlowForStored(Wrapped):
+    """Where the broker needs longer than a fifth of a second, a message is confirmed and not stored."""
+
+    async def do_send(
+        self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
+    ) -> Sequence[SendResult]:
+        if await self.is_slow(0.2):
+            return [Confirmed(message.id) for message in messages]
+        return await super().do_send(sink, to, messages, deadline)
+
+
+@mutant("C10")
+class TakesSlowForSettled(Wrapped):
+    """Where the broker needs longer than a fifth of a second, it is not told what is settled."""
+
+    async def do_settle(
+        self, source: Source, subscription: Subscription, settled: Sequence[Settled]
+    ) -> Sequence[SettleResult]:
+        if await self.is_slow(0.2):
+            return [DONE] * len(settled)
+        return await super().do_settle(source, subscription, settled)
+
+
+@mutant("C11")
+class StaysAwayOnceGivenUp(Wrapped):
+    """A member that was given up for slow gets nothing any more, and does not come back."""
+
+    _given_up = False
+
+    async def do_extend(self, source: Source, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
+        results = await super().do_extend(source, deliveries)
+        self._given_up = self._given_up or any(type(result).__name__ == "Lost" for result in results)
+        return results
+
+    async def do_settle(
+        self, source: Source, subscription: Subscription, settled: Sequence[Settled]
+    ) -> Sequence[SettleResult]:
+        results = await super().do_settle(source, subscription, settled)
+        self._given_up = self._given_up or any(type(result).__name__ == "Lost" for result in results)
+        return results
+
+    async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
+        while self._given_up:
+            await asyncio.sleep(1)
+        deliveries = await super().do_receive(source, subscription, limit)
+        if self._given_up:
+            await asyncio.sleep(3600)
+        return deliveries
+
+
+@mutant("C12")
+class GivesEachCopyAnId(Wrapped):
+    """The id is that of the delivery, and another one when the same message comes again."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self._numbers = count(1)
+
+    async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
+        deliveries = await super().do_receive(source, subscription, limit)
+        for delivery in deliveries:
+            msgspec.structs.force_setattr(delivery.message, "id", f"{delivery.message.id}-{next(self._numbers)}")
+        return deliveries

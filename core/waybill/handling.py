@@ -1,0 +1,299 @@
+"""The handlings of one consumer: started while there are slots, run, judged however they end, and ended in time.
+
+A handling is one call of the handler, on one delivery or on a batch. It is a task of its own, so that context variables
+a handler sets end with it and cancelling one touches no other. Each ends in `_ended`, once, and what becomes of its
+deliveries is decided there. Timeouts are watched by one sweep for all handlings instead of a timer each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from asyncio import Task
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar, copy_context
+from traceback import clear_frames
+from types import MappingProxyType
+from typing import Any
+
+from waybill.clock import Clock
+from waybill.errors import ItemsFailed, one_line, shown
+from waybill.holding import Held, Run, Slots
+from waybill.judging import failed, interrupted
+from waybill.message import Delivery
+from waybill.middleware import BatchHandler, Handler
+from waybill.options import ConsumerOptions
+from waybill.outcomes import ACK, Defer, Release, Settlement
+from waybill.retry import duration
+from waybill.settling import Settler
+from waybill.waiting import Waiting
+
+__all__ = ["Handlings", "current_handling"]
+
+log = logging.getLogger("waybill.handling")
+
+HUNG = 5.0
+"""Seconds at least that a handler is given to end after its time is over."""
+
+NO_ERRORS: Mapping[Held, BaseException] = MappingProxyType({})
+
+current_handling: ContextVar[Held | None] = ContextVar("waybill_handling", default=None)
+"""What the running handler is about: what it publishes takes its ids and its story from here."""
+
+
+class Handlings:
+    """Calls one consumer's handler for what waits, and settles what has ended."""
+
+    def __init__(
+        self,
+        handler: Handler | BatchHandler,
+        options: ConsumerOptions,
+        *,
+        waiting: Waiting,
+        settler: Settler,
+        slots: Slots,
+        clock: Clock,
+        on_retry: Callable[[Held, Defer], None],
+        torn_down: Callable[[], bool],
+        name: str,
+    ) -> None:
+        """Handlers run in copies of the context this is made in. `name`: the subscription's.
+
+        `on_retry`: called when a handling has ended and nothing is settled, since its delivery waits here for its retry.
+        `torn_down`: whether all tasks of the program were cancelled at once.
+        """
+        self._handler: Any = handler
+        self._options = options
+        self._waiting = waiting
+        self._settler = settler
+        self._slots = slots
+        self._clock = clock
+        self._on_retry = on_retry
+        self._torn_down = torn_down
+        self._name = name
+        self._running: set[Run] = set()
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+        self._context = copy_context()
+        self.paused = False
+        """Start none meanwhile; those that run go on."""
+        self.hung = 0
+        """How many were cancelled for running too long and run on: they ignore it, or are stuck in a thread."""
+
+    @property
+    def running(self) -> int:
+        """How many run now."""
+        return len(self._running)
+
+    def find(self, delivery: Delivery[Any]) -> Held | None:
+        """What is known about a delivery that a handler runs on now."""
+        token = delivery.token
+        return next((held for run in self._running for held in run.helds if held.delivery.token == token), None)
+
+    # ---------------------------------------------------------------- start and run
+
+    def dispatch(self) -> None:
+        """Start what may start."""
+        if self._settler.stuck or self.paused or self._closed:
+            return
+        timeout = self._options.timeout
+        now = time.monotonic()
+        deadline = float("inf") if timeout is None else now + timeout
+        while self._slots.free:
+            helds = self._waiting.next(now)
+            if not helds:
+                break
+            run = Run(helds, deadline)
+            for held in helds:
+                held.run = run
+            self._slots.taken += 1
+            self._running.add(run)
+            # a context of its own: this may run in the task of the handler before
+            context = self._context.copy()
+            handling = self._handle(run, helds[0]) if self._options.batch is None else self._handle_batch(run)
+            run.task = self._loop.create_task(handling, name="waybill-handler", context=context)
+
+    async def _handle(self, run: Run, held: Held) -> None:
+        current_handling.set(held)
+        try:
+            run.begin()
+            await self._handler(held.delivery)
+        except BaseException as error:
+            if isinstance(error, MemoryError):  # before anything else: what the handler heaped up leaves no room for it
+                clear_frames(error.__traceback__)
+            if self._is_thrown_away(error):
+                raise
+            self._ended(run, {held: error})
+            if interrupted(error):
+                raise
+        else:
+            self._ended(run, NO_ERRORS)
+
+    async def _handle_batch(self, run: Run) -> None:
+        errors = _undecodable(run.helds)
+        sound = [held for held in run.helds if held not in errors] if errors else run.helds
+        current_handling.set(sound[0] if len(sound) == 1 else None)
+        failure: BaseException | None = None
+        try:
+            run.begin()
+            if sound:
+                await self._handler([held.delivery for held in sound])
+        except BaseException as error:
+            if isinstance(error, MemoryError):
+                clear_frames(error.__traceback__)
+            if self._is_thrown_away(error):
+                raise
+            failure = error
+            errors |= _by_item(sound, error)
+        self._ended(run, errors)
+        if failure is not None and interrupted(failure):
+            raise failure
+
+    def _is_thrown_away(self, error: BaseException) -> bool:
+        """Whether nobody runs this any more, and the interpreter clears up."""
+        return isinstance(error, GeneratorExit) and not self._loop.is_running()
+
+    # ---------------------------------------------------------------- judge and end
+
+    def _ended(self, run: Run, errors: Mapping[Held, BaseException]) -> None:
+        self._running.discard(run)
+        self._slots.taken -= 1
+        handled: list[Held] = []
+        for held in run.helds:
+            held.run = None
+            if held in errors:
+                self._decide(held, self._judge(run, held, errors[held]))
+            elif held.lost or held.lane is not None:
+                self._decide(held, ACK)
+            else:
+                handled.append(held)
+        if handled:
+            self._settler.acknowledge(handled)
+        if self._closed:
+            self._waiting.give_back_all()
+        self._slots.offer()
+
+    def _judge(self, run: Run, held: Held, error: BaseException) -> Settlement:
+        torn_down = (
+            isinstance(error, asyncio.CancelledError) and self._torn_down()
+        )  # the program ends, and did not stop us
+        if run.cause in {"shutdown", "lease"} or interrupted(error) or torn_down:
+            return held.released  # not the message's fault, whatever the handler made of being cancelled
+        settlement = failed(
+            held.delivery,
+            error,
+            self._options,
+            timed_out=run.cause == "timeout",
+            now=self._clock.time(),
+            chance=random.random(),  # noqa: S311 - not a secret
+        )
+        if isinstance(settlement, Defer):
+            self._warn_of_retry(held, settlement, error)
+        return settlement
+
+    def _warn_of_retry(self, held: Held, settlement: Defer, error: BaseException) -> None:
+        log.warning(
+            "%s: attempt %d of message %s failed, next in %s: %s",
+            self._name,
+            settlement.attempts,
+            shown(held.delivery.message.id),
+            duration(settlement.after),
+            one_line(error),
+        )
+
+    def _decide(self, held: Held, settlement: Settlement) -> None:
+        key = held.lane
+        if held.lost:
+            self._settler.lose(held, settlement)
+        elif isinstance(settlement, Defer) and key is not None and not settlement.relaxed:
+            self._hold_key(held, key, settlement)
+        elif isinstance(settlement, Release):
+            self._waiting.release(held)
+        else:
+            self._settler.add(held, settlement)
+        if key is not None and (held.lost or isinstance(settlement, Release)):
+            self._waiting.give_back_lane(key)
+        elif not isinstance(settlement, Defer) or settlement.relaxed or key is None:
+            self._waiting.done(key)
+
+    def _hold_key(self, held: Held, key: str, settlement: Defer) -> None:
+        """An ordered key waits for its failed message.
+
+        Where the broker keeps the key's later messages back, ours are released behind the failed one and the lane
+        stays closed until the broker has taken that; elsewhere the lane waits here, lease renewed.
+        """
+        if self._settler.holds_key(settlement.after):
+            self._settler.add(held, settlement)
+            self._waiting.give_back_followers(key)
+        else:
+            self._on_retry(held, settlement)
+            self._waiting.retry(held, settlement)
+
+    # ---------------------------------------------------------------- in time
+
+    async def sweep(self) -> None:
+        """Cancel what runs longer than `timeout`. Never returns, unless there is none."""
+        timeout = self._options.timeout
+        if timeout is None:
+            return
+        pause = min(1.0, max(0.02, timeout / 20))
+        while True:
+            await asyncio.sleep(pause)
+            now = time.monotonic()
+            hung = 0
+            for run in list(self._running):
+                if run.deadline < now and run.cause is None:
+                    run.cancel("timeout")
+                elif run.cause == "timeout" and run.deadline + max(HUNG, timeout) < now:
+                    hung += 1
+            if hung > self.hung:
+                log.error(
+                    "%s: %d handlers do not end though their time is over: this process should be replaced",
+                    self._name,
+                    hung,
+                )
+            self.hung = hung
+
+    def close(self) -> None:
+        """Start none any more, and give back what a handling that ends leaves behind it."""
+        self._closed = True
+
+    async def finish(self, end: float) -> None:
+        """Let those that run do so until `end`, on the loop's clock; then cancel them, and give them a second."""
+        if running := self._tasks():
+            await asyncio.wait(running, timeout=max(0.0, end - self._loop.time()))
+        self.cancel()
+        if running := self._tasks():
+            _, stuck = await asyncio.wait(running, timeout=1.0)
+            for _ in stuck:
+                log.error(
+                    "%s: a handler does not end though cancelled; its message will be handed out again", self._name
+                )
+
+    def cancel(self) -> None:
+        """Cancel all, for a shutdown: what they handle is given back."""
+        for run in list(self._running):
+            run.cancel("shutdown")
+
+    def _tasks(self) -> list[Task[None]]:
+        return [run.task for run in self._running if run.task is not None]
+
+
+def _undecodable(helds: Sequence[Held]) -> dict[Held, BaseException]:
+    """What of a batch cannot be decoded, so that a body that does not fit fails alone. The others are decoded by this."""
+    errors: dict[Held, BaseException] = {}
+    for held in helds:
+        try:
+            held.delivery.value  # noqa: B018 - looking at it decodes it
+        except Exception as error:  # noqa: BLE001 - a codec that breaks as well: judged for each
+            errors[held] = error
+    return errors
+
+
+def _by_item(helds: Sequence[Held], error: BaseException) -> dict[Held, BaseException]:
+    """The error of each delivery of a batch that failed, from what the handler raised."""
+    if isinstance(error, ItemsFailed) and all(place in range(len(helds)) for place in error.failures):
+        return {helds[place]: failure for place, failure in error.failures.items()}
+    return dict.fromkeys(helds, error)

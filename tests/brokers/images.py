@@ -82,8 +82,9 @@ async def pull(client: docker.DockerClient, name: str, cache: Cache) -> None:
 async def rabbitmq(cache: Cache, root: Path, version: str) -> str:
     """The root folder of the native RabbitMQ as an image."""
     environment = "RABBITMQ_NODENAME=rabbit@localhost RUNNING_UNDER_SYSTEMD=true LANG=C.UTF-8 HOME=/var/lib/rabbitmq"
+    path = "PATH=/usr/lib/rabbitmq/bin:/usr/bin:/bin"
     command = 'CMD ["/usr/lib/rabbitmq/bin/rabbitmq-server"]'
-    return await made(cache, f"waybill/rabbitmq:{version}", root, RABBITMQ, {}, f"ENV {environment}", command)
+    return await made(cache, f"waybill/rabbitmq:{version}", root, RABBITMQ, {}, f"ENV {environment} {path}", command)
 
 
 async def kafka(cache: Cache, jars: Path, version: str) -> str:

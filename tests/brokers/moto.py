@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.brokers.fetching import Cache
-from tests.brokers.recipe import Image, Launch, Recipe, http_answers
+from tests.brokers.recipe import Address, Image, Launch, Recipe, http_answers
 from tests.brokers.running import Unavailable
 
 
@@ -33,5 +33,5 @@ class Moto(Recipe):
             raise Unavailable("moto's server is missing. Install it with: pip install 'moto[server]'")
         return Path(sys.executable), importlib.metadata.version("moto")
 
-    def launch(self, installed: Path, folder: Path, port: int) -> Launch:
-        return Launch([str(installed), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)])
+    def launch(self, installed: Path, folder: Path, at: Address) -> Launch:
+        return Launch([str(installed), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(at.port)])

@@ -1,0 +1,137 @@
+"""RabbitMQ 4.0 and later: quorum queues, publisher confirms, and nothing lost on the way between two queues.
+
+`amqp://user:password@host:5672/vhost`, or `amqps://`. See docs/adr/0017 for how, and why so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink, Source
+from waybill.errors import CapabilityError
+from waybill.loading import AdapterContext
+from waybill.outcomes import Ack, Release, SettlementKind
+from waybill.topology import Destination, Subscription, Topology
+from waybill_rabbitmq import ladder
+from waybill_rabbitmq.admin import RabbitAdmin
+from waybill_rabbitmq.connecting import Connector, locate
+from waybill_rabbitmq.dead import DeadSource
+from waybill_rabbitmq.line import Line
+from waybill_rabbitmq.options import RabbitMQ, read_table
+from waybill_rabbitmq.shapes import Shapes
+from waybill_rabbitmq.sink import RabbitSink
+from waybill_rabbitmq.source import RabbitSource
+
+__all__ = ["RabbitMQ", "RabbitMQAdapter", "adapter"]
+
+LEAST = (4, 0)
+"""The first version whose quorum queues order single active consumers by priority, and never drop in silence."""
+HEADER_BYTES = 64 << 10
+
+
+def adapter(url: str, context: AdapterContext) -> RabbitMQAdapter:
+    """The entry point for `amqp://` and `amqps://`."""
+    return RabbitMQAdapter(url, context)
+
+
+class RabbitMQAdapter:
+    """One broker: a connection to publish and declare on, and one to consume on, since a broker in need of memory stops
+    reading from who publishes."""
+
+    native_settlements: frozenset[SettlementKind] = frozenset({Ack, Release})
+
+    def __init__(self, url: str, context: AdapterContext) -> None:
+        self._table = table = read_table(context.options.get("rabbitmq", {}))
+        connector = Connector(locate(url, table), table, context.application)
+        self._clock = context.clock
+        self._publishing = Line(connector, "publishing")
+        self._consuming = Line(connector, "consuming")
+        self._shapes = Shapes()
+        self._admin = RabbitAdmin(self._publishing, self._shapes, self._clock, delivery_limit=table.delivery_limit)
+        self.admin: Admin = self._admin
+        self.claims = Capabilities(
+            broker="RabbitMQ", ordered=True, durable=True, ephemeral=True, limits_length=True, dedup_window=0.0
+        )
+        self.capabilities = self.claims
+
+    async def __aenter__(self) -> Self:
+        connection = await self._publishing.connection()
+        version = str(connection.server_properties.get("version", ""))
+        try:
+            check_version(version)
+        except CapabilityError:
+            await self._publishing.close()
+            raise
+        self.capabilities = msgspec.structs.replace(self.claims, version=f"RabbitMQ {version}")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._consuming.close()
+        await self._publishing.close()
+
+    def gaps(self, topology: Topology) -> Sequence[str]:
+        return [
+            f"{topic.name}: names that begin with `amq.` are RabbitMQ's own: choose another"
+            for topic in topology.topics
+            if topic.name.startswith("amq.")
+        ]
+
+    def limits(self, destination: Destination) -> Limits:
+        del destination  # the same everywhere
+        return Limits(body_bytes=self._table.max_message_size, header_bytes=HEADER_BYTES, delay=ladder.LONGEST)
+
+    @asynccontextmanager
+    async def sink(self, destination: Destination) -> AsyncGenerator[Sink, None]:
+        sink = RabbitSink(
+            self._publishing, destination, self._clock, alone=lambda: self._admin.groups_of(destination.topic) <= 1
+        )
+        try:
+            yield sink
+        finally:
+            await sink.close()
+
+    @asynccontextmanager
+    async def source(self, subscription: Subscription, *, window: int, notify: Notify) -> AsyncGenerator[Source, None]:
+        source = RabbitSource(
+            self._consuming,
+            subscription,
+            self._shapes,
+            self._clock,
+            notify,
+            window=window,
+            delivery_limit=self._table.delivery_limit,
+        )
+        await source.open()
+        try:
+            yield source
+        finally:
+            await source.close()
+
+    @asynccontextmanager
+    async def dead_letters(self, subscription: Subscription) -> AsyncGenerator[Source, None]:
+        source = DeadSource(self._consuming, subscription, self._clock)
+        await source.open()
+        try:
+            yield source
+        finally:
+            await source.close()
+
+
+def check_version(text: str) -> None:
+    """Raises `CapabilityError` for a broker that is too old."""
+    try:
+        numbers = tuple(int(part) for part in text.split(".")[:2])
+    except ValueError:
+        return  # somebody's own build: let it show
+    if numbers < LEAST:
+        raise CapabilityError(
+            f"this is RabbitMQ {text}, and Waybill needs 4.0: before that, quorum queues know no priorities of single "
+            f"active consumers, and a group's order could not be spread over its members. Upgrade the broker"
+        )

@@ -1,0 +1,149 @@
+"""What exists on the broker, what is missing, what lies before each group, and its dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+
+from waybill.adapter import Page
+from waybill.clock import Clock
+from waybill.errors import ConfigurationError
+from waybill.message import Message
+from waybill.topology import Backlog, Change, Count, Exactness, Plan, Subscription, TopicSpec, Topology
+from waybill_rabbitmq import headers, names, objects
+from waybill_rabbitmq.client import Delivered, RawHeader
+from waybill_rabbitmq.declaring import Hand
+from waybill_rabbitmq.line import Line
+from waybill_rabbitmq.mapping import mapped
+from waybill_rabbitmq.objects import Shape
+from waybill_rabbitmq.shapes import Shapes, drift
+
+__all__ = ["RabbitAdmin"]
+
+NOTHING = Count(None, Exactness.UNKNOWN)
+LOOK = 10.0
+"""Seconds that the broker is given to show dead letters."""
+
+
+class RabbitAdmin:
+    """Declares topics and groups, counts, and shows dead letters."""
+
+    def __init__(self, line: Line, shapes: Shapes, clock: Clock, *, delivery_limit: int) -> None:
+        self._line = line
+        self._shapes = shapes
+        self._clock = clock
+        self._limit = delivery_limit
+        self._founded = False
+        self._groups: dict[str, set[str]] = {}
+
+    def groups_of(self, topic: TopicSpec) -> int:
+        """How many groups share a topic, as far as this process was told."""
+        return len(self._groups.get(topic.name, ()))
+
+    async def plan(self, topology: Topology) -> Plan:
+        changes: list[Change] = []
+        async with Hand(self._line) as hand:
+            if not self._founded:
+                self._founded = await hand.queue(names.LOST) is not None
+            for topic in sorted(topology.topics, key=lambda topic: topic.name):
+                if not (self._founded and await hand.exchange(names.exchange(topic))):
+                    changes.append(Change("create", f"topic {topic.name}"))
+            for subscription in topology.subscriptions:
+                self._groups.setdefault(subscription.topic.name, set()).add(subscription.group)
+                changes += await drift(hand, subscription, self._limit)
+        return Plan(topology, tuple(changes))
+
+    async def apply(self, plan: Plan, *, allow: Collection[str] = ()) -> None:
+        wanted = {c.what: c.action for c in plan.changes if c.action == "create" or c.what in allow}
+        if not wanted:
+            return
+        async with Hand(self._line) as hand:
+            if not self._founded:
+                await hand.make(objects.infrastructure())
+                self._founded = True
+            specs = {topic.name: topic for topic in plan.topology.topics}
+            specs |= {s.topic.name: s.topic for s in plan.topology.subscriptions if f"group {s.name}" in wanted}
+            for spec in specs.values():
+                await hand.make(objects.topic(spec))
+            for subscription in plan.topology.subscriptions:
+                if (action := wanted.get(f"group {subscription.name}")) is not None:
+                    await self._make(hand, subscription, allowed=action != "create")
+
+    async def _make(self, hand: Hand, subscription: Subscription, *, allowed: bool) -> None:
+        found = await self._shapes.find(hand, subscription)
+        shape = Shape.of(subscription)
+        if allowed and found is not None and found.partitions >= shape.partitions:
+            raise ConfigurationError(
+                f"{subscription.name}: a queue's arguments cannot be changed, and partitions are never taken away. Set "
+                f"a policy for what may be one, or delete the queue when it is empty, and apply again"
+            )
+        if found is not None and subscription.by_contract and shape.partitions <= 1:
+            shape = found
+        await hand.make(objects.group(subscription, shape, delivery_limit=self._limit))
+        if found is not None and found.partitions < shape.partitions and not found.partitions:
+            await hand.remove_queue(names.inbox(subscription.topic, subscription.group))
+        self._shapes.forget(subscription)
+
+    async def expand(self, subscription: Subscription) -> Sequence[Subscription]:
+        return [subscription]
+
+    async def backlog(self, subscription: Subscription) -> Backlog:
+        ready: Count = NOTHING
+        dead: Count = NOTHING
+        async with Hand(self._line) as hand:
+            shape = await self._shapes.find(hand, subscription)
+            if shape is not None:
+                queues = [await hand.queue(name) for name in shape.queues(subscription)]
+                ready = Count(sum(queue.messages for queue in queues if queue is not None))
+                letters = await hand.queue(names.dead(subscription.topic, subscription.group))
+                dead = NOTHING if letters is None else Count(letters.messages)
+        return Backlog(
+            subscription=subscription,
+            ready=ready,
+            in_flight=NOTHING,
+            delayed=NOTHING,
+            dead=dead,
+            oldest=NOTHING,
+            next_due=NOTHING,
+        )
+
+    async def browse(self, subscription: Subscription, *, after: str | None = None, limit: int = 100) -> Page:
+        """Fetches all up to the page's end, and gives them back by leaving: so each look begins at the same place."""
+        skipped = int(after or 0)
+        queue = names.dead(subscription.topic, subscription.group)
+        async with Hand(self._line) as hand:
+            there = await hand.queue(queue)
+        if there is None or there.messages <= skipped:
+            return Page((), complete=there is None or not there.consumers)
+        wanted = min(there.messages, skipped + limit)
+        messages = await self._look(subscription, queue, skipped, wanted)
+        more = str(wanted) if wanted < there.messages and len(messages) == wanted - skipped else None
+        return Page(messages, more, complete=not there.consumers)
+
+    async def _look(self, subscription: Subscription, queue: str, skipped: int, wanted: int) -> list[Message]:
+        received = datetime.fromtimestamp(self._clock.time(), UTC)
+        messages: list[Message] = []
+        seen = 0
+        full = asyncio.Event()
+
+        def deliver(_: Delivered, header: RawHeader, body: bytes) -> None:
+            nonlocal seen
+            seen += 1
+            if skipped < seen <= wanted:
+                message, _headers = headers.read(header.raw, body, subscription=subscription, received=received)
+                messages.append(message)
+            if seen >= wanted:
+                full.set()
+
+        channel = await self._line.channel()
+        try:
+            with mapped(f"cannot look at the dead letters of {subscription.name}"):
+                await channel.basic_qos(prefetch_count=min(wanted, 65535))
+                await channel.consume(queue, deliver, tag="look")
+                async with asyncio.timeout(LOOK):
+                    await full.wait()
+        finally:
+            with mapped("cannot close a channel"):
+                await channel.close()
+        return messages

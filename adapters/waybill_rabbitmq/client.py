@@ -1,0 +1,179 @@
+"""aiormq as this adapter uses it: frames decoded with suspicion, publishes in lots, deliveries without a task each.
+
+A message that nobody can decode (a header that is no UTF-8, a date in the year 292 million) is the affair of whoever
+wants to read it: here its properties stay bytes, so it cannot end the connection. Everything is done in subclasses, for our
+connections alone; other users of the library in the same process notice nothing. See docs/adr/0017.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import aiormq
+import aiormq.channel
+import aiormq.connection
+from aiormq.abc import ChannelFrame
+from aiormq.exceptions import AMQPConnectionError, InvalidFrameError
+from pamqp import commands as spec
+from pamqp import frame as frames
+from pamqp.body import ContentBody
+from pamqp.header import ContentHeader
+from pamqp.heartbeat import Heartbeat
+
+__all__ = ["Channel", "Connection", "Delivered", "RawHeader"]
+
+log = logging.getLogger("waybill.rabbitmq")
+
+METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
+DELIVER = b"\x00\x3c\x00\x3c"
+HEAD = struct.Struct(">BHI")
+CHUNK = 1 << 18
+"""Bytes that are handed to the socket before it is asked whether it takes more."""
+
+
+class RawHeader(ContentHeader):
+    """A content header of which only the size of the body is known. `raw`: the flags and properties that follow it."""
+
+    def __init__(self, payload: bytes) -> None:
+        self.body_size = int.from_bytes(payload[4:12])
+        self.raw = payload[12:]
+
+
+class Delivered(spec.Basic.Deliver):
+    """`Basic.Deliver`, whatever bytes its routing key has."""
+
+    def __init__(self, payload: bytes) -> None:
+        tag_end = 5 + payload[4]
+        self.consumer_tag = payload[5:tag_end].decode()  # we gave it
+        self.delivery_tag = int.from_bytes(payload[tag_end : tag_end + 8])
+        self.redelivered = bool(payload[tag_end + 8] & 1)
+        exchange_end = tag_end + 10 + payload[tag_end + 9]
+        self.exchange = payload[tag_end + 10 : exchange_end].decode("utf-8", "replace")
+        self.routing_key = payload[exchange_end + 1 :].decode("utf-8", "replace")
+
+
+Deliver = Callable[[Delivered, RawHeader, bytes], None]
+
+
+class Receiver(aiormq.connection.FrameReceiver):
+    """Reads frames, and decodes of a message no more than where it ends."""
+
+    async def get_frame(self) -> tuple[int, int, Any]:
+        try:
+            head = await self.reader.readexactly(7)
+            kind, channel, size = HEAD.unpack(head)
+            payload = await self.reader.readexactly(size + 1)
+        except asyncio.IncompleteReadError as error:
+            raise AMQPConnectionError("the broker closed the connection") from error
+        except OSError as error:
+            raise AMQPConnectionError(f"the connection broke: {error}") from error
+        if payload[-1] != 0xCE:
+            raise InvalidFrameError("a frame does not end where it should")
+        if kind == BODY:
+            return size, channel, ContentBody(payload[:-1])
+        if kind == HEADER:
+            return size, channel, RawHeader(payload[:-1])
+        if kind == METHOD and payload.startswith(DELIVER):
+            return size, channel, Delivered(payload[:-1])
+        if kind == HEARTBEAT:
+            return size, channel, Heartbeat()
+        return frames.unmarshal(head + payload)
+
+
+class Channel(aiormq.channel.Channel):
+    """A channel that calls back: of deliveries, confirms, returns and cancelled consumers, in the order they come."""
+
+    def __init__(self, connection: Connection, number: int, *, confirms: bool) -> None:
+        super().__init__(
+            connection, number, publisher_confirms=confirms, frame_buffer=aiormq.Connection.FRAME_BUFFER_SIZE
+        )
+        self.on_delivery: dict[str, Deliver] = {}
+        self.on_confirm: Callable[[int, bool, bool], None] = lambda _tag, _multiple, _stored: None
+        self.on_return: Callable[[RawHeader, str], None] = lambda _header, _reason: None
+        self.published = 0
+        """The number of the last publish: what confirms refer to."""
+
+    async def consume(self, queue: str, deliver: Deliver, *, tag: str, arguments: dict[str, Any] | None = None) -> None:
+        self.on_delivery[tag] = deliver
+        await self.basic_consume(queue, _unused, consumer_tag=tag, arguments=arguments)
+
+    async def write(self, parts: Sequence[bytes]) -> None:
+        """Hand these frames to the socket, and wait until it takes more. Raises what the connection raises."""
+        lot: list[bytes] = []
+        size = 0
+        for part in parts:
+            lot.append(part)
+            size += len(part)
+            if size >= CHUNK:
+                await self._write(lot)
+                lot, size = [], 0
+        if lot:
+            await self._write(lot)
+
+    async def _write(self, lot: list[bytes]) -> None:
+        drained = self.create_future()
+        await self.write_queue.put(ChannelFrame(b"".join(lot), should_close=False, drain_future=drained))
+        await drained
+
+    def acknowledge(self, payload: bytes) -> bool:
+        """Write at once, without waiting; `False` where the socket is behind."""
+        try:
+            self.write_queue.put_nowait(ChannelFrame(payload, should_close=False))
+        except asyncio.QueueFull:
+            return False
+        return True
+
+    async def _on_deliver_frame(self, frame: spec.Basic.Deliver) -> None:
+        header: Any = await self._get_frame()
+        message = await self._read_content(frame, header)
+        deliver = self.on_delivery.get(frame.consumer_tag or "")
+        if deliver is not None and isinstance(frame, Delivered):
+            deliver(frame, header, message.body)
+
+    async def _on_return_frame(self, frame: spec.Basic.Return) -> None:
+        header: Any = await self._get_frame()
+        await self._read_content(frame, header)
+        self.on_return(header, frame.reply_text or "")
+
+    async def _on_confirm_frame(self, frame: Any) -> None:
+        self.on_confirm(frame.delivery_tag, bool(frame.multiple), isinstance(frame, spec.Basic.Ack))
+
+
+async def _unused(_: object) -> None:
+    """aiormq wants a callback for each consumer; ours is called without a task."""
+
+
+class Connection(aiormq.connection.Connection):
+    """A connection whose channels are ours, and that says when the broker takes nothing."""
+
+    blocked: str | None = None
+    """Why the broker takes nothing that is published now, in its words; `None`: it does."""
+    on_blocked: Callable[[str | None], None] = staticmethod(lambda _: None)
+
+    async def open_channel(self, *, confirms: bool = False) -> Channel:
+        if self.is_closed:
+            raise AMQPConnectionError("the connection is closed")
+        number = next(n for n in range(1, 65536) if n not in self.channels)
+        channel = Channel(self, number, confirms=confirms)
+        self.channels[number] = channel
+        await channel.open()
+        return channel
+
+    async def _Connection__reader(self, receiver: aiormq.connection.FrameReceiver) -> None:  # noqa: N802
+        receiver = Receiver(receiver.reader)
+        receiver.started = True
+        await super()._Connection__reader(receiver)  # type: ignore[misc]
+
+    async def _Connection__handle_connection_blocked(self, frame: spec.Connection.Blocked) -> None:  # noqa: N802
+        await super()._Connection__handle_connection_blocked(frame)  # type: ignore[misc]
+        self.blocked = frame.reason or "the broker has not said why"
+        self.on_blocked(self.blocked)
+
+    async def _Connection__handle_connection_unblocked(self, frame: spec.Connection.Unblocked) -> None:  # noqa: N802
+        await super()._Connection__handle_connection_unblocked(frame)  # type: ignore[misc]
+        self.blocked = None
+        self.on_blocked(None)

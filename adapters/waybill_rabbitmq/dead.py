@@ -1,0 +1,106 @@
+"""A group's dead letters, to take: fetched one by one, so that none is held that nobody asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from waybill.clock import Clock
+from waybill.errors import BrokerError, DestinationMissing
+from waybill.message import Delivery
+from waybill.outcomes import DONE, LOST, Extended, ExtendResult, Release, Settled, SettleResult
+from waybill.topology import Subscription
+from waybill_rabbitmq import headers, names, wire
+from waybill_rabbitmq.client import Channel
+from waybill_rabbitmq.declaring import Hand
+from waybill_rabbitmq.line import Line
+from waybill_rabbitmq.mapping import mapped
+from waybill_rabbitmq.source import Token
+
+__all__ = ["DeadSource"]
+
+
+class DeadSource:
+    """What is released stays with us until we leave: given back at once, it would be the next one fetched."""
+
+    def __init__(self, line: Line, subscription: Subscription, clock: Clock) -> None:
+        self._line = line
+        self._subscription = subscription
+        self._clock = clock
+        self._queue = names.dead(subscription.topic, subscription.group)
+        self._left = 0
+        self._channel: Channel | None = None
+
+    async def open(self) -> None:
+        async with Hand(self._line) as hand:
+            found = await hand.queue(self._queue)
+        if found is None:
+            raise DestinationMissing(
+                f"{self._subscription.name} does not exist on this broker: run `waybill topology apply`"
+            )
+        self._left = found.messages
+        self._channel = await self._line.channel()
+
+    async def close(self) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None and not channel.is_closed:
+            with suppress(BrokerError), mapped("cannot close a channel"):
+                await channel.close()
+
+    async def receive(self, limit: int) -> Sequence[Delivery[Any]]:
+        """The next dead letters, of those there were when it was opened. Does not wait."""
+        taken: list[Delivery[Any]] = []
+        channel = self._channel
+        if channel is None:
+            return taken
+        received = datetime.fromtimestamp(self._clock.time(), UTC)
+        while len(taken) < limit and self._left > 0:
+            with mapped(f"cannot take dead letters of {self._subscription.name}"):
+                got: Any = await channel.basic_get(self._queue)
+            if got.delivery_tag is None:
+                self._left = 0
+                break
+            self._left -= 1
+            message, _ = headers.read(got.header.raw, got.body, subscription=self._subscription, received=received)
+            taken.append(
+                Delivery(
+                    message=message,
+                    topic=self._subscription.topic.name,
+                    group=self._subscription.group,
+                    redelivered=bool(got.redelivered),
+                    token=Token(channel, got.delivery_tag),
+                )
+            )
+        return taken
+
+    async def settle(self, settled: Sequence[Settled]) -> Sequence[SettleResult]:
+        results: list[SettleResult] = []
+        acked: list[int] = []
+        channel = self._channel
+        for item in settled:
+            token: Token = item.delivery.token
+            kind = type(item.settlement)
+            if token.settled is not None:
+                results.append(DONE if token.settled is kind else LOST)
+                continue
+            if channel is None or channel.is_closed or token.channel is not channel:
+                results.append(LOST)
+                continue
+            token.settled = kind
+            results.append(DONE)
+            if kind is not Release:
+                acked.append(token.tag)
+        if acked and channel is not None:
+            with mapped("removing dead letters"):
+                await channel.write([wire.acks(channel.number, [(tag, False) for tag in acked])])
+        return results
+
+    async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
+        channel = self._channel
+        alive = channel is not None and not channel.is_closed
+        return [Extended(float("inf")) if alive and d.token.channel is channel else LOST for d in deliveries]
+
+    async def quiesce(self) -> None:
+        pass  # `receive` never waits

@@ -1,0 +1,145 @@
+"""Looking at exchanges and queues, and making them, on channels that may break: each refusal ends one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeVar
+
+from aiormq.exceptions import ChannelLockedResource, ChannelNotFoundEntity, ChannelPreconditionFailed
+
+from waybill.errors import BrokerError
+from waybill_rabbitmq.client import Channel
+from waybill_rabbitmq.line import Line
+from waybill_rabbitmq.mapping import NotPermitted, mapped, said
+from waybill_rabbitmq.objects import Binding, Exchange, Objects, Queue
+
+__all__ = ["Different", "Found", "Hand"]
+
+T = TypeVar("T")
+
+INEQUIVALENT = re.compile(r"inequivalent arg '([^']+)' for .*?: received (.*) but current is (.*)$")
+
+
+class Found(NamedTuple):
+    """A queue that is there."""
+
+    messages: int
+    consumers: int
+
+
+class Different(NamedTuple):
+    """What the broker says of an object that is there and is another: the first argument that differs."""
+
+    argument: str
+    wanted: str
+    there: str
+
+
+class Hand:
+    """A channel to declare with, made anew after each refusal. An asynchronous context manager."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._channel: Channel | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._channel is not None and not self._channel.is_closed:
+            with suppress(BrokerError), mapped("cannot close a channel"):
+                await self._channel.close()
+
+    async def _with(self, doing: str, work: Callable[[Channel], Awaitable[T]]) -> T:
+        if self._channel is None or self._channel.is_closed:
+            self._channel = await self._line.channel()
+        with mapped(doing):
+            return await work(self._channel)
+
+    # ---------------------------------------------------------------- looking
+
+    async def queue(self, name: str) -> Found | None:
+        """The queue, if it is there. One that belongs to another connection is, and how long it is nobody knows."""
+        try:
+            told = await self._with(f"queue {name}", lambda c: c.queue_declare(name, passive=True))
+        except BrokerError as error:
+            if isinstance(error.__cause__, ChannelNotFoundEntity):
+                return None
+            if isinstance(error.__cause__, ChannelLockedResource):
+                return Found(0, 1)
+            raise
+        return Found(told.message_count or 0, told.consumer_count or 0)
+
+    async def exchange(self, name: str) -> bool:
+        try:
+            await self._with(f"exchange {name}", lambda c: c.exchange_declare(name, passive=True))
+        except BrokerError as error:
+            if isinstance(error.__cause__, ChannelNotFoundEntity):
+                return False
+            raise
+        return True
+
+    async def difference(self, queue: Queue) -> Different | None:
+        """What of a queue that is there is not as it should be; nothing where we may not ask."""
+        try:
+            await self.make_queue(queue)
+        except NotPermitted:
+            return None
+        except BrokerError as error:
+            found = INEQUIVALENT.search(said(error.__cause__)) if error.__cause__ else None
+            if isinstance(error.__cause__, ChannelPreconditionFailed) and found:
+                return Different(*found.groups())
+            raise
+        return None
+
+    # ---------------------------------------------------------------- making
+
+    async def make(self, objects: Objects) -> None:
+        """Make all of it that is not there yet."""
+        for item in objects:
+            if isinstance(item, Exchange):
+                await self.make_exchange(item)
+            elif isinstance(item, Queue):
+                await self.make_queue(item)
+            else:
+                await self.bind(item)
+
+    async def make_exchange(self, exchange: Exchange) -> None:
+        await self._with(
+            f"cannot declare exchange {exchange.name}",
+            lambda c: c.exchange_declare(
+                exchange.name,
+                exchange_type=exchange.kind,
+                durable=True,
+                auto_delete=exchange.passing,
+                arguments=_plain(exchange.arguments),
+            ),
+        )
+
+    async def make_queue(self, queue: Queue) -> None:
+        await self._with(
+            f"cannot declare queue {queue.name}",
+            lambda c: c.queue_declare(
+                queue.name, durable=not queue.passing, exclusive=queue.passing, arguments=_plain(queue.arguments)
+            ),
+        )
+
+    async def bind(self, binding: Binding) -> None:
+        doing = f"cannot bind {binding.destination} to {binding.source}"
+        if binding.to == "queue":
+            await self._with(doing, lambda c: c.queue_bind(binding.destination, binding.source, binding.key))
+        else:
+            await self._with(doing, lambda c: c.exchange_bind(binding.destination, binding.source, binding.key))
+
+    async def remove_queue(self, name: str) -> None:
+        """Delete a queue that is empty and unused. Raises `BrokerError` for another one."""
+        await self._with(f"cannot delete queue {name}", lambda c: c.queue_delete(name, if_unused=True, if_empty=True))
+
+
+def _plain(arguments: Any) -> dict[str, Any]:
+    return dict(arguments)

@@ -1,0 +1,133 @@
+"""A message as the properties of AMQP 0-9-1, and back: CloudEvents attributes as headers `cloudEvents:…`. Pure."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from waybill import envelope
+from waybill.errors import DecodeError
+from waybill.message import DeadLetterRecord, Message
+from waybill.topology import Subscription
+from waybill_rabbitmq import names, wire
+
+__all__ = ["MARK", "mark_of", "read", "write"]
+
+PREFIX = "cloudEvents:"
+MARK = "waybill-mark"
+"""Which publish of its channel a message was: the broker gives back what it could not route without saying so."""
+TOMBSTONE = "waybill-tombstone"
+OURS = frozenset({"waybill", MARK, TOMBSTONE})
+MOST_RAW = 16 << 10
+"""Bytes of unreadable properties that are kept."""
+REASONS = {"delivery_limit": "crashed", "expired": "expired", "rejected": "rejected", "maxlen": "non_retryable"}
+"""Why the broker itself dead-letters, and what that is called here."""
+
+
+def write(message: Message, mark: int) -> bytes:
+    """The properties of a message, with the number of its publish. Raises `ValueError` for what they cannot carry."""
+    attributes = envelope.encode(message)
+    content_type = attributes.pop("datacontenttype", None)
+    parts = [wire.number_field(MARK, mark)]
+    if (transit := attributes.pop("waybill", None)) is not None:
+        parts.append(wire.field("waybill", transit))
+    parts += [wire.field(PREFIX + name, value) for name, value in attributes.items()]
+    if message.headers:
+        parts += [wire.field(name, value) for name, value in message.headers.items()]
+    if message.body is None:
+        parts.append(wire.field(TOMBSTONE, "1"))
+    shown = message.id if len(message.id.encode()) <= 255 else None
+    return wire.properties(b"".join(parts), content_type=content_type, message_id=shown)
+
+
+def mark_of(raw: bytes) -> int | None:
+    """The number of the publish that these properties were written for."""
+    try:
+        mark = wire.read(raw).headers.get(MARK)
+    except ValueError:
+        return None
+    return mark if isinstance(mark, int) else None
+
+
+def read(
+    raw: bytes, body: bytes, *, subscription: Subscription, received: datetime
+) -> tuple[Message, Mapping[str, Any]]:
+    """The message, and the headers as they came. Whatever cannot be read becomes a stand-in that is a dead letter."""
+    topic = subscription.topic.name
+    try:
+        found = wire.read(raw)
+        return _message(found, body, subscription, received), found.headers
+    except (ValueError, DecodeError) as error:
+        kept = base64.b64encode(raw[:MOST_RAW]).decode()
+        stand_in = envelope.unreadable(
+            body, str(error), ident=str(uuid.uuid4()), topic=topic, received=received, raw=kept
+        )
+        return stand_in, {}
+
+
+def _message(found: wire.Properties, body: bytes, subscription: Subscription, received: datetime) -> Message:
+    values, attributes, users = found.values, dict[str, str](), dict[str, str]()
+    for name, value in found.headers.items():
+        if name.startswith("cloudEvents"):
+            attributes[name[12:]] = _text(value)
+        elif name == "waybill":
+            attributes[name] = _text(value)
+        elif name not in OURS and not name.startswith("x-"):
+            users[name] = _text(value)
+    if "content_type" in values:
+        attributes["datacontenttype"] = values["content_type"]
+    for name, given in (("id", "message_id"), ("correlationid", "correlation_id")):
+        if given in values:
+            attributes.setdefault(name, values[given])
+    if "time" not in attributes and (published := _instant(values.get("timestamp"))):
+        attributes["time"] = published
+    topic = subscription.topic.name
+    whole = None if TOMBSTONE in found.headers else body
+    message = envelope.decode(attributes, whole, headers=users, topic=topic, received=received)
+    dead = message.dead or _death(found.headers, subscription, message)
+    if message.due is None and message.dead is dead:
+        return message
+    return msgspec.structs.replace(message, due=None, dead=dead)
+
+
+def _death(headers: Mapping[str, Any], subscription: Subscription, message: Message) -> DeadLetterRecord | None:
+    """The record of what the broker itself dead-lettered, if it did so last."""
+    deaths = headers.get("x-death")
+    reason = headers.get("x-last-death-reason", headers.get("x-first-death-reason"))
+    queue = str(headers.get("x-last-death-queue", headers.get("x-first-death-queue")))
+    ours = names.inbox(subscription.topic, subscription.group)
+    if not isinstance(deaths, list) or reason not in REASONS or not (queue == ours or queue.startswith(f"{ours}/")):
+        return None
+    count = headers.get("x-delivery-count", 0)
+    detail = f"the broker gave it up ({reason})" + (f" after {count} deliveries" if count else "")
+    return DeadLetterRecord(
+        reason=REASONS[reason],
+        detail=detail,
+        topic=subscription.topic.name,
+        group=subscription.group,
+        attempts=message.attempts,
+        at=datetime.now(UTC),
+        first_failure=message.first_failure,
+    )
+
+
+def _instant(seconds: object) -> str | None:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat() if isinstance(seconds, int) else None
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _text(value: object) -> str:
+    """A header's value as text: foreign programs write numbers, and tables within tables."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return json.dumps(value, default=str, ensure_ascii=False)

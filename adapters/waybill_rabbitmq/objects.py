@@ -1,0 +1,127 @@
+"""Exchanges, queues and bindings as data: what a topic and a group are made of. Pure.
+
+    topic `t`: exchange t ──#──▶ each group's exchange t/g ──▶ its queue t/g, or its partitions t/g/0, t/g/1 …
+    the group's dead letters: exchange and queue t/g/dead, which is also where the broker itself puts what it gives up
+    the ladder, one for all: step 27 ▶ … ▶ step 0 ▶ waybill/return ──address──▶ t (delayed), t/g (retried)
+
+A publish has its partition as routing key, or as the last word of it behind the ladder's. Whatever passes through a
+queue on its way is handed on at least once: without that, a copy is lost when a server dies at the wrong moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from waybill.topology import Subscription, TopicSpec
+from waybill_rabbitmq import ladder, names
+from waybill_rabbitmq.options import options_of
+
+__all__ = ["Binding", "Exchange", "Objects", "Queue", "Shape", "group", "infrastructure", "topic"]
+
+AT_LEAST_ONCE = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    name: str
+    kind: Literal["topic", "fanout"] = "topic"
+    passing: bool = False
+    """It goes with what is bound to it."""
+    arguments: Mapping[str, Any] = {}
+
+
+class Queue(msgspec.Struct, frozen=True):
+    name: str
+    arguments: Mapping[str, Any]
+    passing: bool = False
+    """It goes with the connection that declared it."""
+
+
+class Binding(msgspec.Struct, frozen=True):
+    source: str
+    destination: str
+    key: str
+    to: Literal["queue", "exchange"]
+
+
+Objects: TypeAlias = tuple[Exchange | Queue | Binding, ...]
+"""What belongs together, in the order in which it is made: what shows that all of it is there comes last."""
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """The queues that a group has. `partitions`: 0 for one queue that its members share, in no order."""
+
+    partitions: int = 0
+
+    def queues(self, subscription: Subscription) -> list[str]:
+        if not self.partitions:
+            return [names.inbox(subscription.topic, subscription.group)]
+        return [names.partition_queue(subscription, number) for number in range(self.partitions)]
+
+    @staticmethod
+    def of(subscription: Subscription) -> Shape:
+        """What the code asks for. A group that only a contract names, on a topic of one partition, may have either."""
+        partitions = options_of(subscription.topic).partitions
+        return Shape(partitions if partitions > 1 or subscription.ordered else 0)
+
+
+def quorum(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {"x-queue-type": "quorum", **arguments}
+
+
+def topic(spec: TopicSpec) -> Objects:
+    name = names.exchange(spec)
+    return (Exchange(name), Binding(names.RETURN, name, f"#.{names.address(name)}.*", "exchange"))
+
+
+def group(subscription: Subscription, shape: Shape, *, delivery_limit: int) -> Objects:
+    spec, passing = subscription.topic, subscription.ephemeral
+    inbox, dead = names.inbox(spec, subscription.group), names.dead(spec, subscription.group)
+    kept = {"x-queue-type": "classic"} if passing else quorum({"x-delivery-limit": -1, "x-overflow": "reject-publish"})
+    queues = shape.queues(subscription)
+    keys = [f"#.{number}" for number in range(shape.partitions)] or ["#"]
+    return (
+        Exchange(inbox, passing=passing),
+        *(Queue(name, _arguments(subscription, shape, delivery_limit), passing) for name in queues),
+        *(Binding(inbox, name, key, "queue") for name, key in zip(queues, keys, strict=True)),
+        Binding(names.RETURN, inbox, f"#.{names.address(inbox)}.*", "exchange"),
+        Binding(names.exchange(spec), inbox, "#", "exchange"),
+        Exchange(dead, "fanout", passing=passing),
+        Queue(dead, kept, passing),
+        Binding(dead, dead, "", "queue"),
+    )
+
+
+def _arguments(subscription: Subscription, shape: Shape, delivery_limit: int) -> dict[str, Any]:
+    """Of the group's queues."""
+    spec = subscription.topic
+    arguments: dict[str, Any] = {"x-dead-letter-exchange": names.dead(spec, subscription.group)}
+    if spec.max_length is not None:
+        arguments |= {"x-max-length": spec.max_length, "x-overflow": "reject-publish"}
+    if shape.partitions:
+        arguments["x-single-active-consumer"] = True
+    if subscription.ephemeral:
+        return {"x-queue-type": "classic"} | arguments
+    return quorum({"x-delivery-limit": delivery_limit} | AT_LEAST_ONCE | arguments)
+
+
+def infrastructure() -> Objects:
+    """The ladder, and what its foot leads to. What comes down for somebody who has gone is kept in `waybill/lost`."""
+    levels = range(ladder.STEPS)
+    return (
+        Exchange(names.LOST, "fanout"),
+        Exchange(names.RETURN, arguments={"alternate-exchange": names.LOST}),
+        *(Exchange(names.step(level)) for level in levels),
+        *(Queue(names.step(level), _step(level)) for level in levels),
+        *(Binding(names.step(level), names.step(level), ladder.waits_key(level), "queue") for level in levels),
+        *(Binding(names.step(level), ladder.below(level), ladder.steps_key(level), "exchange") for level in levels),
+        Queue(names.LOST, quorum({"x-delivery-limit": -1})),
+        Binding(names.LOST, names.LOST, "", "queue"),
+    )
+
+
+def _step(level: int) -> dict[str, Any]:
+    waits = {"x-message-ttl": ladder.wait_of(level), "x-dead-letter-exchange": ladder.below(level)}
+    return quorum(waits | AT_LEAST_ONCE)

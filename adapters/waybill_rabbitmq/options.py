@@ -1,0 +1,85 @@
+"""What only RabbitMQ knows: of a topic (`RabbitMQ`), and of the whole broker (`[broker.rabbitmq]`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from waybill.errors import ConfigurationError
+from waybill.topology import BrokerOptions, TopicSpec
+
+__all__ = ["BrokerTable", "RabbitMQ", "options_of", "read_table"]
+
+MOST_PARTITIONS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RabbitMQ(BrokerOptions):
+    """RabbitMQ's options of a topic: `orders.on(RabbitMQ(partitions=8))`.
+
+    partitions: how many queues each of its groups has. A message's key decides its queue, each queue is consumed by one
+    member at a time, and the members share them: so several members consume a topic in order. 1 where it is not given:
+    then one member of a group that is consumed `ordered` does the work and the others stand by. It may grow, which moves keys
+    to other queues; it never shrinks.
+    """
+
+    partitions: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.partitions <= MOST_PARTITIONS:
+            raise ConfigurationError(f"RabbitMQ(partitions={self.partitions!r}): from 1 to {MOST_PARTITIONS}")
+
+
+NOTHING = RabbitMQ()
+
+
+def options_of(topic: TopicSpec) -> RabbitMQ:
+    """Those that the topic was given, or the defaults."""
+    return next((option for option in topic.options if isinstance(option, RabbitMQ)), NOTHING)
+
+
+class BrokerTable(BaseModel):
+    """The settings `[broker.rabbitmq]`. Durations are seconds, sizes are bytes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    hosts: tuple[str, ...] = ()
+    """Further servers of the cluster, as `host` or `host:port`; the URL's and these are tried in a random order."""
+    username: str | None = None
+    """Instead of the URL's."""
+    password: SecretStr | None = None
+    """Instead of the URL's."""
+    password_file: str | None = None
+    """A file that holds the password, read anew at each connect, for one that changes."""
+    heartbeat: int = Field(default=10, ge=1, le=600)
+    """How often each side tells that it is there. A dead connection is noticed after three times as long and a bit."""
+    connect_timeout: float = Field(default=10.0, gt=0)
+    """How long one server is given to answer when connecting."""
+    max_message_size: int = Field(default=16 << 20, ge=1024)
+    """The largest body; the broker's own `max_message_size` must not be below it."""
+    delivery_limit: int = Field(default=1000, ge=50)
+    """Times that the broker hands out one message in vain (its process died, it was given back) before it dead-letters
+    it. The net below the retries, which do not count here: at least ten times the attempts of any policy."""
+    cafile: str | None = None
+    """Certificates of the authorities that the broker's is checked against; `None`: the system's."""
+    certfile: str | None = None
+    """This client's certificate, read anew at each connect."""
+    keyfile: str | None = None
+    """Its key, where it is not in the same file."""
+    management: str | None = Field(default=None, repr=False)
+    """The URL of the management API, e.g. `http://localhost:15672`: with it, backlogs say what is in flight, and plans
+    compare bindings as well. The credentials are the same unless it has its own."""
+
+
+def read_table(table: Mapping[str, Any]) -> BrokerTable:
+    """Check the table. Raises `ConfigurationError` naming each setting that cannot be used."""
+    try:
+        return BrokerTable.model_validate(table)
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False)
+        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in found)
+        known = ", ".join(BrokerTable.model_fields)
+        raise ConfigurationError(f"[broker.rabbitmq] cannot be used: {wrong}. Known are: {known}") from None

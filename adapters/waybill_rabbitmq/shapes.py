@@ -1,0 +1,77 @@
+"""Which queues a group has on the broker, and how that differs from what the code asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from waybill.topology import Change, Subscription
+from waybill_rabbitmq import names, objects
+from waybill_rabbitmq.declaring import Hand
+from waybill_rabbitmq.objects import Queue, Shape
+
+__all__ = ["Shapes", "drift", "look"]
+
+WORDS = {"x-max-length": "max_length", "x-delivery-limit": "delivery_limit"}
+"""Arguments of queues, by the names that they have in the code."""
+
+
+class Shapes:
+    """What was found, remembered: a group's queues do not change while it is consumed."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Shape] = {}
+
+    async def find(self, hand: Hand, subscription: Subscription) -> Shape | None:
+        """The group's queues, or `None` where it has none."""
+        found = self._found.get(subscription.name)
+        if found is None:
+            found = await look(hand, subscription)
+            if found is not None:
+                self._found[subscription.name] = found
+        return found
+
+    def forget(self, subscription: Subscription) -> None:
+        self._found.pop(subscription.name, None)
+
+
+async def look(hand: Hand, subscription: Subscription) -> Shape | None:
+    partitions = 0
+    while await hand.queue(names.partition_queue(subscription, partitions)) is not None:
+        partitions += 1
+    if partitions or await hand.queue(names.inbox(subscription.topic, subscription.group)) is not None:
+        return Shape(partitions)
+    return None
+
+
+async def drift(hand: Hand, subscription: Subscription, delivery_limit: int) -> Sequence[Change]:
+    """What of a group is missing, or is not as the code asks for."""
+    what, topic = f"group {subscription.name}", subscription.topic
+    found, wanted = await look(hand, subscription), Shape.of(subscription)
+    if found is None or await hand.queue(names.dead(topic, subscription.group)) is None:
+        return [Change("create", what)]
+    if detail := _difference(subscription, found, wanted):
+        return [Change("differs", what, detail)]
+    if wanted.partitions and not found.partitions and not subscription.by_contract:
+        shared = await hand.queue(names.inbox(topic, subscription.group))
+        if shared is None or not (shared.messages or shared.consumers):
+            return [Change("create", what, "nobody has consumed it yet, and it is to be consumed in order")]
+        return [Change("differs", what, "it is not consumed in order there: let it be emptied, and stop its consumers")]
+    made = objects.group(subscription, found, delivery_limit=delivery_limit)
+    for queue in (item for item in made if isinstance(item, Queue)):
+        if (different := await hand.difference(queue)) is not None:
+            word = WORDS.get(different.argument, different.argument)
+            return [Change("differs", what, f"{word}: {different.there} there, {different.wanted} in the code")]
+    return []
+
+
+def _difference(subscription: Subscription, found: Shape, wanted: Shape) -> str | None:
+    there, asked = found.partitions, wanted.partitions
+    if subscription.by_contract and asked <= 1:
+        return None if there <= 1 else f"partitions: {there} there, {asked or 1} in the code"
+    if there and not asked:
+        return "it is consumed in order there, by one member at a time, and not in the code"
+    if there and asked > there:
+        return f"partitions: {there} there, {asked} in the code; with more of them, most keys move to another one"
+    if there > asked:
+        return f"partitions: {there} there, {asked} in the code; they are never taken away"
+    return None

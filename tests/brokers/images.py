@@ -100,6 +100,14 @@ async def elasticmq(cache: Cache, jars: Path, version: str) -> str:
     return await made(cache, f"waybill/elasticmq:{version}", root, files, folders, 'CMD ["/opt/elasticmq/start"]')
 
 
+async def moto(cache: Cache, packages: Path, version: str) -> str:
+    """A small Debian with Python and moto's packages."""
+    root = await cache.debian("python-trixie", "trixie", "python3")
+    command = 'CMD ["/usr/bin/python3", "-m", "moto.server", "-H", "0.0.0.0", "-p", "5000"]'
+    path = "ENV PYTHONPATH=/opt/moto PYTHONDONTWRITEBYTECODE=1"
+    return await made(cache, f"waybill/moto:{version}", root, {}, {"opt/moto": packages}, path, command)
+
+
 async def java(cache: Cache) -> Path:
     """The root folder of a small Debian with Java."""
     return await cache.debian("java-trixie", "trixie", "openjdk-21-jre-headless")

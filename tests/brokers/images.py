@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -122,24 +121,32 @@ async def made(
         if not await present(client, name):
             cache.say(f"making the image {name} …")
             with tempfile.TemporaryDirectory(dir=cache.folder) as scratch:
-                whole, archive = Path(scratch, "root"), Path(scratch, "image.tar")
-                await run("cp", "-al", str(root), str(whole), remedy="Is the disk full?")  # links: the files are shared
+                over, archive = Path(scratch, "over"), Path(scratch, "image.tar")
+                for path in (*files, *folders):
+                    (over / path).parent.mkdir(parents=True, exist_ok=True)
                 for path, text in files.items():
-                    (whole / path).parent.mkdir(parents=True, exist_ok=True)
-                    (whole / path).unlink(missing_ok=True)
-                    (whole / path).write_text(text)
-                    (whole / path).chmod(0o755)
+                    (over / path).write_text(text)
+                    (over / path).chmod(0o755)
                 for path, folder in folders.items():
-                    shutil.copytree(folder, whole / path)
-                await run(
-                    "tar", "--numeric-owner", "-cf", str(archive), "-C", str(whole), ".", remedy="Is the disk full?"
-                )
+                    (over / path).symlink_to(folder.absolute())  # tar follows it
+                await tar("--create", archive, root)
+                if over.exists():
+                    await tar("--append", archive, over, "--dereference", "--owner=0", "--group=0")
                 await asyncio.to_thread(import_image, client, archive, name, list(changes))
     except DockerException as problem:
         raise Broken(f"The image {name} could not be made: {problem}") from problem
     finally:
         client.close()
     return name
+
+
+async def tar(how: str, archive: Path, folder: Path, *options: str) -> None:
+    """Put what is in the folder into the archive; what comes later replaces what has its name."""
+    names = sorted(path.name for path in folder.iterdir())
+    await run(
+        "tar", how, "--numeric-owner", *options, "--file", str(archive), "-C", str(folder), *names,
+        remedy="Is the disk full?",
+    )  # fmt: skip
 
 
 def brief(problem: DockerException) -> str:

@@ -129,9 +129,11 @@ async def made(
                     (over / path).chmod(0o755)
                 for path, folder in folders.items():
                     (over / path).symlink_to(folder.absolute())  # tar follows it
-                await tar("--create", archive, root)
-                if over.exists():
-                    await tar("--append", archive, over, "--dereference", "--owner=0", "--group=0")
+                # Nothing twice: `docker import` refuses that.
+                without = ["--anchored", *(f"--exclude={path}" for path in files)]
+                await tar("--create", archive, root, [path.name for path in root.iterdir()], *without)
+                owned = ("--dereference", "--owner=0", "--group=0")
+                await tar("--append", archive, over, [*files, *folders], *owned)
                 await asyncio.to_thread(import_image, client, archive, name, list(changes))
     except DockerException as problem:
         raise Broken(f"The image {name} could not be made: {problem}") from problem
@@ -140,9 +142,8 @@ async def made(
     return name
 
 
-async def tar(how: str, archive: Path, folder: Path, *options: str) -> None:
-    """Put what is in the folder into the archive; what comes later replaces what has its name."""
-    names = sorted(path.name for path in folder.iterdir())
+async def tar(how: str, archive: Path, folder: Path, names: list[str], *options: str) -> None:
+    """Put these things of the folder into the archive."""
     await run(
         "tar", how, "--numeric-owner", *options, "--file", str(archive), "-C", str(folder), *names,
         remedy="Is the disk full?",

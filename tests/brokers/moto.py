@@ -40,4 +40,6 @@ class Moto(Recipe):
         return Launch([str(installed), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(at.port)])
 
     async def _build(self, cache: Cache) -> str:
-        return await images.moto(cache, await cache.wheels(f"moto-{VERSION}", f"moto[server]=={VERSION}", "3.13"), VERSION)
+        return await images.moto(
+            cache, await cache.wheels(f"moto-{VERSION}", f"moto[server]=={VERSION}", "3.13"), VERSION
+        )

@@ -156,7 +156,8 @@ class Cache:
             options = ("--quiet", "--variant=essential", f"--include={package}")
             freshness = '--aptopt=Acquire::Check-Valid-Until "false"'  # a frozen mirror is good enough for tests
             remedy = UNPRIVILEGED if os.geteuid() else ONLINE
-            await run(*alone, mmdebstrap, *options, freshness, HOOK, suite, str(half), *mirrors, remedy=remedy)
+            again = '--aptopt=Acquire::Retries "3"'
+            await run(*alone, mmdebstrap, *options, freshness, again, HOOK, suite, str(half), *mirrors, remedy=remedy)
 
         return await self.part(name, f"{package} and what it needs, from Debian {suite}", make)
 

@@ -103,9 +103,13 @@ def check(steps: Iterable[Step], allowed: Allowed, *, dead: Collection[int] = ()
 def unsettled(steps: Iterable[Step], process: int) -> int:
     """How many messages this process had begun to handle and had not settled: what its end may repeat. 0: the kill of an
     idle worker, which shows nothing."""
-    mine = [step for step in steps if step.process == process]
-    begun = sum(step.what == "started" for step in mine)
-    return begun - sum(step.what in {"settled", "lost"} for step in mine)
+    held = set[int]()
+    for step in steps:
+        if step.process == process and step.what == "started":
+            held.add(step.number)
+        elif step.process == process and step.what in {"settled", "lost"}:
+            held.discard(step.number)
+    return len(held)
 
 
 def undecided(steps: Iterable[Step], process: int) -> int:

@@ -59,6 +59,7 @@ class Proxy:
         self._thread = threading.Thread(target=self._loop.run_forever, name="waybill-proxy", daemon=True)
         self._requests, self._replies = Way(), Way()
         self._server: asyncio.Server | None = None
+        self._accepted = 0
         self._open: dict[asyncio.Task[Any], tuple[asyncio.StreamWriter, ...]] = {}
 
     async def __aenter__(self) -> Self:
@@ -80,6 +81,11 @@ class Proxy:
     def connections(self) -> int:
         """How many are open."""
         return len(self._open)
+
+    @property
+    def accepted(self) -> int:
+        """How many there have been."""
+        return self._accepted
 
     def cut(self) -> None:
         """Reset every connection, towards both sides. New ones are accepted."""
@@ -205,6 +211,7 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         self._open[task] = (client,)
+        self._accepted += 1
         pumps: list[asyncio.Task[None]] = []
         try:
             answers, broker = await asyncio.open_connection(*self._target)

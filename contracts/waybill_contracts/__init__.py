@@ -13,7 +13,7 @@ from waybill_contracts.behaviour import BEHAVIOURS, NOT_YET, Behaviour, behaviou
 from waybill_contracts.bench import Bench
 from waybill_contracts.harness import Broker, Harness
 from waybill_contracts.ledger import Result, Row
-from waybill_contracts.proving import contract, prove
+from waybill_contracts.proving import contract, faults, prove
 
 __all__ = [
     "BEHAVIOURS",
@@ -26,5 +26,6 @@ __all__ = [
     "Row",
     "behaviour",
     "contract",
+    "faults",
     "prove",
 ]

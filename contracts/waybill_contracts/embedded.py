@@ -22,6 +22,13 @@ NOT_OF_A_FILE = {
     "rolling": "a file is on one machine",
     "permissions": "whoever may write to the file may declare as well",
     "partitions": "it has no partitions: it orders each key by itself",
+    "link": "a file has no connections",
+    "kill": "a file has no server that could end",
+    "stop": "a file has no server that could end",
+    "pause": "a file has no server that could stand still",
+    "lock_out": "a file has no credentials but its permissions",
+    "forbid": "whoever may read the file may consume",
+    "dead_end": "a dead letter stays where it is, marked: it has no place that could be missing or full",
 }
 """Verbs that have no meaning there, and why."""
 
@@ -103,6 +110,7 @@ async def file_broker(path: Path, scheme: str) -> AsyncGenerator[Broker, None]:
         version=VERSION,
         restart=restart,
         away=away,
+        silent=away,
         throttle=throttle,
         remove=remove,
         foreign=foreign,

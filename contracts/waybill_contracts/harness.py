@@ -6,11 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from waybill import BrokerOptions
 
-__all__ = ["VERBS", "Broker", "Harness"]
+if TYPE_CHECKING:
+    from waybill_contracts.faults.proxy import Proxy
+
+__all__ = ["VERBS", "Broker", "Harness", "Route"]
 
 VERBS = {
     "processes": "several processes use it at once",
@@ -24,8 +27,30 @@ VERBS = {
     "foreign": "a program without Waybill publishes",
     "permissions": "a user may publish and consume, and declare nothing",
     "partitions": "a topic has a number of partitions that can be chosen",
+    "link": "its connections go through a proxy, which does what networks do",
+    "silent": "for as long as a block lasts it answers nothing, and connections stay open",
+    "kill": "it is ended as a power cut would; `restart` brings it back",
+    "stop": "it is ended in good order; `restart` brings it back",
+    "pause": "it stands still until `resume`, and connections stay open",
+    "lock_out": "for as long as a block lasts, it does not know the credentials of the URL any more",
+    "forbid": "for as long as a block lasts, a topic may not be consumed any more",
+    "dead_end": "for as long as a block lasts, a group's dead letters cannot be placed",
 }
 """What a behaviour may ask for beyond connecting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """The way to a broker, for the proxy that faults are made with. Known from a URL that has a host and a port.
+
+    url: the URL for clients that shall go through this host and port. listen: the port where the proxy must be, for a
+    broker that tells its clients its own address; 0: anywhere.
+    """
+
+    host: str
+    port: int
+    url: Callable[[str, int], str]
+    listen: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +65,10 @@ class Broker:
     foreign: publish this body on the topic of this name with the broker's own client, without headers of any kind.
     permissions: the URL of a user who may publish and consume, and declare nothing.
     partitions: the broker's own option for a topic with so many of them.
+    kill, stop, pause, resume: its process. lock_out: the credentials of `url`. forbid, dead_end: a group, by the names of
+    its topic and itself.
+    link, and of cut, away, silent and throttle those that are not given: the kit makes them, with a proxy on the `route`,
+    where that is known from `url` or given.
     """
 
     url: str
@@ -56,6 +85,16 @@ class Broker:
     foreign: Callable[[str, bytes], Awaitable[None]] | None = None
     permissions: str | None = None
     partitions: Callable[[int], BrokerOptions] | None = None
+    route: Route | None = None
+    link: Proxy | None = None
+    silent: Callable[[], AbstractAsyncContextManager[None]] | None = None
+    kill: Callable[[], Awaitable[None]] | None = None
+    stop: Callable[[], Awaitable[None]] | None = None
+    pause: Callable[[], Awaitable[None]] | None = None
+    resume: Callable[[], Awaitable[None]] | None = None
+    lock_out: Callable[[], AbstractAsyncContextManager[None]] | None = None
+    forbid: Callable[[str, str], AbstractAsyncContextManager[None]] | None = None
+    dead_end: Callable[[str, str], AbstractAsyncContextManager[None]] | None = None
 
 
 class Harness(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,12 @@ from waybill_contracts.behaviour import BEHAVIOURS, NEEDS, Behaviour
 from waybill_contracts.bench import PATIENCE, Bench
 from waybill_contracts.harness import Broker, Harness
 from waybill_contracts.ledger import Result, Row
+from waybill_contracts.linking import linked
 
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["contract", "load_behaviours", "prove"]
+__all__ = ["contract", "faults", "load_behaviours", "load_faults", "prove"]
 
 
 def load_behaviours() -> dict[str, Behaviour]:
@@ -28,6 +29,15 @@ def load_behaviours() -> dict[str, Behaviour]:
     return BEHAVIOURS
 
 
+def load_faults() -> dict[str, Behaviour]:
+    """All faults to survive, by id, in the order of the table."""
+    from waybill_contracts.faults import rows  # noqa: PLC0415 - registers them
+    from waybill_contracts.faults.fault import FAULTS  # noqa: PLC0415
+
+    assert rows.__all__
+    return dict(sorted(FAULTS.items()))
+
+
 async def prove(harness: Harness, promise: Behaviour, folder: Path, *, patience: float = PATIENCE) -> Row:
     """Show one promise, or that it is refused. Raises whatever shows that it is broken.
 
@@ -35,7 +45,7 @@ async def prove(harness: Harness, promise: Behaviour, folder: Path, *, patience:
     """
     if reason := harness.waived.get(promise.id):
         return _row(harness, promise, "", Result.WAIVED, reason)
-    async with harness.broker(folder) as broker:
+    async with harness.broker(folder) as given, linked(given, promise.verbs) as broker:
         cannot = [reason for verb in promise.verbs if (reason := _cannot(broker, verb))]
         if cannot:
             return _row(harness, promise, broker.version, Result.WAIVED, "; ".join(cannot))
@@ -81,13 +91,22 @@ def _row(harness: Harness, promise: Behaviour, version: str, result: Result, not
 
 def contract(harness: Harness) -> Callable[..., Any]:
     """A test function, with a case for each promise: `test_contract = contract(MyHarness())` in a test module."""
+    return _cases(harness, load_behaviours().values())
+
+
+def faults(harness: Harness) -> Callable[..., Any]:
+    """A test function, with a case for each fault that must be survived: `test_faults = faults(MyHarness())`."""
+    return _cases(harness, load_faults().values())
+
+
+def _cases(harness: Harness, promises: Iterable[Behaviour]) -> Callable[..., Any]:
     import pytest  # noqa: PLC0415 - needed by tests only
 
     from waybill_contracts.pytest_plugin import PROPERTY  # noqa: PLC0415
 
-    promises = load_behaviours().values()
+    cases = [pytest.param(p, id=f"{p.id}-{p.name}", marks=pytest.mark.timeout(p.limit + 60)) for p in promises]
 
-    @pytest.mark.parametrize("promise", [pytest.param(p, id=f"{p.id}-{p.name}") for p in promises])
+    @pytest.mark.parametrize("promise", cases)
     async def test_contract(promise: Behaviour, tmp_path: Path, request: pytest.FixtureRequest) -> None:
         row = await prove(harness, promise, tmp_path)
         request.node.user_properties.append((PROPERTY, msgspec.to_builtins(row)))

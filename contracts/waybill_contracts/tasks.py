@@ -28,8 +28,8 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of a journal. `what`: `started`, `done`, `failed` or `cancelled`; of a worker also `lost`: the
-    broker did not take what became of it. `at`: seconds, comparable on one machine."""
+    """One line of a journal. `what`: `started`, `done`, `failed` or `cancelled`; of a worker also `settled`,
+    and `lost`: the broker did not take what became of it; of `Load` also `try`, `ok`, `refused` or `unknown`. `at`: seconds, comparable on one machine."""
 
     what: str
     number: int

@@ -69,6 +69,10 @@ class Administration:
         """Close every connection to this URL's virtual host."""
         self.ctl("close_all_connections", "--vhost", vhost_of(url), "a test closes them")
 
+    def store(self) -> None:
+        """Have what was declared just now on the disk: RabbitMQ may lose it for a second or two when it is killed."""
+        self.ctl("eval", "catch mnesia:sync_log(), [dets:sync(T) || T <- dets:all()].")
+
     def ctl(self, *arguments: str) -> str:
         """Run `rabbitmqctl`, and return what it printed."""
         return self.broker.run("rabbitmqctl", "--quiet", *arguments)

@@ -55,8 +55,10 @@ class Container(Broker):
         near = host == "localhost"  # else the engine is elsewhere, and its loopback interface is not ours
         self.at = Address("127.0.0.1" if near else host, free_port(), {name: free_port() for name in recipe.further})
         pairs = [(port, self.at.port), *((inner, self.at.further[name]) for name, inner in recipe.further.items())]
-        self.published = {str(inner): (self.at.host, outer) if near else outer for inner, outer in pairs if inner}
-        self.container.ports |= self.published
+        ports: dict[str, Any] = self.container.ports
+        for inner, outer in pairs:
+            if inner:
+                ports[str(inner)] = (self.at.host, outer) if near else outer
         self.container.with_kwargs(labels={LABEL: f"{socket.gethostname()}:{os.getpid()}:{started(os.getpid())}"})
         self.container.with_envs(**recipe.environment(self.at))
         for path, text in recipe.files(self.at).items():

@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator
 
 import pytest
 
+from tests.brokers.cluster import NODES, Cluster
 from tests.brokers.providers import RECIPES
 from tests.brokers.running import Running, Unavailable
 from tests.brokers.session import Found, Session
@@ -150,6 +151,12 @@ def rabbitmq43(pytestconfig: pytest.Config) -> Running:
 def each_rabbitmq(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Running:
     """Both versions of RabbitMQ, one after the other."""
     return given(pytestconfig, request.param)
+
+
+@pytest.fixture(params=[pytest.param(NODES, marks=pytest.mark.broker(*NODES))], ids=["three_nodes"])
+def rabbitmq_cluster(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Cluster:
+    """RabbitMQ 4.0 as a cluster of three nodes, natively."""
+    return Cluster({name: given(pytestconfig, name) for name in request.param})
 
 
 @pytest.fixture(scope="session")

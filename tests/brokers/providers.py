@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.brokers.broker import Broker, Given
+from tests.brokers.cluster import NODES, ClusterNode
 from tests.brokers.containers import container
 from tests.brokers.elasticmq import ElasticMQ
 from tests.brokers.fetching import Cache, cache_folder
@@ -25,6 +27,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "kafka": Kafka,
     "sqs": ElasticMQ,
     "sns": Moto,
+    **{name: functools.partial(ClusterNode, name) for name in NODES},
 }
 
 

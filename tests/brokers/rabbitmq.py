@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -52,32 +53,47 @@ class RabbitMQ(Recipe):
         return root, self.version
 
     def launch(self, installed: Path, folder: Path, at: Address) -> Launch:
-        names, distribution = free_port(), free_port()
-        (folder / "rabbitmq.conf").write_text(CONFIGURATION.format(port=at.port, **at.further))
-        (folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
-        (folder / ".erlang.cookie").write_text(os.urandom(12).hex())
-        (folder / ".erlang.cookie").chmod(0o400)
-        environment = {
-            "HOME": "/data",
-            "ERL_EPMD_PORT": names,
-            "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODENAME": "rabbit@localhost",
-            "RABBITMQ_DIST_PORT": distribution,
-            "RABBITMQ_CONFIG_FILE": "/data/rabbitmq.conf",
-            "RABBITMQ_ENABLED_PLUGINS_FILE": "/data/enabled_plugins",
-            "RABBITMQ_MNESIA_BASE": "/data/db",
-            "RABBITMQ_LOG_BASE": "/data/log",
-        }
-        tool = inside(installed, folder, environment)
-        # RUNNING_UNDER_SYSTEMD: exec the virtual machine, with no shell in between.
-        server = [*tool, "env", "RUNNING_UNDER_SYSTEMD=true", "rabbitmq-server"]
-        # The node would start a port mapper that outlives it; this one is in the foreground.
-        mapper = [*tool, "epmd", "-port", str(names), "-address", "127.0.0.1"]
-        return Launch(server, beside=[mapper], tool=tool)
+        return node(installed, folder, at, Node())
 
     async def _build(self, cache: Cache) -> str:
         root, _ = await self.install(cache)
         return await images.rabbitmq(cache, root, self.version)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A native node as others of its cluster know it."""
+
+    name: str = "rabbit"
+    mapper: int = field(default_factory=free_port)
+    """The port where names are looked up, the same in all of a cluster, as is the cookie."""
+    cookie: str = field(default_factory=lambda: os.urandom(12).hex())
+    settings: str = ""
+
+
+def node(installed: Path, folder: Path, at: Address, this: Node) -> Launch:
+    """Write a node's files into `folder`, and tell how it runs."""
+    (folder / "rabbitmq.conf").write_text(CONFIGURATION.format(port=at.port, **at.further) + this.settings)
+    (folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
+    (folder / ".erlang.cookie").write_text(this.cookie)
+    (folder / ".erlang.cookie").chmod(0o400)
+    environment = {
+        "HOME": "/data",
+        "ERL_EPMD_PORT": this.mapper,
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODENAME": f"{this.name}@localhost",
+        "RABBITMQ_DIST_PORT": free_port(),
+        "RABBITMQ_CONFIG_FILE": "/data/rabbitmq.conf",
+        "RABBITMQ_ENABLED_PLUGINS_FILE": "/data/enabled_plugins",
+        "RABBITMQ_MNESIA_BASE": "/data/db",
+        "RABBITMQ_LOG_BASE": "/data/log",
+    }
+    tool = inside(installed, folder, environment)
+    # RUNNING_UNDER_SYSTEMD: exec the virtual machine, with no shell in between.
+    server = [*tool, "env", "RUNNING_UNDER_SYSTEMD=true", "rabbitmq-server"]
+    # The node would start a port mapper that outlives it; this one is in the foreground.
+    mapper = [*tool, "epmd", "-port", str(this.mapper), "-address", "127.0.0.1"]
+    return Launch(server, beside=[mapper], tool=tool)
 
 
 def whole_frame(answer: bytes) -> bool:

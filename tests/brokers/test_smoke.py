@@ -15,6 +15,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from tests.brokers.administration import Administration
 from tests.brokers.running import Running
 
 COUNT = 20
@@ -73,6 +74,8 @@ async def test_rabbitmq_restart_keeps_data(each_rabbitmq: Running, end: str) -> 
     ours(each_rabbitmq)
     queue = unique("smoke")
     await fill_queue(each_rabbitmq.url, queue)
+    if end == "kill":
+        await asyncio.to_thread(Administration(each_rabbitmq).store)
     if end == "restart":
         await asyncio.to_thread(each_rabbitmq.restart)
     else:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import os
 import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 
 from waybill import App, ClosedError, ConfigurationError, Status, Topic
 from waybill_contracts.behaviour import behaviour
 from waybill_contracts.bench import Bench
+from waybill_contracts.leftovers import in_use, left_since
 from waybill_contracts.tasks import Journal, Task
 from waybill_contracts.workers import Worker
 
@@ -166,30 +161,14 @@ async def nothing_is_left_of_an_application_that_has_stopped(bench: Bench) -> No
             await bench.until(lambda: number in journal.numbers())
 
     await turn(0)  # what is made once and kept is no leak
-    before, turns = _in_use(), 8
+    before, turns = in_use(), 8
     for number in range(1, 1 + turns):
         await turn(number)
 
     async def left() -> list[str]:
-        gc.collect()
-        new = {what: found - before[what] for what, found in _in_use().items()}
-        return [f"{len(found)} {what}" for what, found in new.items() if len(found) >= turns]
+        return left_since(before, least=turns)
 
     await bench.eventually(left, lambda found: not found, f"it leaves nothing behind {turns} times, but")
-
-
-def _in_use() -> dict[str, set[object]]:
-    """The tasks, threads and open files that this process has."""
-    return {"tasks": {*asyncio.all_tasks()}, "threads": {*threading.enumerate()}, "files": {*_files()}}
-
-
-def _files() -> Iterator[tuple[int, int, int]]:
-    """What is open, by its number and where it leads; nothing where that cannot be seen."""
-    opened = Path("/dev/fd")
-    for number in [int(entry.name) for entry in opened.iterdir()] if opened.is_dir() else []:
-        with suppress(OSError):  # the one that was opened to look
-            found = os.fstat(number)
-            yield number, found.st_dev, found.st_ino
 
 
 @behaviour("L09", seconds=2)

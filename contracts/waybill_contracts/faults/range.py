@@ -1,0 +1,139 @@
+"""Where faults are made: a topic, who publishes and who consumes there, and what their journals come to."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from random import Random
+from typing import Any
+
+from waybill import App, Handled, Retry
+from waybill.outcomes import Lost
+from waybill_contracts.bench import Bench
+from waybill_contracts.faults.checking import Allowed, check
+from waybill_contracts.faults.fault import ROUNDS, SEED
+from waybill_contracts.faults.load import KEYS, Load
+from waybill_contracts.tasks import Journal, Step
+from waybill_contracts.workers import Worker
+
+__all__ = ["CONCURRENCY", "WINDOW", "Range"]
+
+CONCURRENCY = 8
+WINDOW = 4 * CONCURRENCY
+"""Messages that one consumer holds at most: the default."""
+CALM = 60.0
+"""Seconds until all that was confirmed must be handled when the last fault is over."""
+
+
+class Range:
+    """Consumes ordered where the broker can, so that order is held as well."""
+
+    def __init__(self, bench: Bench, *, ordered: bool | None = None) -> None:
+        self.bench, self.chance = bench, Random(SEED)
+        self.ordered = bench.can.ordered if ordered is None else ordered
+        self.topic = bench.topic("steps", groups=["group"])
+        self.journal = Journal(bench.gate)
+        self.faults = 0
+        self.at_risk = 0
+        self.over: list[float] = []
+        print(f"seed {SEED}, {ROUNDS} rounds")
+
+    # ---------------------------------------------------------------- who publishes and consumes
+
+    def consumer(self, name: str = "group", **options: Any) -> App:
+        """An application in this process that consumes and journals. `options`: of `Bench.consumer`."""
+        options = {"concurrency": CONCURRENCY, "window": WINDOW, "retry": Retry.fixed(50, delay=0.02), **options}
+        app, _ = self.bench.consumer(self.topic, name, self.journal, ordered=self.ordered, **options)
+
+        @app.observe
+        def settled(handled: Handled) -> None:
+            what = "lost" if isinstance(handled.result, Lost) else "settled"
+            self.journal.note(what, handled.delivery.value, handled.delivery)
+
+        return app
+
+    def load(self, app: App, **options: Any) -> Load:
+        """Publishing in this process through an application that runs."""
+        return Load(app, self.topic, self.journal.steps.append, **{"seed": SEED, **options})
+
+    async def worker(self, **options: Any) -> Worker:
+        """A process that consumes and journals. `options`: of `Bench.worker`."""
+        options = {"concurrency": CONCURRENCY, "attempts": 50, "delay": 0.02, "grace": 10.0, **options}
+        return await self.bench.worker(self.topic, ordered=self.ordered, **options)
+
+    async def publisher(self, **options: Any) -> Worker:
+        """A process that publishes until it is told to end. `options`: of `Load`."""
+        return await self.bench.worker(self.topic, load={"seed": self.chance.randrange(1 << 30), **options})
+
+    # ---------------------------------------------------------------- what they have done
+
+    def steps(self) -> list[Step]:
+        """What has been journalled so far, here and in every process."""
+        return self.journal.steps + [step for worker in self.bench.workers for step in worker.journal().steps]
+
+    def numbers(self, what: str) -> set[int]:
+        return {step.number for step in self.steps() if step.what == what}
+
+    async def busy(self, least: int = 20) -> None:
+        """Wait until so many more have been handled than now."""
+        before = len(self.numbers("done"))
+        await self._until(lambda: len(self.numbers("done")) >= before + least, "it works")
+
+    async def calm(self) -> None:
+        """Wait until all that was confirmed is handled, or is a dead letter, and settled."""
+        dead = set[int]()
+
+        def left() -> set[int]:
+            return self.numbers("ok") - self.numbers("done") - dead
+
+        try:
+            await self._until(lambda: not left(), "", within=CALM / 2)
+        except AssertionError:  # the dead letters cost more to look at; and what is lost, the verdict says
+            dead |= await self.dead()
+        if not left():
+            await self.bench.settled(self.topic)
+
+    async def dead(self) -> set[int]:
+        """The numbers of the dead letters."""
+        letters = await self.bench.dead(self.topic)
+        return {self.topic.codec.decode(letter.body or b"").number for letter in letters}
+
+    async def goes_on(self, app: App) -> None:
+        """See that nothing is wrong any more: what is published from now on is confirmed and handled once."""
+        before = self.numbers("try")
+        async with self.load(app, failing=0.0):
+            await self.busy()
+        await self.calm()
+        again = [step.number for step in self.steps() if step.what == "started" and step.number not in before]
+        self.bench.once(again)
+        assert not (self.numbers("refused") | self.numbers("unknown")) - before, "publishing fails though all is well"
+
+    async def _until(self, true: Any, what: str, within: float | None = None) -> None:
+        within = self.bench.patience if within is None else within
+        end = time.monotonic() + within
+        while not true():
+            assert time.monotonic() < end, f"not within {within:g} s: {what}"
+            await asyncio.sleep(0.05)
+
+    # ---------------------------------------------------------------- faults, and what they came to
+
+    @asynccontextmanager
+    async def fault(self, block: AbstractAsyncContextManager[None] | None = None) -> AsyncGenerator[None, None]:
+        """One fault, which lasts as long as the block; from its end on recovery is measured."""
+        self.faults += 1
+        if block is None:
+            yield
+        else:
+            async with block:
+                yield
+        self.over.append(time.monotonic())
+
+    async def holds(self, *, each: int = WINDOW + KEYS, within: float | None = None, **allowed: Any) -> None:
+        """Raises what is wrong. each, within and `allowed`: of `Allowed`."""
+        confirmed = allowed.pop("confirmed", 20)
+        known = {"faults": self.faults, "ordered": self.ordered, "over": self.over, **allowed}
+        verdict = check(self.steps(), Allowed(each=each, within=within, **known), dead=await self.dead())
+        print(verdict.figures)
+        verdict.hold(seed=SEED, confirmed=confirmed)

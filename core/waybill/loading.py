@@ -16,7 +16,7 @@ from waybill.errors import AdapterNotFound, ConfigurationError
 
 __all__ = ["AdapterContext", "AdapterFactory", "check_tables", "open_adapter", "use_adapter"]
 
-EXTRAS = {"amqp": "rabbitmq", "amqps": "rabbitmq", "kafka": "kafka", "sqs": "sqs"}
+EXTRAS = {"amqp": "rabbitmq", "amqps": "rabbitmq", "kafka": "kafka", "kafka+ssl": "kafka", "sqs": "sqs"}
 """The extra that brings what our adapter for a scheme needs."""
 
 

@@ -1,0 +1,68 @@
+"""The library's way to ask who gets what, answered by `sharing`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+from aiokafka import TopicPartition
+from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
+
+from waybill_kafka.sharing import Claim, Share, share
+
+__all__ = ["Assignor"]
+
+VERSION = 0
+
+
+class Assignor(AbstractPartitionAssignor):  # type: ignore[misc]
+    """One member's. The library takes objects as well as classes."""
+
+    name = "waybill"
+
+    def __init__(
+        self,
+        unit_of: Callable[[TopicPartition], str],
+        claim: Callable[[], Claim],
+        on_share: Callable[[Share], None],
+    ) -> None:
+        """`claim`: what to say when joining, asked right before. `on_share`: told what came of it."""
+        self._unit_of = unit_of
+        self._claim = claim
+        self._on_share = on_share
+
+    def metadata(self, topics: Iterable[str]) -> Any:  # type: ignore[override]
+        return ConsumerProtocolMemberMetadata(VERSION, sorted(topics), msgspec.json.encode(self._claim()))
+
+    def assign(self, cluster: Any, members: Mapping[str, Any]) -> dict[str, Any]:  # type: ignore[override]
+        units: dict[str, list[TopicPartition]] = {}
+        for topic in sorted({topic for member in members.values() for topic in member.subscription}):
+            for number in sorted(cluster.partitions_for_topic(topic) or ()):
+                tp = TopicPartition(topic, number)
+                units.setdefault(self._unit_of(tp), []).append(tp)
+        shares = share(list(units), {name: _claim_in(member.user_data) for name, member in members.items()})
+        return {name: _assignment(each, units) for name, each in shares.items()}
+
+    def on_assignment(self, assignment: Any) -> None:  # type: ignore[override]
+        try:
+            found = msgspec.json.decode(assignment.user_data or b"{}", type=Share)
+        except msgspec.MsgspecError:
+            found = Share()
+        self._on_share(found)
+
+
+def _claim_in(data: bytes) -> Claim:
+    try:
+        return msgspec.json.decode(data or b"{}", type=Claim)
+    except msgspec.MsgspecError:
+        return Claim()
+
+
+def _assignment(share: Share, units: Mapping[str, list[TopicPartition]]) -> Any:
+    topics: dict[str, list[int]] = {}
+    for unit in share.units:
+        for tp in units[unit]:
+            topics.setdefault(tp.topic, []).append(tp.partition)
+    return ConsumerProtocolMemberAssignment(VERSION, sorted(topics.items()), msgspec.json.encode(share))

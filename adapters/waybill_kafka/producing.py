@@ -1,0 +1,169 @@
+"""A producer that is replaced when it is broken.
+
+The library's idempotent producer does not survive what its broker refuses for good: the partition's sequence has a gap from
+then on. Nor does it ever give up a batch. So whatever fails, or is not answered in time, costs the producer its life: its
+connections are closed, so that nothing of it is stored later behind what its successor sends, and what it had not been
+answered is unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from asyncio import Future
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
+
+from waybill.errors import BrokerError
+from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
+from waybill_kafka.cluster import Cluster
+from waybill_kafka.mapping import mapped, said
+from waybill_kafka.options import BrokerTable
+
+__all__ = ["Line", "Outbound"]
+
+log = logging.getLogger("waybill.kafka")
+
+ENVELOPE = 192 << 10
+"""Bytes that a record may have beside its body: headers, a dead letter's record and stack, and the batch around them."""
+CLOSING = 0.5
+"""Seconds that a producer is given to say goodbye."""
+CERTAIN: tuple[type[KafkaError], ...] = (MessageSizeTooLargeError, TopicAuthorizationFailedError)
+"""What the broker answers for a batch of which it has stored nothing."""
+
+Outbound = tuple[str, int, bytes | None, bytes | None, list[tuple[str, bytes]], str]
+"""Topic, partition, key, value, headers, and the message's id."""
+
+
+def settings(table: BrokerTable) -> dict[str, Any]:
+    return {
+        "acks": "all",
+        "enable_idempotence": True,
+        "compression_type": None if table.compression == "none" else table.compression,
+        "linger_ms": round(table.linger * 1000),
+        "max_batch_size": table.batch_size,
+        "max_request_size": table.max_message_size + ENVELOPE,
+    }
+
+
+class Line:
+    """One sink's way to the broker."""
+
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        self._cluster = cluster
+        self._name = name
+        self._producer: AIOKafkaProducer | None = None
+        self._opening = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def open(self) -> AIOKafkaProducer:
+        """The producer that works now. Raises `BrokerError`."""
+        async with self._opening:
+            if self._closed:
+                raise BrokerError(f"{self._name}: closed")
+            if self._producer is None:
+                with mapped("cannot publish"):
+                    producer = AIOKafkaProducer(
+                        **await self._cluster.clients(f"publishing {self._name}"), **settings(self._cluster.table)
+                    )
+                    try:
+                        await producer.start()
+                    except BaseException:
+                        self._leave(producer)
+                        raise
+                    self._producer = producer
+            return self._producer
+
+    async def send(self, records: Sequence[Outbound], deadline: float) -> list[SendResult]:
+        """What became of each, at the deadline (the loop's clock) at the latest."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(deadline):
+                producer = await self.open()
+        except (TimeoutError, BrokerError) as error:
+            why = str(error) or "no answer in time"
+            return [Refused(f"the broker cannot be reached: {why}", transient=True)] * len(records)
+        sent: list[Future[Any] | Refused] = []
+        try:
+            async with asyncio.timeout_at(deadline):
+                for record in records:
+                    sent.append(await _hand_over(producer, record))
+        except (TimeoutError, KafkaError, OSError) as error:
+            self._give_up(producer, said(error))
+        if waiting := [item for item in sent if isinstance(item, Future) and not item.done()]:
+            await asyncio.wait(waiting, timeout=max(0.0, deadline - loop.time()))
+        results = [
+            item if isinstance(item, Refused) else self._result(producer, item, record[5])
+            for item, record in zip(sent, records, strict=False)
+        ]
+        rest = Refused("the broker takes nothing now", transient=True)
+        return results + [rest] * (len(records) - len(results))
+
+    def _result(self, producer: AIOKafkaProducer, future: Future[Any], ident: str) -> SendResult:
+        if not future.done():
+            self._give_up(producer, "no answer in time")
+            return Unknown("no answer in time")
+        if future.cancelled():
+            return Unknown("the connection was given up before the answer came")
+        error = future.exception()
+        if error is None:
+            kept = future.result()
+            return Confirmed(ident, f"{kept.topic}/{kept.partition}@{kept.offset}")
+        self._give_up(producer, said(error))
+        if isinstance(error, CERTAIN):
+            return Refused(f"the broker does not take it: {said(error)}")
+        return Unknown(said(error))
+
+    def _give_up(self, producer: AIOKafkaProducer, why: str) -> None:
+        if self._producer is producer:
+            log.warning("%s: publishing through a new connection: %s", self._name, why)
+            self._producer = None
+            self._leave(producer)
+
+    def _leave(self, producer: AIOKafkaProducer) -> None:
+        task = asyncio.get_running_loop().create_task(abandon(producer), name="waybill-kafka-abandon")
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def close(self) -> None:
+        self._closed = True
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            self._leave(producer)
+        if self._leaving:
+            await asyncio.wait(self._leaving, timeout=2 * CLOSING)
+
+
+async def _hand_over(producer: AIOKafkaProducer, record: Outbound) -> Future[Any] | Refused:
+    topic, partition, key, value, headers, _ = record
+    try:
+        future: Future[Any] = await producer.send(topic, value, key=key, partition=partition, headers=headers)
+    except MessageSizeTooLargeError as error:
+        return Refused(f"the message cannot be sent: {said(error)}")
+    future.add_done_callback(_seen)
+    return future
+
+
+def _seen(future: Future[Any]) -> None:
+    """Whoever waited for it may have gone."""
+    if not future.cancelled():
+        future.exception()
+
+
+async def abandon(producer: AIOKafkaProducer) -> None:
+    """End a producer without waiting for what it has not sent: the library would wait for ever."""
+    producer._closed = True
+    with contextlib.suppress(Exception, asyncio.CancelledError):
+        sender = producer._sender.sender_task
+        if sender is not None and not sender.done():
+            sender.cancel()
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(CLOSING):
+            await producer.client.close()
+    with contextlib.suppress(Exception):
+        producer._message_accumulator.fail_all(KafkaError("the connection was given up before the answer came"))

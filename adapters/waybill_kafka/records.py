@@ -1,0 +1,95 @@
+"""A message as a Kafka record, and back: CloudEvents attributes as headers `ce_…`, as their Kafka binding says. Pure."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from waybill import envelope
+from waybill.errors import DecodeError
+from waybill.message import Message
+
+__all__ = ["DUE", "Headers", "key_of", "read", "size", "text_of", "when", "write"]
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+PREFIX = "ce_"
+TRANSIT = "waybill"
+DUE = "waybill-due"
+"""On what waits: when it may go on, in milliseconds since the epoch."""
+OVERHEAD = 64
+"""Bytes that a record and each header take beside their texts, at most."""
+
+
+def write(message: Message, *further: tuple[str, bytes]) -> list[tuple[str, bytes]]:
+    """The headers of a record. Its key and value are the message's key and body."""
+    attributes = envelope.encode(message)
+    headers: list[tuple[str, bytes]] = []
+    if (content_type := attributes.pop("datacontenttype", None)) is not None:
+        headers.append(("content-type", content_type.encode()))
+    if (transit := attributes.pop("waybill", None)) is not None:
+        headers.append((TRANSIT, transit.encode()))
+    headers += [(PREFIX + name, value.encode()) for name, value in attributes.items()]
+    headers += [(name, value.encode()) for name, value in message.headers.items()]
+    return [*headers, *further]
+
+
+def key_of(message: Message) -> bytes | None:
+    return None if message.key is None else message.key.encode()
+
+
+def size(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> int:
+    """Bytes of the record, at most."""
+    carried = sum(len(name.encode()) + len(text) + 10 for name, text in headers)
+    return OVERHEAD + len(key or b"") + len(value or b"") + carried
+
+
+def read(key: bytes | None, value: bytes | None, headers: Headers, *, topic: str, published: datetime) -> Message:
+    """The message of a record. Whatever cannot be read becomes a stand-in that is a dead letter."""
+    attributes: dict[str, str] = {}
+    users: dict[str, str] = {}
+    for name, raw in headers:
+        text = "" if raw is None else raw.decode("utf-8", "backslashreplace")
+        if name.startswith(PREFIX):
+            attributes[name[3:]] = text
+        elif name == "content-type":
+            attributes["datacontenttype"] = text
+        elif name == TRANSIT:
+            attributes[name] = text
+        elif name != DUE:
+            users[name] = text
+    if key is not None:
+        attributes.setdefault("partitionkey", key.decode("utf-8", "backslashreplace"))
+    try:
+        message = envelope.decode(attributes, value, headers=users, topic=topic, received=published)
+    except DecodeError as error:
+        ident, kept = attributes.get("id") or str(uuid.uuid4()), attributes.get(TRANSIT, "")[:16384]
+        return envelope.unreadable(
+            value,
+            str(error),
+            ident=ident,
+            topic=topic,
+            received=published,
+            key=attributes.get("partitionkey"),
+            raw=kept,
+        )
+    return message if message.due is None else msgspec.structs.replace(message, due=None)
+
+
+def text_of(headers: Headers, wanted: str) -> str | None:
+    """The text of a header."""
+    for name, raw in headers:
+        if name == wanted and raw is not None:
+            return raw.decode("utf-8", "replace")
+    return None
+
+
+def when(timestamp: int | None) -> datetime:
+    """A record's timestamp, in milliseconds; what is no time on earth counts as now."""
+    try:
+        return datetime.fromtimestamp((timestamp or 0) / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return datetime.now(UTC)

@@ -1,0 +1,186 @@
+"""Ways out: what a group's partitions hold, handed out as it is asked for and settled in bulk."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from waybill.adapter import Notify, Resumed, Revoked, Revoking, Stalled
+from waybill.message import Delivery
+from waybill.outcomes import DONE, LOST, Extended, ExtendResult, Release, Settled, SettleResult
+from waybill.topology import Subscription
+from waybill_kafka import names, records
+from waybill_kafka.cluster import Cluster
+from waybill_kafka.member import COMMITTING, Member
+from waybill_kafka.part import Part, Token
+
+__all__ = ["KafkaSource"]
+
+PATIENCE = 1.0
+"""Seconds that `receive` waits for something."""
+TURN = 32
+"""Messages of one partition before the next has its turn."""
+
+
+class KafkaSource:
+    """One subscription's member of its group."""
+
+    def __init__(
+        self, cluster: Cluster, subscription: Subscription, alias: str, notify: Notify, *, window: int
+    ) -> None:
+        """`alias`: the group's name on the broker."""
+        self._subscription = subscription
+        self._notify = notify
+        self._window = window
+        spec = subscription.topic
+        self._topic = names.topic(spec)
+        self._inbox = names.inbox(spec, alias)
+        parts = (self._inbox,)
+        self._member = Member(
+            cluster,
+            names.group(spec, alias),
+            re.compile(names.regex(subscription, parts)) if spec.pattern else (self._topic, *parts),
+            _topic_and_number if spec.pattern else _number,
+            session=cluster.table.session_timeout or subscription.lease,
+            window=window,
+            on_lost=lambda gone: notify(Revoked(gone)),
+            on_wanted=self._wanted,
+            on_trouble=lambda trouble: notify(Resumed() if trouble is None else Stalled(trouble)),
+        )
+        self._quiet = False
+
+    async def open(self) -> None:
+        await self._member.open()
+        if self._subscription.ephemeral:  # what is published from now on is for it, and publishers look for its member
+            with suppress(TimeoutError):
+                async with asyncio.timeout(10.0):
+                    await self._member.joined.wait()
+
+    async def quiesce(self) -> None:
+        self._quiet = True
+        self._member.news.set()
+
+    async def close(self) -> None:
+        self._quiet = True
+        await self._member.close()
+
+    def _wanted(self, parts: list[Part], deadline: float) -> None:
+        self._notify(Revoking(frozenset(part.name for part in parts), deadline))
+
+    # ---------------------------------------------------------------- receiving
+
+    async def receive(self, limit: int) -> Sequence[Delivery[Any]]:
+        end = time.monotonic() + PATIENCE
+        while not self._quiet and (left := end - time.monotonic()) > 0:
+            self._member.news.clear()
+            taken, dubious = self._take(limit)
+            if dubious and not await self._member.commit(within=COMMITTING):
+                self._put_back(taken)
+                await asyncio.sleep(0.1)
+                continue
+            if taken:
+                self._member.wake()
+                return [delivery for delivery in taken if self._is_ours(delivery.token)]
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._member.news.wait()
+        return ()
+
+    def _take(self, limit: int) -> tuple[list[Delivery[Any]], bool]:
+        """What may be handed out now; and whether the broker has to know of these attempts before."""
+        taken: list[Delivery[Any]] = []
+        dubious = False
+        if self._member.frozen:
+            return taken, dubious
+        parts = [part for part in self._member.parts.values() if part.fetched and part.marked and not part.wanted]
+        while parts and len(taken) < limit:
+            for part in list(parts):
+                alone = part.dubious
+                if (alone and part.out) or self._member.blocked(part):
+                    parts.remove(part)
+                    continue
+                many = 1 if alone else min(TURN, limit - len(taken))
+                found = [record for _ in range(many) if (record := part.next()) is not None]
+                taken += [self._delivery(part, record, alone=alone) for record in found]
+                dubious = dubious or (alone and bool(found))
+                if not part.fetched or alone:
+                    parts.remove(part)
+                if len(taken) >= limit:
+                    break
+        return taken, dubious
+
+    def _delivery(self, part: Part, record: Any, *, alone: bool) -> Delivery[Any]:
+        tries = part.marks.tries.get(record.offset, 0)
+        spec = self._subscription.topic
+        topic = record.topic if spec.pattern and record.topic != self._inbox else spec.name
+        message = records.read(
+            record.key, record.value, record.headers, topic=topic, published=records.when(record.timestamp)
+        )
+        if spec.pattern and record.topic == self._inbox:
+            topic = message.type
+        attempts = max(message.attempts, tries)
+        delivery: Delivery[Any] = Delivery(
+            message=message,
+            topic=topic,
+            group=self._subscription.group,
+            attempt=1 + attempts,
+            redelivered=alone or tries > 0,
+            lease_until=self._member.lease_until,
+            partition=part.name,
+            token=Token(part, record, tries),
+            native=record,
+        )
+        part.out[record.offset] = delivery
+        if alone:
+            part.marks.tries[record.offset] = 1 + attempts
+        return delivery
+
+    def _put_back(self, taken: Sequence[Delivery[Any]]) -> None:
+        for delivery in reversed(taken):
+            token: Token = delivery.token
+            token.part.settle(token, Release())
+            token.part.give_back(token.record)
+
+    def _is_ours(self, token: Token) -> bool:
+        return self._member.parts.get(token.part.tp) is token.part
+
+    # ---------------------------------------------------------------- settling
+
+    async def settle(self, settled: Sequence[Settled]) -> Sequence[SettleResult]:
+        late = time.monotonic() > self._member.lease_until
+        results: list[SettleResult] = []
+        for item in settled:
+            token: Token = item.delivery.token
+            if token.settled is not None:
+                results.append(DONE if token.settled is type(item.settlement) else LOST)
+            elif late or not self._is_ours(token):
+                results.append(LOST)
+            else:
+                token.part.settle(token, item.settlement)
+                results.append(DONE)
+                if isinstance(item.settlement, Release) and not (self._quiet or token.part.wanted):
+                    token.part.give_back(token.record)
+                    self._member.news.set()
+        self._member.wake()
+        if any(token.part.dubious for token in (item.delivery.token for item in settled)):
+            self._member.news.set()
+        return results
+
+    async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
+        """Heartbeats keep all of them; this only asks."""
+        until = self._member.lease_until
+        return [Extended(until) if self._is_ours(delivery.token) else LOST for delivery in deliveries]
+
+
+def _number(tp: TopicPartition) -> str:
+    return str(tp.partition)
+
+
+def _topic_and_number(tp: TopicPartition) -> str:
+    return f"{tp.topic}/{tp.partition}"

@@ -12,14 +12,16 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink, Source
-from waybill.errors import BrokerError, DestinationMissing
+from waybill.errors import BrokerError, CapabilityError, DestinationMissing
 from waybill.loading import AdapterContext
 from waybill.outcomes import Ack, Release, SettlementKind
 from waybill.topology import Destination, Subscription, Topology
 from waybill_kafka import names
 from waybill_kafka.admin import KafkaAdmin
-from waybill_kafka.cluster import Cluster
+from waybill_kafka.cluster import BEFORE, Cluster
 from waybill_kafka.connecting import locate
 from waybill_kafka.layout import Layout
 from waybill_kafka.letters import DeadSource
@@ -64,6 +66,14 @@ class KafkaAdapter:
 
     async def __aenter__(self) -> Self:
         await self._cluster.open()
+        try:
+            version = await self._cluster.version()
+            if version == BEFORE:
+                raise CapabilityError("this Kafka is older than 4.0, which Waybill needs: upgrade the broker")
+        except BaseException:
+            await self._cluster.close()
+            raise
+        self.capabilities = msgspec.structs.replace(self.claims, version=f"Kafka {version}")
         return self
 
     async def __aexit__(

@@ -164,6 +164,8 @@ class KafkaAdmin:
         alias = self._layout.alias(Destination("group", spec, subscription.group)) or subscription.group
         inbox, dead, later = names.inbox(spec, alias), names.dead(spec, alias), names.later(spec, alias)
         there = await self._topics_of(spec) | await self._cluster.topics([inbox, dead, later])
+        rooms = await self._cluster.topics([names.later(spec, None)]) if not spec.pattern else {}
+        there |= rooms
         first, ends = await self._cluster.bounds(there)
 
         async def count(group: str, topics: Collection[str]) -> float:
@@ -172,13 +174,14 @@ class KafkaAdmin:
                 left(end, *_known(committed.get(tp), first[tp])) for tp, end in ends.items() if tp.topic in topics
             )
 
-        mine = there.keys() - {dead, later}
+        mine = there.keys() - {dead, later} - rooms.keys()
+        waiting = [room for room in (later, *rooms) if room in there]
         exact = Exactness.APPROXIMATE if options_of(spec).compaction else Exactness.EXACT
         return Backlog(
             subscription=subscription,
             ready=Count(await count(names.group(spec, alias), mine), exact),
             in_flight=NOTHING,
-            delayed=Count(await count(names.forwarders(later), {later})) if later in there else NOTHING,
+            delayed=Count(sum([await count(names.forwarders(room), {room}) for room in waiting])),
             dead=Count(await count(dead, {dead})) if dead in there else NOTHING,
             oldest=NOTHING,
             next_due=NOTHING,

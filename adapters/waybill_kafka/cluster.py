@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.protocol.admin import DeleteGroupsRequest, DescribeGroupsRequest
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.admin import ApiVersionRequest, DeleteGroupsRequest, DescribeGroupsRequest
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from waybill.errors import BrokerUnavailable
 from waybill_kafka.connecting import Place, common
-from waybill_kafka.mapping import mapped, raise_for
+from waybill_kafka.mapping import mapped, raise_for, said
 from waybill_kafka.options import BrokerTable
 
-__all__ = ["Cluster", "Committed", "NewTopic"]
+__all__ = ["BEFORE", "Cluster", "Committed", "NewTopic"]
 
+T = TypeVar("T")
+
+FETCH, FIRST_OF_4_0 = 1, 4
+"""Kafka 4.0 dropped what was before the fourth version of this request (KIP-896)."""
 TOPIC_EXISTS = 36
-COORDINATOR_BUSY = (14, 15, 16)
-"""It is loading the group, or somebody else is its coordinator by now: ask again."""
+AGAIN = 0.1
+"""Seconds until the broker is asked again."""
+BEFORE = "before 4.0"
 DYNAMIC = 1
 """The source of an entry that was given for this very topic."""
 GONE = frozenset({"Dead", "Empty"})
@@ -58,14 +64,24 @@ class Cluster:
         """What a client of ours is told."""
         return await common(self.place, self.table, f"{self.application} {role}")
 
-    @asynccontextmanager
-    async def _asking(self, what: str) -> AsyncGenerator[AIOKafkaAdminClient, None]:
+    async def _ask(self, what: str, call: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
+        """Ask, and ask again while the broker is busy with itself: loading a group, choosing a leader."""
+        trouble: BaseException | None = None
         with mapped(what):
             try:
                 async with asyncio.timeout(self.table.connect_timeout):
-                    yield await self._client()
+                    admin = await self._client()
+                    while True:
+                        try:
+                            return await call(admin)
+                        except KafkaError as error:
+                            if not error.retriable:
+                                raise
+                            trouble = error
+                        await asyncio.sleep(AGAIN)
             except TimeoutError as error:
-                raise BrokerUnavailable(f"{what}: no answer within {self.table.connect_timeout:g} s") from error
+                why = said(trouble) if trouble else f"no answer within {self.table.connect_timeout:g} s"
+                raise BrokerUnavailable(f"{what}: {why}") from (trouble or error)
 
     async def _client(self) -> AIOKafkaAdminClient:
         async with self._opening:
@@ -82,8 +98,17 @@ class Cluster:
 
     async def open(self) -> None:
         """Raises `BrokerUnavailable`."""
-        async with self._asking(f"cannot connect to {self.place.name}"):
-            pass
+        await self._ask(f"cannot connect to {self.place.name}", _nothing)
+
+    async def version(self) -> str:
+        """As far as it can be told: a broker tells what it understands, and not what it is called."""
+
+        async def ask(admin: AIOKafkaAdminClient) -> Any:
+            return await admin._send_request(ApiVersionRequest())
+
+        answer = await self._ask("cannot see the broker's version", ask)
+        least = {key: least for key, least, _ in answer.api_versions}
+        return "4.0 or later" if least.get(FETCH, 0) >= FIRST_OF_4_0 else BEFORE
 
     async def close(self) -> None:
         admin, self._admin = self._admin, None
@@ -98,39 +123,56 @@ class Cluster:
         """The partitions of these topics, as far as they are there; of all, without names."""
         if names is not None and not names:
             return {}
-        async with self._asking("cannot see the topics") as admin:
+
+        async def ask(admin: AIOKafkaAdminClient) -> Any:
             wanted = None if names is None else sorted(set(names))
-            answer = await admin._send_request(MetadataRequest(wanted, allow_auto_topic_creation=False))
-            found = answer.to_object()["topics"]
+            return (await admin._send_request(MetadataRequest(wanted, allow_auto_topic_creation=False))).to_object()
+
+        found = (await self._ask("cannot see the topics", ask))["topics"]
         return {each["topic"]: len(each["partitions"]) for each in found if not each["error_code"]}
 
     async def create(self, topics: Sequence[NewTopic]) -> None:
         """Make those that are missing, and wait until they are known to be there."""
-        async with self._asking("cannot create " + ", ".join(topic.name for topic in topics)) as admin:
+
+        async def ask(admin: AIOKafkaAdminClient) -> None:
             answer = await admin.create_topics(topics, timeout_ms=round(self.table.connect_timeout * 1000))
             for name, code, *message in answer.topic_errors:
                 if code != TOPIC_EXISTS:
                     raise_for(code, f"{name}: {' '.join(filter(None, message))}")
-            while len(await self.topics([topic.name for topic in topics])) < len(topics):
-                await asyncio.sleep(0.05)
+
+        wanted = [topic.name for topic in topics]
+        await self._ask("cannot create " + ", ".join(wanted), ask)
+        await self._until("created", lambda there: len(there) == len(wanted), wanted)
 
     async def grow(self, topics: Mapping[str, int]) -> None:
         """Give these topics so many partitions."""
-        async with self._asking("cannot add partitions") as admin:
-            answer = await admin.create_partitions({name: NewPartitions(number) for name, number in topics.items()})
-            for name, code, message in answer.topic_errors:
-                raise_for(code, f"{name}: {message}")
-            while await self.topics(list(topics)) != topics:
-                await asyncio.sleep(0.05)
 
-    async def delete(self, topics: Iterable[str]) -> None:
-        async with self._asking("cannot delete topics") as admin:
+        async def ask(admin: AIOKafkaAdminClient) -> None:
+            await admin.create_partitions({name: NewPartitions(number) for name, number in topics.items()})
+
+        await self._ask("cannot add partitions", ask)
+        await self._until("grown", lambda there: there == topics, list(topics))
+
+    async def _until(self, what: str, true: Callable[[dict[str, int]], bool], names: Sequence[str]) -> None:
+        """Wait until the broker that we ask knows what the controller has decided."""
+        try:
+            async with asyncio.timeout(self.table.connect_timeout):
+                while not true(await self.topics(names)):
+                    await asyncio.sleep(AGAIN)
+        except TimeoutError as error:
+            raise BrokerUnavailable(f"{', '.join(names)}: not {what} in time") from error
+
+    async def delete(self, topics: Sequence[str]) -> None:
+        async def ask(admin: AIOKafkaAdminClient) -> None:
             await admin.delete_topics(list(topics))
+
+        await self._ask("cannot delete topics", ask)
 
     async def entries(self, topics: Iterable[str]) -> dict[str, dict[str, tuple[str, bool]]]:
         """The configuration of these topics: each entry, and whether it was given for the topic itself."""
         wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in topics]
-        async with self._asking("cannot see the configuration of topics") as admin:
+
+        async def ask(admin: AIOKafkaAdminClient) -> dict[str, dict[str, tuple[str, bool]]]:
             found: dict[str, dict[str, tuple[str, bool]]] = {}
             for answer in await admin.describe_configs(wanted):
                 for code, message, _, name, entries in answer.resources:
@@ -138,41 +180,50 @@ class Cluster:
                     found[name] = {entry[0]: (entry[1], _given(entry)) for entry in entries}
             return found
 
+        return await self._ask("cannot see the configuration of topics", ask)
+
     async def configure(self, topic: str, entries: Mapping[str, str]) -> None:
         """Give these entries other values, and leave the rest as it is."""
         there = (await self.entries([topic]))[topic]
         given = {name: value for name, (value, ours) in there.items() if ours} | dict(entries)
-        async with self._asking(f"cannot configure {topic}") as admin:
+
+        async def ask(admin: AIOKafkaAdminClient) -> None:
             for answer in await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, given)]):
                 for code, message, *_ in answer.resources:
                     raise_for(code, message)
 
+        await self._ask(f"cannot configure {topic}", ask)
+
     async def forget(self, before: Mapping[TopicPartition, int]) -> None:
         """Let the broker remove the records before these offsets."""
-        async with self._asking("cannot remove records") as admin:
+
+        async def ask(admin: AIOKafkaAdminClient) -> None:
             await admin.delete_records({tp: RecordsToDelete(offset) for tp, offset in before.items()})
+
+        await self._ask("cannot remove records", ask)
 
     # ---------------------------------------------------------------- groups
 
     async def groups(self) -> list[str]:
         """The names of all consumer groups that we may see."""
-        async with self._asking("cannot see the groups") as admin:
-            return [name for name, _ in await admin.list_consumer_groups()]
+
+        async def ask(admin: AIOKafkaAdminClient) -> list[str]:
+            return [name for name, *_ in await admin.list_consumer_groups()]
+
+        return await self._ask("cannot see the groups", ask)
 
     async def living(self, groups: Collection[str]) -> bool:
         """Whether one of these has members."""
         for group in groups:
-            answer = await self._ask_coordinator(group, DescribeGroupsRequest([group]), "cannot see a group")
+            answer = await self._ask_coordinator(group, DescribeGroupsRequest([group]), "cannot see a group", _no_code)
             if any(each[2] not in GONE for each in answer.groups):
                 return True
         return False
 
     async def committed(self, group: str) -> dict[TopicPartition, Committed]:
         """What the group has committed."""
-        what = f"cannot see the offsets of {group}"
-        answer = await self._ask_coordinator(group, OffsetFetchRequest(group, None), what, lambda told: told.error_code)
-        with mapped(what):
-            raise_for(answer.error_code)
+        request, what = OffsetFetchRequest(group, None), f"cannot see the offsets of {group}"
+        answer = await self._ask_coordinator(group, request, what, lambda told: int(told.error_code))
         return {
             TopicPartition(topic, number): (offset, metadata or "")
             for topic, parts in answer.topics
@@ -186,29 +237,25 @@ class Cluster:
         for tp, (offset, metadata) in offsets.items():
             topics.setdefault(tp.topic, []).append((tp.partition, offset, metadata))
         request = OffsetCommitRequest(group, -1, "", -1, list(topics.items()))
-
-        def code(answer: Any) -> int:
-            return next((code for _, parts in answer.topics for _, code in parts if code), 0)
-
-        answer = await self._ask_coordinator(group, request, f"cannot commit for {group}", code)
-        with mapped(f"cannot commit for {group}"):
-            raise_for(code(answer))
+        await self._ask_coordinator(
+            group,
+            request,
+            f"cannot commit for {group}",
+            lambda told: next((code for _, parts in told.topics for _, code in parts if code), 0),
+        )
 
     async def remove_group(self, group: str) -> None:
-        await self._ask_coordinator(group, DeleteGroupsRequest([group]), f"cannot remove {group}")
+        await self._ask_coordinator(group, DeleteGroupsRequest([group]), f"cannot remove {group}", _no_code)
 
-    async def _ask_coordinator(self, group: str, request: Any, what: str, code: Any = lambda _: 0) -> Any:
-        async with self._asking(what) as admin:
-            while True:
-                answer = None
-                try:
-                    answer = await admin._send_request(request, await admin.find_coordinator(group))
-                except Exception as error:
-                    if not getattr(error, "retriable", False):
-                        raise
-                if answer is not None and code(answer) not in COORDINATOR_BUSY:
-                    return answer
-                await asyncio.sleep(0.1)
+    async def _ask_coordinator(self, group: str, request: Any, what: str, code: Callable[[Any], int]) -> Any:
+        """`code`: the error in its answer."""
+
+        async def ask(admin: AIOKafkaAdminClient) -> Any:
+            answer = await admin._send_request(request, await admin.find_coordinator(group))
+            raise_for(code(answer))
+            return answer
+
+        return await self._ask(what, ask)
 
     # ---------------------------------------------------------------- logs
 
@@ -225,8 +272,9 @@ class Cluster:
             isolation_level="read_committed" if self.table.read_committed else "read_uncommitted",
         )
         try:
-            async with self._asking("cannot read"):
-                await consumer.start()
+            with mapped("cannot read"):
+                async with asyncio.timeout(self.table.connect_timeout):
+                    await consumer.start()
             yield consumer
         finally:
             with contextlib.suppress(Exception, asyncio.CancelledError):
@@ -243,8 +291,16 @@ class Cluster:
         if reader is None:
             async with self.reader() as own:
                 return await self.bounds(topics, reader=own)
-        async with self._asking("cannot see the offsets"):
-            return await reader.beginning_offsets(tps), await reader.end_offsets(tps)
+        with mapped("cannot see the offsets"):
+            async with asyncio.timeout(self.table.connect_timeout):
+                return await reader.beginning_offsets(tps), await reader.end_offsets(tps)
+
+
+async def _nothing(_: AIOKafkaAdminClient) -> None: ...
+
+
+def _no_code(_: Any) -> int:
+    return 0
 
 
 def _given(entry: Sequence[Any]) -> bool:

@@ -21,7 +21,7 @@ from waybill_kafka import names, records, rooms
 from waybill_kafka.cluster import Cluster
 from waybill_kafka.layout import Layout
 from waybill_kafka.mapping import mapped, said
-from waybill_kafka.member import COMMITTING, FOR_EVER_MS, LEAVING
+from waybill_kafka.member import COMMITTING, FOR_EVER_MS, LEAVING, heartbeat
 from waybill_kafka.producing import Line, Outbound
 from waybill_kafka.watermark import Watermark, read, write
 
@@ -33,6 +33,8 @@ AHEAD = 1000
 """Messages of one partition that are read ahead."""
 BATCH = 500
 SENDING = 10.0
+SESSION = 6.0
+"""Seconds after which a silent member's rooms are looked after by another: the least that brokers allow."""
 
 
 class Forwarder(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -46,7 +48,7 @@ class Forwarder(ConsumerRebalanceListener):  # type: ignore[misc]
         self._room = room
         self._target = target
         self._clock = clock
-        self._session = session
+        self._session = min(session, SESSION)
         self._line = Line(cluster, f"from {room}")
         self._marks: dict[TopicPartition, Watermark] = {}
         self._known: dict[TopicPartition, tuple[int, str]] = {}
@@ -110,7 +112,7 @@ class Forwarder(ConsumerRebalanceListener):  # type: ignore[misc]
             auto_offset_reset="earliest",
             session_timeout_ms=round(self._session * 1000),
             rebalance_timeout_ms=round(max(self._session, 10.0) * 1000),
-            heartbeat_interval_ms=round(min(1.0, self._session / 4) * 1000),
+            heartbeat_interval_ms=round(3 * heartbeat(self._session) * 1000),
             max_poll_interval_ms=FOR_EVER_MS,
         )
         self._consumer = consumer

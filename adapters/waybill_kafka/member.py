@@ -29,7 +29,7 @@ from waybill_kafka.part import Part
 from waybill_kafka.sharing import Claim, Share
 from waybill_kafka.watermark import Note, read
 
-__all__ = ["Member"]
+__all__ = ["COMMITTING", "FOR_EVER_MS", "LEAVING", "Member", "heartbeat"]
 
 log = logging.getLogger("waybill.kafka")
 
@@ -39,6 +39,13 @@ LEAVING = 0.7
 """And that it is given to say goodbye."""
 FOR_EVER_MS = 2**31 - 1
 FETCH_MS = 500
+LOOK_MS = 2000
+"""How often a pattern is held against the topics there are."""
+
+
+def heartbeat(session: float) -> float:
+    """Seconds between two heartbeats. A member learns by them that another has come or gone, so they are frequent."""
+    return min(0.3, session / 4)
 
 
 class Member(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -87,10 +94,13 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def open(self) -> None:
         """Raises `BrokerError`."""
-        interval = min(1.0, self._session / 4)
+        interval = heartbeat(self._session)
         self._silence = max(1.5, 3 * interval)
+        told = await self._cluster.clients(self._group)
+        if isinstance(self._topics, re.Pattern):
+            told["metadata_max_age_ms"] = LOOK_MS
         self.consumer = AIOKafkaConsumer(
-            **await self._cluster.clients(self._group),
+            **told,
             group_id=self._group,
             group_instance_id=self._table.static_membership,
             enable_auto_commit=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -42,13 +43,14 @@ class Kafka(BrokerOptions):
     retention: float | timedelta | None = None
     retention_bytes: int | None = None
     compaction: bool = False
-    config: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for name, most in (("partitions", MOST_PARTITIONS), ("replication", 32), ("min_insync_replicas", 32)):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= most:
                 raise ConfigurationError(f"Kafka({name}={value!r}): from 1 to {most}")
+        object.__setattr__(self, "config", MappingProxyType(dict(self.config)))
         if self.retention is not None:
             seconds(self.retention, "Kafka(retention=…)")
         if self.replication and self.min_insync_replicas and self.min_insync_replicas > self.replication:

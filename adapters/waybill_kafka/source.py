@@ -24,8 +24,11 @@ __all__ = ["KafkaSource"]
 
 PATIENCE = 1.0
 """Seconds that `receive` waits for something."""
+JOINING = 3.0
 TURN = 32
 """Messages of one partition before the next has its turn."""
+TRIAL = 1.0
+"""Seconds that a message which may have killed a process is alone, unless it is settled before."""
 
 
 class KafkaSource:
@@ -54,13 +57,15 @@ class KafkaSource:
             on_trouble=lambda trouble: notify(Resumed() if trouble is None else Stalled(trouble)),
         )
         self._quiet = False
+        self._trial: tuple[Token | None, float] = None, 0.0
+        """The last that may have killed a process, and when it was handed out."""
 
     async def open(self) -> None:
+        """Joins its group, and waits for that a little: what is said to have started should get its share."""
         await self._member.open()
-        if self._subscription.ephemeral:  # what is published from now on is for it, and publishers look for its member
-            with suppress(TimeoutError):
-                async with asyncio.timeout(10.0):
-                    await self._member.joined.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(JOINING):
+                await self._member.joined.wait()
 
     async def quiesce(self) -> None:
         self._quiet = True
@@ -102,7 +107,7 @@ class KafkaSource:
         while parts and len(taken) < limit:
             for part in list(parts):
                 alone = part.dubious
-                if (alone and part.out) or self._member.blocked(part):
+                if (alone and self._on_trial()) or self._member.blocked(part):
                     parts.remove(part)
                     continue
                 many = 1 if alone else min(TURN, limit - len(taken))
@@ -139,7 +144,13 @@ class KafkaSource:
         part.out[record.offset] = delivery
         if alone:
             part.marks.tries[record.offset] = 1 + attempts
+            self._trial = delivery.token, time.monotonic()
         return delivery
+
+    def _on_trial(self) -> bool:
+        """Whether one that may have killed a process runs alone now: were it to do so again, no other must be blamed."""
+        token, since = self._trial
+        return token is not None and token.settled is None and time.monotonic() - since < TRIAL
 
     def _put_back(self, taken: Sequence[Delivery[Any]]) -> None:
         for delivery in reversed(taken):
@@ -168,7 +179,8 @@ class KafkaSource:
                     token.part.give_back(token.record)
                     self._member.news.set()
         self._member.wake()
-        if any(token.part.dubious for token in (item.delivery.token for item in settled)):
+        if (trial := self._trial[0]) is not None and trial.settled is not None:
+            self._trial = None, 0.0
             self._member.news.set()
         return results
 

@@ -67,9 +67,7 @@ class KafkaAdapter:
     async def __aenter__(self) -> Self:
         await self._cluster.open()
         try:
-            version = await self._cluster.version()
-            if version == BEFORE:
-                raise CapabilityError("this Kafka is older than 4.0, which Waybill needs: upgrade the broker")
+            version = check_version(await self._cluster.version())
         except BaseException:
             await self._cluster.close()
             raise
@@ -142,3 +140,10 @@ class KafkaAdapter:
             source = DeadSource(self._cluster, reader, subscription, alias)
             await source.open()
             yield source
+
+
+def check_version(version: str) -> str:
+    """Raises `CapabilityError` for a broker that is too old."""
+    if version == BEFORE:
+        raise CapabilityError("this Kafka is older than 4.0, which Waybill needs: upgrade the broker")
+    return version

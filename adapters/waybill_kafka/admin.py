@@ -46,7 +46,7 @@ class KafkaAdmin:
         changes: list[Change] = []
         for spec in sorted(topology.topics, key=lambda spec: spec.name):
             if not spec.pattern:
-                changes += topic_changes(spec, self._cluster.table, seen)
+                changes += topic_changes(spec, seen)
         for subscription in topology.subscriptions:
             changes += group_changes(subscription, subscription.group, seen)
         return Plan(topology, tuple(changes))

@@ -33,10 +33,10 @@ class Assignor(AbstractPartitionAssignor):  # type: ignore[misc]
         self._claim = claim
         self._on_share = on_share
 
-    def metadata(self, topics: Iterable[str]) -> Any:  # type: ignore[override]
+    def metadata(self, topics: Iterable[str]) -> Any:
         return ConsumerProtocolMemberMetadata(VERSION, sorted(topics), msgspec.json.encode(self._claim()))
 
-    def assign(self, cluster: Any, members: Mapping[str, Any]) -> dict[str, Any]:  # type: ignore[override]
+    def assign(self, cluster: Any, members: Mapping[str, Any]) -> dict[str, Any]:
         units: dict[str, list[TopicPartition]] = {}
         for topic in sorted({topic for member in members.values() for topic in member.subscription}):
             for number in sorted(cluster.partitions_for_topic(topic) or ()):
@@ -45,7 +45,7 @@ class Assignor(AbstractPartitionAssignor):  # type: ignore[misc]
         shares = share(list(units), {name: _claim_in(member.user_data) for name, member in members.items()})
         return {name: _assignment(each, units) for name, each in shares.items()}
 
-    def on_assignment(self, assignment: Any) -> None:  # type: ignore[override]
+    def on_assignment(self, assignment: Any) -> None:
         try:
             found = msgspec.json.decode(assignment.user_data or b"{}", type=Share)
         except msgspec.MsgspecError:

@@ -29,6 +29,10 @@ T = TypeVar("T")
 FETCH, FIRST_OF_4_0 = 1, 4
 """Kafka 4.0 dropped what was before the fourth version of this request (KIP-896)."""
 TOPIC_EXISTS = 36
+REBALANCE = 10.0
+"""Seconds that a group waits for a member to say what it holds. It says so at once, whatever its handlers do."""
+FOR_EVER_MS = 2**31 - 1
+"""Handlers may take as long as they like: heartbeats keep the membership."""
 AGAIN = 0.1
 """Seconds until the broker is asked again."""
 BEFORE = "before 4.0"
@@ -63,6 +67,18 @@ class Cluster:
     async def clients(self, role: str) -> dict[str, Any]:
         """What a client of ours is told."""
         return await common(self.place, self.table, f"{self.application} {role}")
+
+    async def consumers(self, role: str, session: float) -> dict[str, Any]:
+        """What a member of a group is told. Whoever joins is answered when all have, or those who died were given up."""
+        rebalance = max(session, REBALANCE)
+        return await self.clients(role) | {
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "session_timeout_ms": round(session * 1000),
+            "rebalance_timeout_ms": round(rebalance * 1000),
+            "request_timeout_ms": round(max(self.table.request_timeout, rebalance + 5.0) * 1000),
+            "max_poll_interval_ms": FOR_EVER_MS,
+        }
 
     async def _ask(self, what: str, call: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
         """Ask, and ask again while the broker is busy with itself: loading a group, choosing a leader."""
@@ -157,7 +173,7 @@ class Cluster:
         """Wait until the broker that we ask knows what the controller has decided."""
         try:
             async with asyncio.timeout(self.table.connect_timeout):
-                while not true(await self.topics(names)):
+                while not true(await self.topics(names)):  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(AGAIN)
         except TimeoutError as error:
             raise BrokerUnavailable(f"{', '.join(names)}: not {what} in time") from error

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Literal
 
 import msgspec
+
 from waybill.retry import duration
 from waybill.topology import Change, Subscription, TopicSpec
 from waybill_kafka import names, rooms
@@ -58,7 +60,7 @@ def parts_of(subscription: Subscription, alias: str, partitions: int, table: Bro
     ]
 
 
-def topic_changes(spec: TopicSpec, table: BrokerTable, seen: Seen) -> list[Change]:
+def topic_changes(spec: TopicSpec, seen: Seen) -> list[Change]:
     """What of a topic is missing or differs."""
     name = names.topic(spec)
     what = f"topic {name}"
@@ -72,7 +74,7 @@ def topic_changes(spec: TopicSpec, table: BrokerTable, seen: Seen) -> list[Chang
     for entry, value in options_of(spec).entries(spec).items():
         kept, _ = seen.entries.get(name, {}).get(entry, ("", False))
         if kept != value:
-            action = "alter" if entry in MORE_IS_SAFE and _more(value, kept) else "differs"
+            action: Literal["alter", "differs"] = "alter" if entry in MORE_IS_SAFE and _more(value, kept) else "differs"
             changes.append(
                 Change(
                     action,

@@ -21,7 +21,7 @@ from waybill_kafka import names, records, rooms
 from waybill_kafka.cluster import Cluster
 from waybill_kafka.layout import Layout
 from waybill_kafka.mapping import mapped, said
-from waybill_kafka.member import COMMITTING, FOR_EVER_MS, LEAVING, heartbeat
+from waybill_kafka.member import COMMITTING, LEAVING, heartbeat
 from waybill_kafka.producing import Line, Outbound
 from waybill_kafka.watermark import Watermark, read, write
 
@@ -48,7 +48,7 @@ class Forwarder(ConsumerRebalanceListener):  # type: ignore[misc]
         self._room = room
         self._target = target
         self._clock = clock
-        self._session = min(session, SESSION)
+        self._session = min(session, SESSION, cluster.table.session_timeout)
         self._line = Line(cluster, f"from {room}")
         self._marks: dict[TopicPartition, Watermark] = {}
         self._known: dict[TopicPartition, tuple[int, str]] = {}
@@ -106,14 +106,9 @@ class Forwarder(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._consumer is not None:
             return
         consumer = AIOKafkaConsumer(
-            **await self._cluster.clients(f"forwarding {self._room}"),
+            **await self._cluster.consumers(f"forwarding {self._room}", self._session),
             group_id=names.forwarders(self._room),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            session_timeout_ms=round(self._session * 1000),
-            rebalance_timeout_ms=round(max(self._session, 10.0) * 1000),
             heartbeat_interval_ms=round(3 * heartbeat(self._session) * 1000),
-            max_poll_interval_ms=FOR_EVER_MS,
         )
         self._consumer = consumer
         with mapped("cannot look after what waits"):
@@ -197,9 +192,9 @@ class Forwarder(ConsumerRebalanceListener):  # type: ignore[misc]
         if due is not None and due > now:
             partition, until = rooms.hop(now, due)
             headers.append((records.DUE, f"{until * 1000:.0f}".encode()))
-            return self._room, partition, record.key, record.value, headers, ""
+            return Outbound(self._room, partition, record.key, record.value, headers, "")
         partition = number % partitions if record.key is None else names.partition_of(record.key, partitions)
-        return self._target, partition, record.key, record.value, headers, ""
+        return Outbound(self._target, partition, record.key, record.value, headers, "")
 
     async def _commit(self, consumer: AIOKafkaConsumer) -> None:
         states = {tp: (marks.offset, write(marks.note())) for tp, marks in self._marks.items()}

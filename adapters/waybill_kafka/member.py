@@ -29,7 +29,7 @@ from waybill_kafka.part import Part
 from waybill_kafka.sharing import Claim, Share
 from waybill_kafka.watermark import Note, read
 
-__all__ = ["COMMITTING", "FOR_EVER_MS", "LEAVING", "Member", "heartbeat"]
+__all__ = ["COMMITTING", "LEAVING", "Member", "heartbeat"]
 
 log = logging.getLogger("waybill.kafka")
 
@@ -37,7 +37,6 @@ COMMITTING = 3.0
 """Seconds that the broker is given to take a commit."""
 LEAVING = 0.7
 """And that it is given to say goodbye."""
-FOR_EVER_MS = 2**31 - 1
 FETCH_MS = 500
 LOOK_MS = 2000
 """How often a pattern is held against the topics there are."""
@@ -74,7 +73,9 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         self._group = group
         self._topics = topics
         self._unit_of = unit_of
-        self._session = session
+        self._session = (
+            min(session, MOST_SESSION) if self._table.session_timeout is None else self._table.session_timeout
+        )
         self._window = window
         self._on_lost, self._on_wanted, self._on_trouble = on_lost, on_wanted, on_trouble
         self._assignor = Assignor(unit_of, self._claim, self._shared)
@@ -96,19 +97,14 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         """Raises `BrokerError`."""
         interval = heartbeat(self._session)
         self._silence = max(1.5, 3 * interval)
-        told = await self._cluster.clients(self._group)
+        told = await self._cluster.consumers(self._group, self._session)
         if isinstance(self._topics, re.Pattern):
             told["metadata_max_age_ms"] = LOOK_MS
         self.consumer = AIOKafkaConsumer(
             **told,
             group_id=self._group,
             group_instance_id=self._table.static_membership,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            session_timeout_ms=round(self._session * 1000),
-            rebalance_timeout_ms=round(max(self._session, 10.0) * 1000),
             heartbeat_interval_ms=round(interval * 1000),
-            max_poll_interval_ms=FOR_EVER_MS,
             fetch_max_wait_ms=FETCH_MS,
             max_partition_fetch_bytes=self._table.fetch_bytes,
             isolation_level="read_committed" if self._table.read_committed else "read_uncommitted",

@@ -121,9 +121,9 @@ class BrokerTable(BaseModel):
     """How long the broker is given to answer when connecting, and when something is declared or looked at."""
     request_timeout: float = Field(default=10.0, gt=0)
     """How long one request may take before its connection is given up."""
-    session_timeout: float | None = Field(default=None, gt=0)
-    """How long a member may be silent before its partitions go to others; `None`: as long as the subscription's lease.
-    The broker allows 6 to 1800 (`group.min.session.timeout.ms`)."""
+    session_timeout: float = Field(default=10.0, gt=0, le=1800)
+    """How long a member may be silent before its partitions go to others, if its subscription's lease is not shorter. The
+    broker allows 6 to 1800 (`group.min.session.timeout.ms`)."""
     rebalance_timeout: float = Field(default=60.0, gt=0)
     """How long handlers may still run on partitions that are to go to another member; then they go all the same, and what
     is unfinished comes again there."""

@@ -13,13 +13,14 @@ import contextlib
 import logging
 from asyncio import Future
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
 
 from waybill.errors import BrokerError
 from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
+from waybill.settling import back_off
 from waybill_kafka.cluster import Cluster
 from waybill_kafka.mapping import mapped, said
 from waybill_kafka.options import BrokerTable
@@ -35,8 +36,16 @@ CLOSING = 0.5
 CERTAIN: tuple[type[KafkaError], ...] = (MessageSizeTooLargeError, TopicAuthorizationFailedError)
 """What the broker answers for a batch of which it has stored nothing."""
 
-Outbound = tuple[str, int, bytes | None, bytes | None, list[tuple[str, bytes]], str]
-"""Topic, partition, key, value, headers, and the message's id."""
+
+class Outbound(NamedTuple):
+    """A record on its way, and the id of its message."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+    id: str
 
 
 def settings(table: BrokerTable) -> dict[str, Any]:
@@ -80,29 +89,54 @@ class Line:
             return self._producer
 
     async def send(self, records: Sequence[Outbound], deadline: float) -> list[SendResult]:
-        """What became of each, at the deadline (the loop's clock) at the latest."""
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout_at(deadline):
-                producer = await self.open()
-        except (TimeoutError, BrokerError) as error:
-            why = str(error) or "no answer in time"
-            return [Refused(f"the broker cannot be reached: {why}", transient=True)] * len(records)
-        sent: list[Future[Any] | Refused] = []
+        """What became of each, at the deadline (the loop's clock) at the latest.
+
+        Of one key's records none is stored behind one that is not.
+        """
+        results: list[SendResult | None] = [None] * len(records)
+        doubtful: set[bytes | None] = set()
+        failures = 0
+        while left := [place for place, result in enumerate(results) if result is None]:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    if failures:
+                        await asyncio.sleep(back_off(failures))
+                    producer = await self.open()
+            except (TimeoutError, BrokerError) as error:
+                failures += 1
+                if asyncio.get_running_loop().time() >= deadline:
+                    return [result or _unreached(str(error)) for result in results]
+                continue
+            handed = await self._hand_over(producer, [records[place] for place in left], deadline)
+            await self._wait(handed, deadline)
+            for place, item in zip(left, handed, strict=False):
+                result = item if isinstance(item, Refused) else self._result(producer, item, records[place].id)
+                results[place] = result
+                if not isinstance(result, Confirmed) and records[place].key is not None:
+                    doubtful.add(records[place].key)
+            for place in left[len(handed) :]:
+                if records[place].key in doubtful:
+                    results[place] = Refused("an earlier message of its key may or may not be stored", transient=True)
+            failures += 1
+        return [result or _unreached("") for result in results]
+
+    async def _hand_over(
+        self, producer: AIOKafkaProducer, records: Sequence[Outbound], deadline: float
+    ) -> list[Future[Any] | Refused]:
+        """Give them to the producer, as far as it takes them."""
+        handed: list[Future[Any] | Refused] = []
         try:
             async with asyncio.timeout_at(deadline):
                 for record in records:
-                    sent.append(await _hand_over(producer, record))
+                    handed.append(await _put(producer, record))  # noqa: PERF401 - what was put counts if the next is not
         except (TimeoutError, KafkaError, OSError) as error:
             self._give_up(producer, said(error))
-        if waiting := [item for item in sent if isinstance(item, Future) and not item.done()]:
-            await asyncio.wait(waiting, timeout=max(0.0, deadline - loop.time()))
-        results = [
-            item if isinstance(item, Refused) else self._result(producer, item, record[5])
-            for item, record in zip(sent, records, strict=False)
-        ]
-        rest = Refused("the broker takes nothing now", transient=True)
-        return results + [rest] * (len(records) - len(results))
+        return handed
+
+    async def _wait(self, handed: Sequence[Future[Any] | Refused], deadline: float) -> None:
+        waiting = [item for item in handed if isinstance(item, Future) and not item.done()]
+        if waiting:
+            await asyncio.wait(waiting, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
 
     def _result(self, producer: AIOKafkaProducer, future: Future[Any], ident: str) -> SendResult:
         if not future.done():
@@ -139,14 +173,19 @@ class Line:
             await asyncio.wait(self._leaving, timeout=2 * CLOSING)
 
 
-async def _hand_over(producer: AIOKafkaProducer, record: Outbound) -> Future[Any] | Refused:
-    topic, partition, key, value, headers, _ = record
+async def _put(producer: AIOKafkaProducer, record: Outbound) -> Future[Any] | Refused:
     try:
-        future: Future[Any] = await producer.send(topic, value, key=key, partition=partition, headers=headers)
+        future: Future[Any] = await producer.send(
+            record.topic, record.value, key=record.key, partition=record.partition, headers=record.headers
+        )
     except MessageSizeTooLargeError as error:
         return Refused(f"the message cannot be sent: {said(error)}")
     future.add_done_callback(_seen)
     return future
+
+
+def _unreached(why: str) -> Refused:
+    return Refused(f"the broker cannot be reached: {why or 'no answer in time'}", transient=True)
 
 
 def _seen(future: Future[Any]) -> None:

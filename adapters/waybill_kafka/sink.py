@@ -108,7 +108,7 @@ class KafkaSink:
                     Refused(f"the message has {size} bytes with its headers, at most {self._most} are carried")
                 )
                 continue
-            written.append((topic, partition, key, body, headers, message.id))
+            written.append(Outbound(topic, partition, key, body, headers, message.id))
         return written
 
 

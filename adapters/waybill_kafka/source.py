@@ -50,7 +50,7 @@ class KafkaSource:
             names.group(spec, alias),
             re.compile(names.regex(subscription, parts)) if spec.pattern else (self._topic, *parts),
             _topic_and_number if spec.pattern else _number,
-            session=cluster.table.session_timeout or subscription.lease,
+            session=subscription.lease,
             window=window,
             on_lost=lambda gone: notify(Revoked(gone)),
             on_wanted=self._wanted,

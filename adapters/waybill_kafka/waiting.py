@@ -29,7 +29,7 @@ class Rooms:
         self._layout = layout
         self._spec = subscription.topic
         self._clock = clock
-        self._session = cluster.table.session_timeout or subscription.lease
+        self._session = subscription.lease
         self._own = names.later(self._spec, alias), names.inbox(self._spec, alias)
         self._forwarders: dict[str, Forwarder] = {}
         self._task: Task[None] | None = None

@@ -45,13 +45,14 @@ class Kafka:
         try:
             yield Broker(
                 url=server.url,
-                version=server.version,
+                version="4",  # a broker tells what it understands, and not which 4 it is
                 route=Route(
                     host=urlsplit(server.url).hostname or "",
                     port=server.further["proxied"],
                     url=lambda host, port: f"kafka://{host}:{port}",
                     listen=server.further["proxy"],
                 ),
+                options={"kafka": {"session_timeout": 3.0}},
                 restart=restart,
                 foreign=foreign,
                 partitions=lambda number: Options(partitions=number),

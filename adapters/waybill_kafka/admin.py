@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from aiokafka import TopicPartition
-
 from waybill.adapter import Page
 from waybill.errors import ConfigurationError
 from waybill.topology import (
@@ -21,6 +19,7 @@ from waybill.topology import (
     matches,
 )
 from waybill_kafka import letters, names
+from waybill_kafka.client import TopicPartition
 from waybill_kafka.cluster import Cluster
 from waybill_kafka.declaring import Seen, group_changes, parts_of, topic_changes, topic_of
 from waybill_kafka.layout import Layout

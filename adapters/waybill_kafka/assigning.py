@@ -6,19 +6,16 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
-from aiokafka import TopicPartition
-from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
-from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 
+from waybill_kafka import client
+from waybill_kafka.client import TopicPartition
 from waybill_kafka.sharing import Claim, Share, share
 
 __all__ = ["Assignor"]
 
-VERSION = 0
 
-
-class Assignor(AbstractPartitionAssignor):  # type: ignore[misc]
-    """One member's. The library takes objects as well as classes."""
+class Assignor:
+    """One member's. The library asks for classes, and takes whatever has their methods."""
 
     name = "waybill"
 
@@ -34,7 +31,7 @@ class Assignor(AbstractPartitionAssignor):  # type: ignore[misc]
         self._on_share = on_share
 
     def metadata(self, topics: Iterable[str]) -> Any:
-        return ConsumerProtocolMemberMetadata(VERSION, sorted(topics), msgspec.json.encode(self._claim()))
+        return client.subscription(topics, msgspec.json.encode(self._claim()))
 
     def assign(self, cluster: Any, members: Mapping[str, Any]) -> dict[str, Any]:
         units: dict[str, list[TopicPartition]] = {}
@@ -65,4 +62,4 @@ def _assignment(share: Share, units: Mapping[str, list[TopicPartition]]) -> Any:
     for unit in share.units:
         for tp in units[unit]:
             topics.setdefault(tp.topic, []).append(tp.partition)
-    return ConsumerProtocolMemberAssignment(VERSION, sorted(topics.items()), msgspec.json.encode(share))
+    return client.assignment(topics, msgspec.json.encode(share))

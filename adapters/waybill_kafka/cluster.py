@@ -9,15 +9,10 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError
-from aiokafka.protocol.admin import ApiVersionRequest, DeleteGroupsRequest, DescribeGroupsRequest
-from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
-from aiokafka.protocol.metadata import MetadataRequest
 
 from waybill.errors import BrokerUnavailable
+from waybill_kafka import client
+from waybill_kafka.client import Admin, Consumer, KafkaError, TopicPartition
 from waybill_kafka.connecting import Place, common
 from waybill_kafka.mapping import mapped, raise_for, said
 from waybill_kafka.options import BrokerTable
@@ -61,7 +56,7 @@ class Cluster:
         self.place = place
         self.table = table
         self.application = application
-        self._admin: AIOKafkaAdminClient | None = None
+        self._admin: Admin | None = None
         self._opening = asyncio.Lock()
 
     async def clients(self, role: str) -> dict[str, Any]:
@@ -80,7 +75,7 @@ class Cluster:
             "max_poll_interval_ms": FOR_EVER_MS,
         }
 
-    async def _ask(self, what: str, call: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
+    async def _ask(self, what: str, call: Callable[[Admin], Awaitable[T]]) -> T:
         """Ask, and ask again while the broker is busy with itself: loading a group, choosing a leader."""
         trouble: BaseException | None = None
         with mapped(what):
@@ -99,10 +94,10 @@ class Cluster:
                 why = said(trouble) if trouble else f"no answer within {self.table.connect_timeout:g} s"
                 raise BrokerUnavailable(f"{what}: {why}") from (trouble or error)
 
-    async def _client(self) -> AIOKafkaAdminClient:
+    async def _client(self) -> Admin:
         async with self._opening:
             if self._admin is None:
-                admin = AIOKafkaAdminClient(**await self.clients("admin"))
+                admin = client.admin(await self.clients("admin"))
                 try:
                     await admin.start()
                 except BaseException:
@@ -119,8 +114,8 @@ class Cluster:
     async def version(self) -> str:
         """As far as it can be told: a broker tells what it understands, and not what it is called."""
 
-        async def ask(admin: AIOKafkaAdminClient) -> Any:
-            return await admin._send_request(ApiVersionRequest())
+        async def ask(admin: Admin) -> Any:
+            return await client.send(admin, client.api_versions())
 
         answer = await self._ask("cannot see the broker's version", ask)
         least = {key: least for key, least, _ in answer.api_versions}
@@ -140,9 +135,9 @@ class Cluster:
         if names is not None and not names:
             return {}
 
-        async def ask(admin: AIOKafkaAdminClient) -> Any:
+        async def ask(admin: Admin) -> Any:
             wanted = None if names is None else sorted(set(names))
-            return (await admin._send_request(MetadataRequest(wanted, allow_auto_topic_creation=False))).to_object()
+            return (await client.send(admin, client.topic_metadata(wanted))).to_object()
 
         found = (await self._ask("cannot see the topics", ask))["topics"]
         return {each["topic"]: len(each["partitions"]) for each in found if not each["error_code"]}
@@ -150,7 +145,7 @@ class Cluster:
     async def create(self, topics: Sequence[NewTopic]) -> None:
         """Make those that are missing, and wait until they are known to be there."""
 
-        async def ask(admin: AIOKafkaAdminClient) -> None:
+        async def ask(admin: Admin) -> None:
             answer = await admin.create_topics(topics, timeout_ms=round(self.table.connect_timeout * 1000))
             for name, code, *message in answer.topic_errors:
                 if code != TOPIC_EXISTS:
@@ -163,8 +158,8 @@ class Cluster:
     async def grow(self, topics: Mapping[str, int]) -> None:
         """Give these topics so many partitions."""
 
-        async def ask(admin: AIOKafkaAdminClient) -> None:
-            await admin.create_partitions({name: NewPartitions(number) for name, number in topics.items()})
+        async def ask(admin: Admin) -> None:
+            await admin.create_partitions({name: client.partitions(number) for name, number in topics.items()})
 
         await self._ask("cannot add partitions", ask)
         await self._until("grown", lambda there: there == topics, list(topics))
@@ -179,16 +174,16 @@ class Cluster:
             raise BrokerUnavailable(f"{', '.join(names)}: not {what} in time") from error
 
     async def delete(self, topics: Sequence[str]) -> None:
-        async def ask(admin: AIOKafkaAdminClient) -> None:
+        async def ask(admin: Admin) -> None:
             await admin.delete_topics(list(topics))
 
         await self._ask("cannot delete topics", ask)
 
     async def entries(self, topics: Iterable[str]) -> dict[str, dict[str, tuple[str, bool]]]:
         """The configuration of these topics: each entry, and whether it was given for the topic itself."""
-        wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in topics]
+        wanted = [client.topic_resource(name) for name in topics]
 
-        async def ask(admin: AIOKafkaAdminClient) -> dict[str, dict[str, tuple[str, bool]]]:
+        async def ask(admin: Admin) -> dict[str, dict[str, tuple[str, bool]]]:
             found: dict[str, dict[str, tuple[str, bool]]] = {}
             for answer in await admin.describe_configs(wanted):
                 for code, message, _, name, entries in answer.resources:
@@ -203,8 +198,8 @@ class Cluster:
         there = (await self.entries([topic]))[topic]
         given = {name: value for name, (value, ours) in there.items() if ours} | dict(entries)
 
-        async def ask(admin: AIOKafkaAdminClient) -> None:
-            for answer in await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, given)]):
+        async def ask(admin: Admin) -> None:
+            for answer in await admin.alter_configs([client.topic_resource(topic, given)]):
                 for code, message, *_ in answer.resources:
                     raise_for(code, message)
 
@@ -213,8 +208,8 @@ class Cluster:
     async def forget(self, before: Mapping[TopicPartition, int]) -> None:
         """Let the broker remove the records before these offsets."""
 
-        async def ask(admin: AIOKafkaAdminClient) -> None:
-            await admin.delete_records({tp: RecordsToDelete(offset) for tp, offset in before.items()})
+        async def ask(admin: Admin) -> None:
+            await admin.delete_records({tp: client.records_before(offset) for tp, offset in before.items()})
 
         await self._ask("cannot remove records", ask)
 
@@ -223,7 +218,7 @@ class Cluster:
     async def groups(self) -> list[str]:
         """The names of all consumer groups that we may see."""
 
-        async def ask(admin: AIOKafkaAdminClient) -> list[str]:
+        async def ask(admin: Admin) -> list[str]:
             return [name for name, *_ in await admin.list_consumer_groups()]
 
         return await self._ask("cannot see the groups", ask)
@@ -231,14 +226,14 @@ class Cluster:
     async def living(self, groups: Collection[str]) -> bool:
         """Whether one of these has members."""
         for group in groups:
-            answer = await self._ask_coordinator(group, DescribeGroupsRequest([group]), "cannot see a group", _no_code)
+            answer = await self._ask_coordinator(group, client.describe_groups([group]), "cannot see a group", _no_code)
             if any(each[2] not in GONE for each in answer.groups):
                 return True
         return False
 
     async def committed(self, group: str) -> dict[TopicPartition, Committed]:
         """What the group has committed."""
-        request, what = OffsetFetchRequest(group, None), f"cannot see the offsets of {group}"
+        request, what = client.offset_fetch(group), f"cannot see the offsets of {group}"
         answer = await self._ask_coordinator(group, request, what, lambda told: int(told.error_code))
         return {
             TopicPartition(topic, number): (offset, metadata or "")
@@ -252,7 +247,7 @@ class Cluster:
         topics: dict[str, list[tuple[int, int, str]]] = {}
         for tp, (offset, metadata) in offsets.items():
             topics.setdefault(tp.topic, []).append((tp.partition, offset, metadata))
-        request = OffsetCommitRequest(group, -1, "", -1, list(topics.items()))
+        request = client.offset_commit(group, list(topics.items()))
         await self._ask_coordinator(
             group,
             request,
@@ -261,13 +256,13 @@ class Cluster:
         )
 
     async def remove_group(self, group: str) -> None:
-        await self._ask_coordinator(group, DeleteGroupsRequest([group]), f"cannot remove {group}", _no_code)
+        await self._ask_coordinator(group, client.delete_groups([group]), f"cannot remove {group}", _no_code)
 
     async def _ask_coordinator(self, group: str, request: Any, what: str, code: Callable[[Any], int]) -> Any:
         """`code`: the error in its answer."""
 
-        async def ask(admin: AIOKafkaAdminClient) -> Any:
-            answer = await admin._send_request(request, await admin.find_coordinator(group))
+        async def ask(admin: Admin) -> Any:
+            answer = await client.send(admin, request, await admin.find_coordinator(group))
             raise_for(code(answer))
             return answer
 
@@ -276,29 +271,35 @@ class Cluster:
     # ---------------------------------------------------------------- logs
 
     @asynccontextmanager
-    async def reader(self) -> AsyncGenerator[AIOKafkaConsumer, None]:
+    async def reader(self) -> AsyncGenerator[Consumer, None]:
         """A consumer of no group, for as long as the block lasts."""
-        consumer = AIOKafkaConsumer(
-            **await self.clients("reader"),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=100,
-            max_partition_fetch_bytes=self.table.fetch_bytes,
-            isolation_level="read_committed" if self.table.read_committed else "read_uncommitted",
+        told = await self.clients("reader")
+        reader = client.consumer(
+            told
+            | {
+                "group_id": None,
+                "enable_auto_commit": False,
+                "auto_offset_reset": "earliest",
+                "fetch_max_wait_ms": 100,
+            }
+            | self.reading
         )
         try:
             with mapped("cannot read"):
                 async with asyncio.timeout(self.table.connect_timeout):
-                    await consumer.start()
-            yield consumer
+                    await reader.start()
+            yield reader
         finally:
-            with contextlib.suppress(Exception, asyncio.CancelledError):
-                async with asyncio.timeout(1.0):
-                    await consumer.stop()
+            await client.stop(reader)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How records are read."""
+        isolation = "read_committed" if self.table.read_committed else "read_uncommitted"
+        return {"isolation_level": isolation, "max_partition_fetch_bytes": self.table.fetch_bytes}
 
     async def bounds(
-        self, topics: Mapping[str, int], *, reader: AIOKafkaConsumer | None = None
+        self, topics: Mapping[str, int], *, reader: Consumer | None = None
     ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
         """The first offset of each partition, and the one behind its last."""
         tps = [TopicPartition(name, number) for name, count in topics.items() for number in range(count)]
@@ -312,7 +313,7 @@ class Cluster:
                 return await reader.beginning_offsets(tps), await reader.end_offsets(tps)
 
 
-async def _nothing(_: AIOKafkaAdminClient) -> None: ...
+async def _nothing(_: Admin) -> None: ...
 
 
 def _no_code(_: Any) -> int:

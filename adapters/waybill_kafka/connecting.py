@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
-from aiokafka.abc import AbstractTokenProvider
 
 from waybill.errors import BrokerUnavailable, ConfigurationError
+from waybill_kafka.client import TokenProvider
 from waybill_kafka.options import BrokerTable
 
 __all__ = ["Place", "common", "locate"]
@@ -89,7 +90,10 @@ async def common(place: Place, table: BrokerTable, name: str) -> dict[str, Any]:
     if place.secure:
         told["ssl_context"] = await asyncio.to_thread(_tls, table.cafile, table.certfile, table.keyfile)
     if mechanism == "OAUTHBEARER":
-        told |= {"sasl_mechanism": mechanism, "sasl_oauth_token_provider": TokenFile(str(table.token_file))}
+        told |= {
+            "sasl_mechanism": mechanism,
+            "sasl_oauth_token_provider": TokenProvider(_token_in(Path(str(table.token_file)))),
+        }
     elif mechanism is not None:
         told |= {
             "sasl_mechanism": mechanism,
@@ -108,14 +112,13 @@ def _tls(cafile: str | None, certfile: str | None, keyfile: str | None) -> ssl.S
     return context
 
 
-class TokenFile(AbstractTokenProvider):  # type: ignore[misc]
+def _token_in(path: Path) -> Callable[[], Awaitable[str]]:
     """A token that somebody else keeps fresh in a file."""
 
-    def __init__(self, path: str) -> None:
-        self._path = Path(path)
-
-    async def token(self) -> str:
+    async def ask() -> str:
         try:
-            return (await asyncio.to_thread(self._path.read_text)).strip()
+            return (await asyncio.to_thread(path.read_text)).strip()
         except OSError as error:
             raise BrokerUnavailable(f"token_file cannot be read: {error}") from error
+
+    return ask

@@ -9,15 +9,13 @@ import logging
 from asyncio import Task
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError
-
 from waybill import envelope
 from waybill.clock import Clock
 from waybill.errors import BrokerError, DecodeError
 from waybill.outcomes import Confirmed
 from waybill.settling import back_off
-from waybill_kafka import names, records, rooms
+from waybill_kafka import client, names, records, rooms
+from waybill_kafka.client import Consumer, KafkaError, Listener, TopicPartition
 from waybill_kafka.cluster import Cluster
 from waybill_kafka.layout import Layout
 from waybill_kafka.mapping import mapped, said
@@ -37,7 +35,7 @@ SESSION = 6.0
 """Seconds after which a silent member's rooms are looked after by another: the least that brokers allow."""
 
 
-class Forwarder(ConsumerRebalanceListener):  # type: ignore[misc]
+class Forwarder:
     """One member of those who look after a waiting room. `target`: where what it holds goes in the end."""
 
     def __init__(
@@ -55,7 +53,7 @@ class Forwarder(ConsumerRebalanceListener):  # type: ignore[misc]
         self._waiting: list[tuple[float, int, Watermark, Any]] = []
         self._count = 0
         self._task: Task[None] | None = None
-        self._consumer: AIOKafkaConsumer | None = None
+        self._consumer: Consumer | None = None
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"waybill-kafka-forward {self._room}")
@@ -74,15 +72,7 @@ class Forwarder(ConsumerRebalanceListener):  # type: ignore[misc]
         with contextlib.suppress(KafkaError, OSError, TimeoutError, asyncio.CancelledError):
             async with asyncio.timeout(LEAVING):
                 await self._commit(consumer)
-        stopping = asyncio.ensure_future(consumer.stop())
-        await asyncio.wait([stopping], timeout=LEAVING)
-        if not stopping.done():
-            stopping.cancel()
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(LEAVING):
-                    await consumer._client.close()
-        elif not stopping.cancelled():
-            stopping.exception()
+        await client.stop(consumer)
 
     async def _run(self) -> None:
         failures = 0
@@ -105,26 +95,26 @@ class Forwarder(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _open(self) -> None:
         if self._consumer is not None:
             return
-        consumer = AIOKafkaConsumer(
-            **await self._cluster.consumers(f"forwarding {self._room}", self._session),
-            group_id=names.forwarders(self._room),
-            heartbeat_interval_ms=round(3 * heartbeat(self._session) * 1000),
-        )
+        told = await self._cluster.consumers(f"forwarding {self._room}", self._session)
+        told |= {
+            "group_id": names.forwarders(self._room),
+            "heartbeat_interval_ms": round(3 * heartbeat(self._session) * 1000),
+        }
+        consumer = client.consumer(told)
         self._consumer = consumer
         with mapped("cannot look after what waits"):
             async with asyncio.timeout(self._cluster.table.connect_timeout):
                 await consumer.start()
-        consumer.subscribe([self._room], listener=self)
+        consumer.subscribe([self._room], listener=Listener(self._on_revoked, self._on_assigned))
 
-    async def on_partitions_revoked(self, revoked: Any) -> None:
-        del revoked
+    async def _on_revoked(self) -> None:
         if self._consumer is not None:
             with contextlib.suppress(KafkaError, OSError, TimeoutError):
                 async with asyncio.timeout(min(1.0, self._session / 2)):
                     await self._commit(self._consumer)
         self._marks, self._waiting = {}, []
 
-    async def on_partitions_assigned(self, assigned: Any) -> None:
+    async def _on_assigned(self, assigned: set[TopicPartition]) -> None:
         self._known = {}
         with contextlib.suppress(BrokerError):  # then what was finished beyond the offset is handed on twice
             async with asyncio.timeout(COMMITTING):
@@ -153,7 +143,7 @@ class Forwarder(ConsumerRebalanceListener):  # type: ignore[misc]
         self._count += 1
         heapq.heappush(self._waiting, (_until(record), self._count, marks, record))
 
-    def _limit(self, consumer: AIOKafkaConsumer) -> None:
+    def _limit(self, consumer: Consumer) -> None:
         """Read no further ahead than there is room for."""
         paused = consumer.paused()
         for tp, marks in self._marks.items():
@@ -196,7 +186,7 @@ class Forwarder(ConsumerRebalanceListener):  # type: ignore[misc]
         partition = number % partitions if record.key is None else names.partition_of(record.key, partitions)
         return Outbound(self._target, partition, record.key, record.value, headers, "")
 
-    async def _commit(self, consumer: AIOKafkaConsumer) -> None:
+    async def _commit(self, consumer: Consumer) -> None:
         states = {tp: (marks.offset, write(marks.note())) for tp, marks in self._marks.items()}
         changed = {tp: state for tp, state in states.items() if self._known.get(tp) != state}
         if changed:

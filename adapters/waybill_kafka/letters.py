@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from waybill.adapter import Page
 from waybill.errors import BrokerError, DestinationMissing
@@ -21,6 +20,7 @@ from waybill.message import Delivery, Message
 from waybill.outcomes import DONE, LOST, Ack, Extended, ExtendResult, Settled, SettlementKind, SettleResult
 from waybill.topology import Subscription
 from waybill_kafka import names, records
+from waybill_kafka.client import Consumer, TopicPartition
 from waybill_kafka.cluster import Cluster
 from waybill_kafka.mapping import mapped
 from waybill_kafka.watermark import Watermark, read, write
@@ -34,7 +34,7 @@ READING = 10.0
 class Letters:
     """The letters of one group that are left, oldest first."""
 
-    def __init__(self, cluster: Cluster, reader: AIOKafkaConsumer, subscription: Subscription, alias: str) -> None:
+    def __init__(self, cluster: Cluster, reader: Consumer, subscription: Subscription, alias: str) -> None:
         self._cluster = cluster
         self._reader = reader
         self._subscription = subscription
@@ -127,7 +127,7 @@ class Token(msgspec.Struct, eq=False):
 class DeadSource:
     """Takes the letters there were when it was opened. Two at once may both take one: nothing keeps them apart."""
 
-    def __init__(self, cluster: Cluster, reader: AIOKafkaConsumer, subscription: Subscription, alias: str) -> None:
+    def __init__(self, cluster: Cluster, reader: Consumer, subscription: Subscription, alias: str) -> None:
         self._cluster = cluster
         self._subscription = subscription
         self._letters = Letters(cluster, reader, subscription, alias)

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from aiokafka import errors
-
 from waybill.errors import BrokerError, BrokerUnavailable, ConfigurationError, DestinationMissing, TopologyMismatch
+from waybill_kafka.client import errors
 
 __all__ = ["CredentialsRefused", "NotPermitted", "mapped", "raise_for", "said"]
 

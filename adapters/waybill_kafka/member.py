@@ -8,7 +8,6 @@ what is wanted elsewhere runs dry, is committed, and goes with the next rebalanc
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import re
 import time
@@ -16,13 +15,19 @@ from asyncio import Task
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
-
 from waybill.errors import BrokerError
 from waybill.message import Delivery
 from waybill.settling import back_off
+from waybill_kafka import client
 from waybill_kafka.assigning import Assignor
+from waybill_kafka.client import (
+    CommitFailedError,
+    Consumer,
+    IllegalStateError,
+    KafkaError,
+    Listener,
+    TopicPartition,
+)
 from waybill_kafka.cluster import Cluster
 from waybill_kafka.mapping import mapped, said
 from waybill_kafka.part import Part
@@ -47,7 +52,7 @@ def heartbeat(session: float) -> float:
     return min(0.3, session / 4)
 
 
-class Member(ConsumerRebalanceListener):  # type: ignore[misc]
+class Member:
     """Opened by `open`, ended by `close`. Its callbacks are called on the event loop."""
 
     def __init__(
@@ -73,9 +78,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         self._group = group
         self._topics = topics
         self._unit_of = unit_of
-        self._session = (
-            min(session, MOST_SESSION) if self._table.session_timeout is None else self._table.session_timeout
-        )
+        self._session = min(session, self._table.session_timeout)
         self._window = window
         self._on_lost, self._on_wanted, self._on_trouble = on_lost, on_wanted, on_trouble
         self._assignor = Assignor(unit_of, self._claim, self._shared)
@@ -89,7 +92,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         self._closed = False
         self._trouble: str | None = None
         self._trouble_of: dict[str, str] = {}
-        self.consumer: AIOKafkaConsumer
+        self.consumer: Consumer
 
     # ---------------------------------------------------------------- life
 
@@ -100,24 +103,24 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         told = await self._cluster.consumers(self._group, self._session)
         if isinstance(self._topics, re.Pattern):
             told["metadata_max_age_ms"] = LOOK_MS
-        self.consumer = AIOKafkaConsumer(
-            **told,
-            group_id=self._group,
-            group_instance_id=self._table.static_membership,
-            heartbeat_interval_ms=round(interval * 1000),
-            fetch_max_wait_ms=FETCH_MS,
-            max_partition_fetch_bytes=self._table.fetch_bytes,
-            isolation_level="read_committed" if self._table.read_committed else "read_uncommitted",
-            partition_assignment_strategy=[self._assignor],
-        )
+        told |= self._cluster.reading
+        told |= {
+            "group_id": self._group,
+            "group_instance_id": self._table.static_membership,
+            "heartbeat_interval_ms": round(interval * 1000),
+            "fetch_max_wait_ms": FETCH_MS,
+            "partition_assignment_strategy": [self._assignor],
+        }
+        self.consumer = client.consumer(told)
         with mapped(f"cannot consume as {self._group}"):
             async with asyncio.timeout(self._table.connect_timeout):
                 await self.consumer.start()
         self._listen_to_heartbeats()
+        listener = Listener(self._on_revoked, self._on_assigned)
         if isinstance(self._topics, re.Pattern):
-            self.consumer.subscribe(pattern=self._topics.pattern, listener=self)
+            self.consumer.subscribe(pattern=self._topics.pattern, listener=listener)
         else:
-            self.consumer.subscribe(topics=list(self._topics), listener=self)
+            self.consumer.subscribe(topics=list(self._topics), listener=listener)
         self._tasks = [self._spawn(self._pump(), "fetch"), self._spawn(self._keep(), "commit")]
 
     def _spawn(self, work: Coroutine[Any, Any, None], what: str) -> Task[None]:
@@ -137,17 +140,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
             task.cancel()
         if self._tasks:
             await asyncio.wait([*self._tasks, *self._side], timeout=LEAVING)
-        stopping = self._spawn(self._stop(), "stop")
-        await asyncio.wait([stopping], timeout=LEAVING)
-        if not stopping.done():
-            stopping.cancel()
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(LEAVING):
-                    await self.consumer._client.close()
-
-    async def _stop(self) -> None:
-        with contextlib.suppress(KafkaError, asyncio.CancelledError):
-            await self.consumer.stop()
+        await client.stop(self.consumer)
 
     @property
     def lease_until(self) -> float:
@@ -155,7 +148,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         return (time.monotonic() if self._joining else self._heard) + self._session
 
     def _listen_to_heartbeats(self) -> None:
-        coordinator = self.consumer._coordinator
+        coordinator = client.coordinator_of(self.consumer)
         beat = coordinator._do_heartbeat
 
         async def heard() -> bool:
@@ -169,17 +162,16 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
 
     # ---------------------------------------------------------------- who has what
 
-    async def on_partitions_revoked(self, revoked: Any) -> None:
+    async def _on_revoked(self) -> None:
         """A rebalance begins. What is done with is committed, so that it can go."""
-        del revoked
-        if self.consumer._coordinator.generation > 0:
+        if client.coordinator_of(self.consumer).generation > 0:
             await self.commit(leaving=True, within=min(1.0, self._session / 2))
         self.frozen = True
 
     def _claim(self) -> Claim:
         """Said when joining. What we had is not ours any more where the broker has forgotten us."""
         self.frozen = self._joining = True
-        if self.consumer._coordinator.generation <= 0:
+        if client.coordinator_of(self.consumer).generation <= 0:
             self._lose(list(self.parts.values()))
         busy = {
             self._unit_of(tp)
@@ -191,11 +183,10 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
     def _shared(self, share: Share) -> None:
         self._share = share
 
-    async def on_partitions_assigned(self, assigned: Any) -> None:
+    async def _on_assigned(self, tps: set[TopicPartition]) -> None:
         self._joining = False
         self._heard = time.monotonic()
-        since = self.consumer._coordinator.generation
-        tps: set[TopicPartition] = set(assigned)
+        since = client.coordinator_of(self.consumer).generation
         self._lose([part for tp, part in self.parts.items() if tp not in tps])
         for tp, part in self.parts.items():
             part.since = since
@@ -212,7 +203,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _adopt(self, new: set[TopicPartition], since: int) -> None:
         """Learn where to go on in partitions that are new to us, tell the broker that they are at work, and begin."""
         failures = 0
-        while not self._closed and since == self.consumer._coordinator.generation:
+        while not self._closed and since == client.coordinator_of(self.consumer).generation:
             try:
                 found = await self._adopted(new, since) if new else []
                 if await self.commit(within=COMMITTING):
@@ -223,7 +214,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
                 new -= {part.tp for part in found}
             failures += 1
             await asyncio.sleep(back_off(failures))
-        if since == self.consumer._coordinator.generation and not self._joining:
+        if since == client.coordinator_of(self.consumer).generation and not self._joining:
             self._tell("adopt", None)
             self.frozen = False
             self.joined.set()
@@ -234,7 +225,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         async with asyncio.timeout(COMMITTING):
             first = await self.consumer.beginning_offsets(list(new))
             ends = await self.consumer.end_offsets(list(new))
-        if since != self.consumer._coordinator.generation:
+        if since != client.coordinator_of(self.consumer).generation:
             return []
         made: list[Part] = []
         for tp in new:
@@ -278,7 +269,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]
         else:
             self._lose([part for part in parts if self.parts.get(part.tp) is part])
         if not self._closed:
-            self.consumer._coordinator.request_rejoin()
+            client.coordinator_of(self.consumer).request_rejoin()
 
     # ---------------------------------------------------------------- fetching
 

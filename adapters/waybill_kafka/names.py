@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from waybill.topology import Subscription, TopicSpec, matches
+from waybill_kafka.client import murmur2
 
 __all__ = [
     "PARTS",
@@ -127,6 +128,4 @@ def regex(subscription: Subscription, parts: Iterable[str]) -> str:
 @lru_cache(maxsize=10_000)
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition of a key, as Java's clients choose it: murmur2, without its sign."""
-    from aiokafka.partitioner import murmur2  # noqa: PLC0415 - the client is needed here only
-
     return int((murmur2(key) & 0x7FFFFFFF) % partitions)

@@ -43,7 +43,7 @@ class Kafka(BrokerOptions):
     retention: float | timedelta | None = None
     retention_bytes: int | None = None
     compaction: bool = False
-    config: Mapping[str, str] = field(default_factory=dict, hash=False)
+    config: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
 
     def __post_init__(self) -> None:
         for name, most in (("partitions", MOST_PARTITIONS), ("replication", 32), ("min_insync_replicas", 32)):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from aiokafka import TopicPartition
 
 from waybill.message import Delivery
 from waybill.outcomes import Ack, Release, Settlement, SettlementKind
+from waybill_kafka.client import TopicPartition
 from waybill_kafka.watermark import Note, Watermark, write
 
 __all__ = ["Part", "Token"]

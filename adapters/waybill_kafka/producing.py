@@ -9,18 +9,16 @@ answered is unknown.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from asyncio import Future
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
-
 from waybill.errors import BrokerError
 from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
 from waybill.settling import back_off
+from waybill_kafka import client
+from waybill_kafka.client import KafkaError, MessageSizeTooLargeError, Producer, errors
 from waybill_kafka.cluster import Cluster
 from waybill_kafka.mapping import mapped, said
 from waybill_kafka.options import BrokerTable
@@ -31,9 +29,8 @@ log = logging.getLogger("waybill.kafka")
 
 ENVELOPE = 192 << 10
 """Bytes that a record may have beside its body: headers, a dead letter's record and stack, and the batch around them."""
-CLOSING = 0.5
-"""Seconds that a producer is given to say goodbye."""
-CERTAIN: tuple[type[KafkaError], ...] = (MessageSizeTooLargeError, TopicAuthorizationFailedError)
+LEAVING = 2.0
+CERTAIN: tuple[type[KafkaError], ...] = (MessageSizeTooLargeError, errors.TopicAuthorizationFailedError)
 """What the broker answers for a batch of which it has stored nothing."""
 
 
@@ -65,20 +62,20 @@ class Line:
     def __init__(self, cluster: Cluster, name: str) -> None:
         self._cluster = cluster
         self._name = name
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: Producer | None = None
         self._opening = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def open(self) -> AIOKafkaProducer:
+    async def open(self) -> Producer:
         """The producer that works now. Raises `BrokerError`."""
         async with self._opening:
             if self._closed:
                 raise BrokerError(f"{self._name}: closed")
             if self._producer is None:
                 with mapped("cannot publish"):
-                    producer = AIOKafkaProducer(
-                        **await self._cluster.clients(f"publishing {self._name}"), **settings(self._cluster.table)
+                    producer = client.producer(
+                        await self._cluster.clients(f"publishing {self._name}") | settings(self._cluster.table)
                     )
                     try:
                         await producer.start()
@@ -121,7 +118,7 @@ class Line:
         return [result or _unreached("") for result in results]
 
     async def _hand_over(
-        self, producer: AIOKafkaProducer, records: Sequence[Outbound], deadline: float
+        self, producer: Producer, records: Sequence[Outbound], deadline: float
     ) -> list[Future[Any] | Refused]:
         """Give them to the producer, as far as it takes them."""
         handed: list[Future[Any] | Refused] = []
@@ -138,7 +135,7 @@ class Line:
         if waiting:
             await asyncio.wait(waiting, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
 
-    def _result(self, producer: AIOKafkaProducer, future: Future[Any], ident: str) -> SendResult:
+    def _result(self, producer: Producer, future: Future[Any], ident: str) -> SendResult:
         if not future.done():
             self._give_up(producer, "no answer in time")
             return Unknown("no answer in time")
@@ -153,14 +150,14 @@ class Line:
             return Refused(f"the broker does not take it: {said(error)}")
         return Unknown(said(error))
 
-    def _give_up(self, producer: AIOKafkaProducer, why: str) -> None:
+    def _give_up(self, producer: Producer, why: str) -> None:
         if self._producer is producer:
             log.warning("%s: publishing through a new connection: %s", self._name, why)
             self._producer = None
             self._leave(producer)
 
-    def _leave(self, producer: AIOKafkaProducer) -> None:
-        task = asyncio.get_running_loop().create_task(abandon(producer), name="waybill-kafka-abandon")
+    def _leave(self, producer: Producer) -> None:
+        task = asyncio.get_running_loop().create_task(client.abandon(producer), name="waybill-kafka-abandon")
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 
@@ -170,10 +167,10 @@ class Line:
         if producer is not None:
             self._leave(producer)
         if self._leaving:
-            await asyncio.wait(self._leaving, timeout=2 * CLOSING)
+            await asyncio.wait(self._leaving, timeout=LEAVING)
 
 
-async def _put(producer: AIOKafkaProducer, record: Outbound) -> Future[Any] | Refused:
+async def _put(producer: Producer, record: Outbound) -> Future[Any] | Refused:
     try:
         future: Future[Any] = await producer.send(
             record.topic, record.value, key=record.key, partition=record.partition, headers=record.headers
@@ -192,17 +189,3 @@ def _seen(future: Future[Any]) -> None:
     """Whoever waited for it may have gone."""
     if not future.cancelled():
         future.exception()
-
-
-async def abandon(producer: AIOKafkaProducer) -> None:
-    """End a producer without waiting for what it has not sent: the library would wait for ever."""
-    producer._closed = True
-    with contextlib.suppress(Exception, asyncio.CancelledError):
-        sender = producer._sender.sender_task
-        if sender is not None and not sender.done():
-            sender.cancel()
-    with contextlib.suppress(Exception):
-        async with asyncio.timeout(CLOSING):
-            await producer.client.close()
-    with contextlib.suppress(Exception):
-        producer._message_accumulator.fail_all(KafkaError("the connection was given up before the answer came"))

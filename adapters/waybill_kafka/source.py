@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from aiokafka import TopicPartition
-
 from waybill.adapter import Notify, Resumed, Revoked, Revoking, Stalled
 from waybill.message import Delivery
 from waybill.outcomes import DONE, LOST, Extended, ExtendResult, Release, Settled, SettleResult
 from waybill.topology import Subscription
 from waybill_kafka import names, records
+from waybill_kafka.client import TopicPartition
 from waybill_kafka.cluster import Cluster
 from waybill_kafka.member import COMMITTING, Member
 from waybill_kafka.part import Part, Token

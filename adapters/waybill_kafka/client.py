@@ -1,0 +1,202 @@
+"""aiokafka as this adapter uses it. It has annotations, and few that a strict checker can follow: its objects are `Any`
+from here on, and what is asked of its private parts is asked here."""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportIncompatibleMethodOverride=false
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition, errors, partitioner
+from aiokafka.abc import AbstractTokenProvider
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, MessageSizeTooLargeError
+from aiokafka.protocol import admin as requests
+from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
+from aiokafka.protocol.metadata import MetadataRequest
+
+__all__ = [
+    "Admin",
+    "CommitFailedError",
+    "Consumer",
+    "IllegalStateError",
+    "KafkaError",
+    "Listener",
+    "MessageSizeTooLargeError",
+    "Producer",
+    "Record",
+    "TokenProvider",
+    "TopicPartition",
+    "abandon",
+    "admin",
+    "api_versions",
+    "assignment",
+    "consumer",
+    "coordinator_of",
+    "delete_groups",
+    "describe_groups",
+    "errors",
+    "murmur2",
+    "offset_commit",
+    "offset_fetch",
+    "partitions",
+    "producer",
+    "records_before",
+    "send",
+    "stop",
+    "subscription",
+    "topic_metadata",
+    "topic_resource",
+]
+
+Admin: TypeAlias = Any
+Consumer: TypeAlias = Any
+Producer: TypeAlias = Any
+Record: TypeAlias = Any
+
+CLOSING = 0.7
+"""Seconds that a client is given to say goodbye."""
+PROTOCOL = 0
+"""The version of what members of a group say to each other."""
+
+
+def admin(told: Mapping[str, Any]) -> Admin:
+    return AIOKafkaAdminClient(**told)
+
+
+def consumer(told: Mapping[str, Any]) -> Consumer:
+    return AIOKafkaConsumer(**told)
+
+
+def producer(told: Mapping[str, Any]) -> Producer:
+    return AIOKafkaProducer(**told)
+
+
+def murmur2(key: bytes) -> int:
+    """Java's clients' hash of a key."""
+    return int(partitioner.murmur2(key))
+
+
+async def stop(client: Consumer) -> None:
+    """Stop a consumer. By itself it would wait for ever for a broker that is away."""
+    stopping = asyncio.ensure_future(client.stop())
+    await asyncio.wait([stopping], timeout=CLOSING)
+    if stopping.done():
+        if not stopping.cancelled():
+            stopping.exception()
+        return
+    stopping.cancel()
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(CLOSING):
+            await client._client.close()
+    await asyncio.wait([stopping], timeout=CLOSING)
+
+
+async def abandon(client: Producer) -> None:
+    """End a producer without waiting for what it has not sent: it would wait for ever for that."""
+    client._closed = True
+    sender = client._sender.sender_task
+    if sender is not None and not sender.done():
+        sender.cancel()
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(CLOSING):
+            await client.client.close()
+    with contextlib.suppress(Exception):
+        client._message_accumulator.fail_all(KafkaError("the connection was given up before the answer came"))
+    if sender is not None:
+        await asyncio.wait([sender], timeout=CLOSING)
+
+
+class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Calls these when a rebalance begins, and when it has ended."""
+
+    def __init__(
+        self,
+        revoked: Callable[[], Awaitable[None]],
+        assigned: Callable[[set[TopicPartition]], Awaitable[None]],
+    ) -> None:
+        self._revoked = revoked
+        self._assigned = assigned
+
+    async def on_partitions_revoked(self, revoked: Any) -> None:
+        del revoked
+        await self._revoked()
+
+    async def on_partitions_assigned(self, assigned: Any) -> None:
+        await self._assigned(set(assigned))
+
+
+class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]
+    """Asks this for a token at each connect."""
+
+    def __init__(self, ask: Callable[[], Awaitable[str]]) -> None:
+        self._ask = ask
+
+    async def token(self) -> str:
+        return await self._ask()
+
+
+def subscription(topics: Iterable[str], user_data: bytes) -> Any:
+    """What a member says when it joins."""
+    return ConsumerProtocolMemberMetadata(PROTOCOL, sorted(topics), user_data)
+
+
+def assignment(topics: Mapping[str, list[int]], user_data: bytes) -> Any:
+    """What a member is told."""
+    return ConsumerProtocolMemberAssignment(PROTOCOL, sorted(topics.items()), user_data)
+
+
+def coordinator_of(client: Consumer) -> Any:
+    """Its `generation`, `_do_heartbeat` and `request_rejoin`."""
+    return client._coordinator
+
+
+# ---------------------------------------------------------------- requests
+
+
+async def send(client: Admin, request: Any, node: int | None = None) -> Any:
+    return await client._send_request(request, node)
+
+
+def api_versions() -> Any:
+    return requests.ApiVersionRequest()
+
+
+def topic_metadata(topics: list[str] | None) -> Any:
+    return MetadataRequest(topics, allow_auto_topic_creation=False)
+
+
+def delete_groups(groups: list[str]) -> Any:
+    return requests.DeleteGroupsRequest(groups)
+
+
+def describe_groups(groups: list[str]) -> Any:
+    return requests.DescribeGroupsRequest(groups)
+
+
+def offset_fetch(group: str) -> Any:
+    """All that the group has committed."""
+    return OffsetFetchRequest(group, None)  # pyright: ignore[reportArgumentType] - None is for all
+
+
+def offset_commit(group: str, topics: list[tuple[str, list[tuple[int, int, str]]]]) -> Any:
+    """For a group without members."""
+    return OffsetCommitRequest(group, -1, "", -1, topics)
+
+
+def topic_resource(topic: str, entries: Mapping[str, str] | None = None) -> Any:
+    return ConfigResource(ConfigResourceType.TOPIC, topic, None if entries is None else dict(entries))
+
+
+def partitions(number: int) -> Any:
+    return NewPartitions(number)
+
+
+def records_before(offset: int) -> Any:
+    return RecordsToDelete(offset)

@@ -139,7 +139,10 @@ class KafkaAdapter:
         async with self._cluster.reader() as reader:
             source = DeadSource(self._cluster, reader, subscription, alias)
             await source.open()
-            yield source
+            try:
+                yield source
+            finally:
+                await source.close()
 
 
 def check_version(version: str) -> str:

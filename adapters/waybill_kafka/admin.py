@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Collection, Mapping, Sequence
 
 from waybill.adapter import Page
@@ -9,9 +11,7 @@ from waybill.errors import ConfigurationError
 from waybill.topology import (
     Backlog,
     Change,
-    Count,
     Destination,
-    Exactness,
     Plan,
     Subscription,
     TopicSpec,
@@ -21,14 +21,16 @@ from waybill.topology import (
 from waybill_kafka import letters, names
 from waybill_kafka.client import TopicPartition
 from waybill_kafka.cluster import Cluster
+from waybill_kafka.counting import count
 from waybill_kafka.declaring import Seen, group_changes, parts_of, topic_changes, topic_of
 from waybill_kafka.layout import Layout
 from waybill_kafka.options import options_of
-from waybill_kafka.watermark import left
 
 __all__ = ["KafkaAdmin"]
 
-NOTHING = Count(None, Exactness.UNKNOWN)
+log = logging.getLogger("waybill.kafka")
+
+ROUNDS = 20
 
 
 class KafkaAdmin:
@@ -113,16 +115,32 @@ class KafkaAdmin:
             topics
         )  # before we look whether it has begun: what comes later is not left out
         partitions = topics.get(spec.name) or self._cluster.table.partitions
+        inbox = names.inbox(spec, alias)
+        existed = bool(await self._cluster.topics([inbox]))
         await self._cluster.create(parts_of(subscription, alias, partitions, self._cluster.table))
         group = names.group(spec, alias)
-        committed = await self._cluster.committed(group)
+        committed = await self._begun(group) if existed else await self._cluster.committed(group)
         start = subscription.start or ("latest" if before or subscription.ephemeral else "earliest")
+        if existed and not committed:
+            log.warning(
+                "%s: it was there, and where it was is forgotten: the broker drops the offsets of a group that nobody "
+                "consumes for as long as offsets.retention.minutes says. It begins with all that is kept",
+                subscription.name,
+            )
+            start = "earliest"
         begin = ends[0] if start == "earliest" else ends[1]
-        inbox = names.inbox(spec, alias)
         begin |= {TopicPartition(inbox, number): 0 for number in range(partitions)}
         missing = {tp: (offset, "") for tp, offset in begin.items() if tp not in committed}
         if missing and not (committed and len(missing) < len(begin) and await self._cluster.living([group])):
             await self._cluster.commit(group, missing)
+
+    async def _begun(self, group: str) -> Mapping[TopicPartition, tuple[int, str]]:
+        """What the group has committed, or is about to: another process may be making it just now."""
+        for _ in range(ROUNDS):
+            if committed := await self._cluster.committed(group):
+                return committed
+            await asyncio.sleep(0.1)
+        return {}
 
     async def _topics_of(self, spec: TopicSpec) -> dict[str, int]:
         if not spec.pattern:
@@ -161,38 +179,8 @@ class KafkaAdmin:
     async def backlog(self, subscription: Subscription) -> Backlog:
         spec = subscription.topic
         alias = self._layout.alias(Destination("group", spec, subscription.group)) or subscription.group
-        inbox, dead, later = names.inbox(spec, alias), names.dead(spec, alias), names.later(spec, alias)
-        there = await self._topics_of(spec) | await self._cluster.topics([inbox, dead, later])
-        rooms = await self._cluster.topics([names.later(spec, None)]) if not spec.pattern else {}
-        there |= rooms
-        first, ends = await self._cluster.bounds(there)
-
-        async def count(group: str, topics: Collection[str]) -> float:
-            committed = await self._cluster.committed(group)
-            return sum(
-                left(end, *_known(committed.get(tp), first[tp])) for tp, end in ends.items() if tp.topic in topics
-            )
-
-        mine = there.keys() - {dead, later} - rooms.keys()
-        waiting = [room for room in (later, *rooms) if room in there]
-        exact = Exactness.APPROXIMATE if options_of(spec).compaction else Exactness.EXACT
-        return Backlog(
-            subscription=subscription,
-            ready=Count(await count(names.group(spec, alias), mine), exact),
-            in_flight=NOTHING,
-            delayed=Count(sum([await count(names.forwarders(room), {room}) for room in waiting])),
-            dead=Count(await count(dead, {dead})) if dead in there else NOTHING,
-            oldest=NOTHING,
-            next_due=NOTHING,
-        )
+        return await count(self._cluster, subscription, alias, await self._topics_of(spec))
 
     async def browse(self, subscription: Subscription, *, after: str | None = None, limit: int = 100) -> Page:
         alias = self._layout.alias(Destination("dead", subscription.topic, subscription.group)) or subscription.group
         return await letters.browse(self._cluster, subscription, alias, after=after, limit=limit)
-
-
-def _known(committed: tuple[int, str] | None, first: int) -> tuple[int, str]:
-    """Where the group is: at what it committed, or at the beginning; never before it."""
-    if committed is None or committed[0] < first:
-        return first, ""
-    return committed

@@ -37,6 +37,7 @@ __all__ = [
     "admin",
     "api_versions",
     "assignment",
+    "close_admin",
     "consumer",
     "coordinator_of",
     "delete_groups",
@@ -49,8 +50,10 @@ __all__ = [
     "producer",
     "records_before",
     "send",
+    "start",
     "stop",
     "subscription",
+    "tidy",
     "topic_metadata",
     "topic_resource",
 ]
@@ -60,8 +63,9 @@ Consumer: TypeAlias = Any
 Producer: TypeAlias = Any
 Record: TypeAlias = Any
 
-CLOSING = 0.7
+CLOSING = 0.5
 """Seconds that a client is given to say goodbye."""
+COORDINATING = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_reset_committed_task")
 PROTOCOL = 0
 """The version of what members of a group say to each other."""
 
@@ -83,19 +87,60 @@ def murmur2(key: bytes) -> int:
     return int(partitioner.murmur2(key))
 
 
+async def start(client: Admin | Consumer | Producer) -> None:
+    """Start it. Cancelled in the middle of it, it would leave a connection behind."""
+    starting = asyncio.ensure_future(client.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait([starting], timeout=CLOSING)
+        starting.cancel()
+        raise
+
+
+async def tidy(inner: Any) -> None:
+    """Close what was being connected while a client was closed, which would stay for ever."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CLOSING), inner._get_conn_lock:
+            pass
+    for connection in list(inner._conns.values()):
+        connection.close()
+
+
 async def stop(client: Consumer) -> None:
     """Stop a consumer. By itself it would wait for ever for a broker that is away."""
     stopping = asyncio.ensure_future(client.stop())
-    await asyncio.wait([stopping], timeout=CLOSING)
-    if stopping.done():
-        if not stopping.cancelled():
-            stopping.exception()
-        return
-    stopping.cancel()
+    try:
+        await asyncio.wait([stopping], timeout=CLOSING)
+    finally:
+        if stopping.done():
+            if not stopping.cancelled():
+                stopping.exception()
+        else:
+            _drop(client, stopping)
+    await tidy(client._client)
+
+
+def _drop(client: Consumer, stopping: asyncio.Future[Any]) -> None:
+    """End all that it has begun, at once and without a word to the broker."""
+    client._closed = True
+    coordinator, fetcher = client._coordinator, client._fetcher
+    tasks = [stopping, getattr(client._client, "_sync_task", None)]
+    for owner, names in ((coordinator, COORDINATING), (fetcher, ("_fetch_task",))):
+        tasks += [getattr(owner, name, None) for name in names]
+    tasks += getattr(fetcher, "_pending_tasks", ())
+    for task in tasks:
+        if task is not None:
+            task.cancel()
+    for connection in list(client._client._conns.values()):
+        connection.close()
+
+
+async def close_admin(client: Admin) -> None:
     with contextlib.suppress(Exception):
         async with asyncio.timeout(CLOSING):
-            await client._client.close()
-    await asyncio.wait([stopping], timeout=CLOSING)
+            await client.close()
+    await tidy(client._client)
 
 
 async def abandon(client: Producer) -> None:
@@ -111,6 +156,7 @@ async def abandon(client: Producer) -> None:
         client._message_accumulator.fail_all(KafkaError("the connection was given up before the answer came"))
     if sender is not None:
         await asyncio.wait([sender], timeout=CLOSING)
+    await tidy(client.client)
 
 
 class Listener(ConsumerRebalanceListener):  # type: ignore[misc]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import msgspec
 
-from waybill.errors import BrokerUnavailable
+from waybill.errors import BrokerError, BrokerUnavailable
 from waybill_kafka import client
 from waybill_kafka.client import Admin, Consumer, KafkaError, TopicPartition
 from waybill_kafka.connecting import Place, common
@@ -20,6 +20,8 @@ from waybill_kafka.options import BrokerTable
 __all__ = ["BEFORE", "Cluster", "Committed", "NewTopic"]
 
 T = TypeVar("T")
+
+log = logging.getLogger("waybill.kafka")
 
 FETCH, FIRST_OF_4_0 = 1, 4
 """Kafka 4.0 dropped what was before the fourth version of this request (KIP-896)."""
@@ -99,10 +101,9 @@ class Cluster:
             if self._admin is None:
                 admin = client.admin(await self.clients("admin"))
                 try:
-                    await admin.start()
+                    await client.start(admin)
                 except BaseException:
-                    with contextlib.suppress(Exception):
-                        await admin.close()
+                    await client.close_admin(admin)
                     raise
                 self._admin = admin
             return self._admin
@@ -124,9 +125,7 @@ class Cluster:
     async def close(self) -> None:
         admin, self._admin = self._admin, None
         if admin is not None:
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(1.0):
-                    await admin.close()
+            await client.close_admin(admin)
 
     # ---------------------------------------------------------------- topics
 
@@ -213,6 +212,14 @@ class Cluster:
 
         await self._ask("cannot remove records", ask)
 
+    async def sweep(self, before: Mapping[TopicPartition, int]) -> None:
+        """`forget`, for tidiness: where it may not be, what is done with stays."""
+        if before:
+            try:
+                await self.forget(before)
+            except BrokerError as error:
+                log.debug("not swept: %s", error)
+
     # ---------------------------------------------------------------- groups
 
     async def groups(self) -> list[str]:
@@ -287,7 +294,7 @@ class Cluster:
         try:
             with mapped("cannot read"):
                 async with asyncio.timeout(self.table.connect_timeout):
-                    await reader.start()
+                    await client.start(reader)
             yield reader
         finally:
             await client.stop(reader)

@@ -31,6 +31,8 @@ AHEAD = 1000
 """Messages of one partition that are read ahead."""
 BATCH = 500
 SENDING = 10.0
+SWEEPING = 60.0
+"""Seconds between two sweepings of what has been handed on."""
 SESSION = 6.0
 """Seconds after which a silent member's rooms are looked after by another: the least that brokers allow."""
 
@@ -52,6 +54,7 @@ class Forwarder:
         self._known: dict[TopicPartition, tuple[int, str]] = {}
         self._waiting: list[tuple[float, int, Watermark, Any]] = []
         self._count = 0
+        self._sweep_at = asyncio.get_running_loop().time() + SWEEPING
         self._task: Task[None] | None = None
         self._consumer: Consumer | None = None
 
@@ -104,7 +107,7 @@ class Forwarder:
         self._consumer = consumer
         with mapped("cannot look after what waits"):
             async with asyncio.timeout(self._cluster.table.connect_timeout):
-                await consumer.start()
+                await client.start(consumer)
         consumer.subscribe([self._room], listener=Listener(self._on_revoked, self._on_assigned))
 
     async def _on_revoked(self) -> None:
@@ -193,6 +196,10 @@ class Forwarder:
             async with asyncio.timeout(COMMITTING):
                 await consumer.commit(changed)
             self._known = self._known | changed
+        now = asyncio.get_running_loop().time()
+        if now > self._sweep_at:
+            self._sweep_at = now + SWEEPING
+            await self._cluster.sweep({tp: offset for tp, (offset, _) in states.items() if offset})
 
 
 def _until(record: Any) -> float:

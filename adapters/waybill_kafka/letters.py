@@ -17,16 +17,20 @@ import msgspec
 from waybill.adapter import Page
 from waybill.errors import BrokerError, DestinationMissing
 from waybill.message import Delivery, Message
-from waybill.outcomes import DONE, LOST, Ack, Extended, ExtendResult, Settled, SettlementKind, SettleResult
+from waybill.outcomes import DONE, LOST, Ack, Extended, ExtendResult, Failed, Settled, SettlementKind, SettleResult
 from waybill.topology import Subscription
 from waybill_kafka import names, records
 from waybill_kafka.client import Consumer, TopicPartition
 from waybill_kafka.cluster import Cluster
 from waybill_kafka.mapping import mapped
-from waybill_kafka.watermark import Watermark, read, write
+from waybill_kafka.watermark import Watermark, finished_in, read, write
 
 __all__ = ["DeadSource", "Letters", "browse"]
 
+FULL = (
+    "no more letters can be taken out of the middle of their partition: its note is full. Redrive or discard the oldest "
+    "ones first"
+)
 READING = 10.0
 """Seconds that the broker is given to show what it has."""
 
@@ -116,6 +120,23 @@ async def browse(cluster: Cluster, subscription: Subscription, alias: str, *, af
     return Page([letters.message(record) for record in found[:limit]], more)
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """The letters of a partition that are written down as gone."""
+
+    below: int
+    beyond: frozenset[int]
+
+    def __contains__(self, offset: int) -> bool:
+        return offset < self.below or offset in self.beyond
+
+
+class _All:
+    """Of a partition of which nothing was written down now."""
+
+    def __contains__(self, offset: int) -> bool:
+        return True
+
+
 class Token(msgspec.Struct, eq=False):
     """What settles a letter."""
 
@@ -164,21 +185,34 @@ class DeadSource:
             if kind is Ack:
                 self._letters.marks[token.tp].finish(token.offset)
                 changed.add(token.tp)
-        if changed:
-            await self._note(changed)
+        kept = await self._note(changed) if changed else {}
+        for place, item in enumerate(settled):
+            token = item.delivery.token
+            if token.settled is Ack and token.offset not in kept.get(token.tp, _All()):
+                token.settled = None
+                results[place] = Failed(FULL)
         return results
 
-    async def _note(self, changed: set[TopicPartition]) -> None:
-        """Write down what is gone, with what others have taken meanwhile."""
+    async def _note(self, changed: set[TopicPartition]) -> dict[TopicPartition, Kept]:
+        """Write down what is gone, with what others have taken meanwhile. Answers what could be."""
         async with self._lock:
             there = await self._cluster.committed(self._letters.topic)
             offsets: dict[TopicPartition, tuple[int, str]] = {}
+            kept: dict[TopicPartition, Kept] = {}
             for tp in changed:
                 marks = self._letters.marks[tp]
                 if tp in there:
                     marks.join(there[tp][0], read(there[tp][1]))
-                offsets[tp] = (marks.offset, write(marks.note()))
+                note = marks.note()
+                offsets[tp] = (marks.offset, write(note))
+                kept[tp] = Kept(marks.offset, frozenset(marks.offset + offset for offset in finished_in(note)))
             await self._cluster.commit(self._letters.topic, offsets)
+            return kept
+
+    async def close(self) -> None:
+        """Let the broker remove what all have done with."""
+        gone = {tp: marks.offset for tp, marks in self._letters.marks.items() if marks.offset > marks.committed}
+        await self._cluster.sweep(gone)
 
     async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
         return [Extended(float("inf"))] * len(deliveries)

@@ -8,6 +8,7 @@ what is wanted elsewhere runs dry, is committed, and goes with the next rebalanc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -31,6 +32,7 @@ from waybill_kafka.client import (
 from waybill_kafka.cluster import Cluster
 from waybill_kafka.mapping import mapped, said
 from waybill_kafka.part import Part
+from waybill_kafka.pump import FETCH_MS, Pump
 from waybill_kafka.sharing import Claim, Share
 from waybill_kafka.watermark import Note, read
 
@@ -40,9 +42,14 @@ log = logging.getLogger("waybill.kafka")
 
 COMMITTING = 3.0
 """Seconds that the broker is given to take a commit."""
-LEAVING = 0.7
+SWEEPING = 60.0
+SOON = 0.003
+"""Seconds between two commits while little is settled."""
+MANY = 50
+LOOKING = 0.25
+"""And while nothing is."""
+LEAVING = 0.5
 """And that it is given to say goodbye."""
-FETCH_MS = 500
 LOOK_MS = 2000
 """How often a pattern is held against the topics there are."""
 
@@ -62,6 +69,7 @@ class Member:
         topics: Iterable[str] | re.Pattern[str],
         unit_of: Callable[[TopicPartition], str],
         *,
+        own: str,
         session: float,
         window: int,
         on_lost: Callable[[list[Delivery[Any]]], None],
@@ -77,6 +85,7 @@ class Member:
         self._table = cluster.table
         self._group = group
         self._topics = topics
+        self._own = own
         self._unit_of = unit_of
         self._session = min(session, self._table.session_timeout)
         self._window = window
@@ -84,11 +93,13 @@ class Member:
         self._assignor = Assignor(unit_of, self._claim, self._shared)
         self._share = Share()
         self._heard = time.monotonic()
+        self._settled = asyncio.Event()
+        self._count = 0
+        self._sweep_at = time.monotonic() + SWEEPING
         self._joining = True
         self._lock = asyncio.Lock()
         self._tasks: list[Task[None]] = []
         self._side: set[Task[None]] = set()
-        self._room = asyncio.Event()
         self._closed = False
         self._trouble: str | None = None
         self._trouble_of: dict[str, str] = {}
@@ -112,16 +123,28 @@ class Member:
             "partition_assignment_strategy": [self._assignor],
         }
         self.consumer = client.consumer(told)
+        self._pump = Pump(
+            self.consumer, self.parts, self._table, window=self._window, on_news=self.news.set, tell=self._tell
+        )
         with mapped(f"cannot consume as {self._group}"):
             async with asyncio.timeout(self._table.connect_timeout):
-                await self.consumer.start()
+                await client.start(self.consumer)
         self._listen_to_heartbeats()
         listener = Listener(self._on_revoked, self._on_assigned)
         if isinstance(self._topics, re.Pattern):
             self.consumer.subscribe(pattern=self._topics.pattern, listener=listener)
         else:
             self.consumer.subscribe(topics=list(self._topics), listener=listener)
-        self._tasks = [self._spawn(self._pump(), "fetch"), self._spawn(self._keep(), "commit")]
+        self._tasks = [self._spawn(self._pump.run(), "fetch"), self._spawn(self._keep(), "commit")]
+
+    def wake(self) -> None:
+        """Something was handed out or settled."""
+        self._pump.wake()
+
+    def settled(self, number: int) -> None:
+        """So many were; commit them."""
+        self._count += number
+        self._settled.set()
 
     def _spawn(self, work: Coroutine[Any, Any, None], what: str) -> Task[None]:
         return asyncio.get_running_loop().create_task(work, name=f"waybill-kafka-{what} {self._group}")
@@ -133,18 +156,15 @@ class Member:
 
     async def close(self) -> None:
         """Commit what is done with, leave the group, and let go. Bounded, whatever the broker does."""
-        self._closed = True
-        self.frozen = True
-        await self.commit(leaving=True, within=LEAVING)
+        self._closed = self.frozen = True
         for task in (*self._tasks, *self._side):
             task.cancel()
-        if self._tasks:
-            await asyncio.wait([*self._tasks, *self._side], timeout=LEAVING)
+        await self.commit(leaving=True, within=LEAVING)
         await client.stop(self.consumer)
 
     @property
-    def lease_until(self) -> float:
-        """Until when the broker lets us keep what we have, on `time.monotonic()`. While we join, it waits for us."""
+    def ours_until(self) -> float:
+        """Until when nobody else is given what we have, on `time.monotonic()`. While we join, the broker waits for us."""
         return (time.monotonic() if self._joining else self._heard) + self._session
 
     def _listen_to_heartbeats(self) -> None:
@@ -234,7 +254,7 @@ class Member:
             if offset < first[tp] or offset > ends[tp]:  # what was kept has gone, or the topic is another by now
                 log.warning("%s: offset %d of %s is not there any more: from the first on", self._group, offset, tp)
                 offset, note = first[tp], Note()
-            part = Part(tp, offset, note, end=ends[tp], since=since)
+            part = Part(tp, offset, note, end=ends[tp], since=since, most=self._table.most_unfinished)
             self.parts[tp] = part
             self.consumer.seek(tp, offset)
             made.append(part)
@@ -271,66 +291,42 @@ class Member:
         if not self._closed:
             client.coordinator_of(self.consumer).request_rejoin()
 
-    # ---------------------------------------------------------------- fetching
-
-    async def _pump(self) -> None:
-        failures = 0
-        while not self._closed:
-            if not self._hungry():
-                self._room.clear()
-                await self._room.wait()
-                continue
-            try:
-                fetched = await self.consumer.getmany(timeout_ms=FETCH_MS, max_records=max(500, self._window))
-            except (KafkaError, OSError, RuntimeError) as error:
-                failures += 1
-                self._tell("fetch", f"cannot fetch: {said(error)}")
-                await asyncio.sleep(back_off(failures))
-                continue
-            failures = 0
-            self._tell("fetch", None)
-            for tp, records in fetched.items():
-                if (part := self.parts.get(tp)) is not None:
-                    part.fetch(records)
-            if fetched:
-                self.news.set()
-
-    def _hungry(self) -> bool:
-        """Whether more is to be fetched. A partition that is full is paused, so that it does not hold up the others."""
-        waiting = 0
-        for tp, part in self.parts.items():
-            full = len(part.fetched) > 1000 or part.bytes > 4 * self._table.fetch_bytes or self.blocked(part)
-            if full != part.paused and self.consumer.assignment() >= {tp}:
-                if full:
-                    part.paused = True
-                    self.consumer.pause(tp)
-                elif len(part.fetched) < 500 and part.marks.span < self._table.most_unfinished // 2:
-                    part.paused = False
-                    self.consumer.resume(tp)
-            if not part.paused:
-                waiting += len(part.fetched)
-        return waiting < max(1000, 2 * self._window)
-
-    def blocked(self, part: Part) -> bool:
-        """Whether one message of it has waited for so long that nothing more of it may be begun."""
-        return part.marks.span >= self._table.most_unfinished
-
-    def wake(self) -> None:
-        """Something was handed out or settled."""
-        if not self._room.is_set():
-            self._room.set()
-
     # ---------------------------------------------------------------- committing
 
     async def _keep(self) -> None:
         """Commit from time to time, and see whether the broker is heard of."""
         while not self._closed:
-            await asyncio.sleep(self._table.commit_interval)
+            await self._turn()
             silent = time.monotonic() - self._heard
             self._tell("silence", f"no word from it for {silent:.1f} s" if self._is_silent(silent) else None)
-            if not self.frozen:
+            if time.monotonic() > self.ours_until:
+                self._presume_lost()
+            elif not self.frozen:
                 await self.commit(within=COMMITTING)
             self.wake()
+            if time.monotonic() > self._sweep_at:
+                self._sweep_at = time.monotonic() + SWEEPING
+                self._aside(self._sweep(), "sweep")
+
+    async def _turn(self) -> None:
+        """Wait for the next commit: soon where little is settled, so that a crash repeats little; else for more to share it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOKING):
+                await self._settled.wait()
+        self._settled.clear()
+        self._count, busy = 0, self._count > MANY
+        await asyncio.sleep(self._table.commit_interval if busy else SOON)
+
+    async def _sweep(self) -> None:
+        """Of what is for this group alone, nobody needs what is done with."""
+        mine = {tp: part.known[0] for tp, part in self.parts.items() if tp.topic == self._own and part.known[0]}
+        await self._cluster.sweep(mine)
+
+    def _presume_lost(self) -> None:
+        """We were not heard of for so long that others have what was ours by now. If not, it comes back to us."""
+        if self.parts:
+            self._lose(list(self.parts.values()))
+            client.coordinator_of(self.consumer).request_rejoin()
 
     def _is_silent(self, seconds: float) -> bool:
         return seconds > (self._silence + (10.0 if self._joining else 0.0))

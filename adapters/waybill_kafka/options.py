@@ -132,10 +132,14 @@ class BrokerTable(BaseModel):
     nothing moves. They stand still as long as it is away."""
     read_committed: bool = True
     """Leave out what others published in transactions that were aborted, and wait for those that are open."""
+    skip_unreadable: bool = False
+    """Go on behind records that nobody can read (their checksum is wrong, their compression unknown), and leave them out.
+    Else what is behind them in their partition waits, and health says so."""
     fetch_bytes: int = Field(default=1 << 20, ge=1024)
     """Bytes of one partition that are fetched at once."""
-    commit_interval: float = Field(default=0.25, gt=0, le=10)
-    """How often what was handled is committed; a process that is killed handles at most so much again."""
+    commit_interval: float = Field(default=0.1, gt=0, le=10)
+    """How often what was handled is committed while much is; else it is at once. What was not, a killed process's
+    successor handles again."""
     most_unfinished: int = Field(default=2000, ge=10)
     """Messages of one partition between the first that is not handled and the last that was handed out. A key that waits
     longer than that holds up its partition."""

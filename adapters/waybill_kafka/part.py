@@ -19,11 +19,12 @@ __all__ = ["Part", "Token"]
 class Part:
     """Made anew each time the partition comes to us, so what is left of an earlier time cannot be taken for this one's."""
 
-    def __init__(self, tp: TopicPartition, committed: int, note: Note, *, end: int, since: int) -> None:
-        """`end`: the partition's end by now: what comes later was in nobody's hands. `since`: the group's generation."""
+    def __init__(self, tp: TopicPartition, committed: int, note: Note, *, end: int, since: int, most: int) -> None:
+        """`most`: messages between the first that is not finished and the last that was handed out. `end`: the partition's end by now: what comes later was in nobody's hands. `since`: the group's generation."""
         self.tp = tp
         self.name = f"{tp.topic}/{tp.partition}"
         self.since = since
+        self.most = most
         self.marks = Watermark(committed, note)
         self.marks.dubious_until = min(self.marks.dubious_until, end)
         self.known = (committed, write(note))
@@ -37,6 +38,8 @@ class Part:
         self.wanted = False
         """Somebody else is to have it: nothing more of it is begun."""
         self.paused = False
+        self.stuck: float | None = None
+        """When it is tried again, where nobody can read it on."""
         self.again: set[int] = set()
         """Given back, and to be handed out once more."""
 
@@ -44,6 +47,11 @@ class Part:
     def dubious(self) -> bool:
         """Whether what comes next may have been at work when its last owner died."""
         return bool(self.fetched) and self.fetched[0].offset < self.marks.dubious_until
+
+    @property
+    def blocked(self) -> bool:
+        """Whether one message of it has waited for so long that nothing more of it may be begun."""
+        return self.marks.span >= self.most
 
     def fetch(self, records: Sequence[Any]) -> None:
         self.fetched.extend(records)

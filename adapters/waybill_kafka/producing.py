@@ -78,7 +78,7 @@ class Line:
                         await self._cluster.clients(f"publishing {self._name}") | settings(self._cluster.table)
                     )
                     try:
-                        await producer.start()
+                        await client.start(producer)
                     except BaseException:
                         self._leave(producer)
                         raise

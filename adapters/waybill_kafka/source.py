@@ -49,6 +49,7 @@ class KafkaSource:
             names.group(spec, alias),
             re.compile(names.regex(subscription, parts)) if spec.pattern else (self._topic, *parts),
             _topic_and_number if spec.pattern else _number,
+            own=self._inbox,
             session=subscription.lease,
             window=window,
             on_lost=lambda gone: notify(Revoked(gone)),
@@ -106,7 +107,7 @@ class KafkaSource:
         while parts and len(taken) < limit:
             for part in list(parts):
                 alone = part.dubious
-                if (alone and self._on_trial()) or self._member.blocked(part):
+                if (alone and self._on_trial()) or part.blocked:
                     parts.remove(part)
                     continue
                 many = 1 if alone else min(TURN, limit - len(taken))
@@ -135,7 +136,7 @@ class KafkaSource:
             group=self._subscription.group,
             attempt=1 + attempts,
             redelivered=alone or tries > 0,
-            lease_until=self._member.lease_until,
+            lease_until=self._member.ours_until + self._subscription.lease,
             partition=part.name,
             token=Token(part, record, tries),
             native=record,
@@ -163,7 +164,7 @@ class KafkaSource:
     # ---------------------------------------------------------------- settling
 
     async def settle(self, settled: Sequence[Settled]) -> Sequence[SettleResult]:
-        late = time.monotonic() > self._member.lease_until
+        late = time.monotonic() > self._member.ours_until
         results: list[SettleResult] = []
         for item in settled:
             token: Token = item.delivery.token
@@ -178,14 +179,15 @@ class KafkaSource:
                     token.part.give_back(token.record)
                     self._member.news.set()
         self._member.wake()
+        self._member.settled(len(settled))
         if (trial := self._trial[0]) is not None and trial.settled is not None:
             self._trial = None, 0.0
             self._member.news.set()
         return results
 
     async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
-        """Heartbeats keep all of them; this only asks."""
-        until = self._member.lease_until
+        """Heartbeats keep all of them; this only asks. When they fail, `Revoked` comes before the lease is over."""
+        until = self._member.ours_until + self._subscription.lease
         return [Extended(until) if self._is_ours(delivery.token) else LOST for delivery in deliveries]
 
 

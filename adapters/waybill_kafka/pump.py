@@ -1,0 +1,148 @@
+"""Fetching for one member: no more than there is room for, and past what nobody can read where that is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from waybill.settling import back_off
+from waybill_kafka.client import Consumer, KafkaError, TopicPartition
+from waybill_kafka.mapping import said
+from waybill_kafka.options import BrokerTable
+from waybill_kafka.part import Part
+
+__all__ = ["FETCH_MS", "Pump"]
+
+log = logging.getLogger("waybill.kafka")
+
+FETCH_MS = 500
+AT_ONCE = 500
+"""Records that are taken from the library at once."""
+MOST = 1000
+"""Records of one partition that wait here."""
+SOON_MS = 50
+RETRY = 30.0
+"""Seconds until a partition that cannot be read is tried again."""
+
+
+class Pump:
+    """Runs until it is cancelled."""
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        parts: Mapping[TopicPartition, Part],
+        table: BrokerTable,
+        *,
+        window: int,
+        on_news: Callable[[], None],
+        tell: Callable[[str, str | None], None],
+    ) -> None:
+        """`tell`: a matter, and what is wrong about it; `None`: nothing any more."""
+        self._consumer = consumer
+        self._parts = parts
+        self._table = table
+        self._window = window
+        self._on_news = on_news
+        self._tell = tell
+        self._room = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something was handed out or settled."""
+        if not self._room.is_set():
+            self._room.set()
+
+    async def run(self) -> None:
+        failures = 0
+        while True:
+            if not self._hungry():
+                self._room.clear()
+                await self._room.wait()
+                continue
+            try:
+                await self._fetch()
+            except (KafkaError, OSError, RuntimeError) as error:
+                failures += 1
+                if not await self._skirt():
+                    self._tell("fetch", f"cannot fetch: {said(error)}")
+                    await asyncio.sleep(back_off(failures))
+            else:
+                failures = 0
+                self._tell("fetch", None)
+
+    async def _fetch(self, *only: TopicPartition, most: int = AT_ONCE, wait: int = FETCH_MS) -> int:
+        fetched = await self._consumer.getmany(*only, timeout_ms=wait, max_records=most)
+        for tp, records in fetched.items():
+            if (part := self._parts.get(tp)) is not None:
+                part.fetch(records)
+        if fetched:
+            self._on_news()
+        return sum(map(len, fetched.values()))
+
+    async def _skirt(self) -> bool:
+        """Find the partition that cannot be read, take what is readable before that, and leave it aside for a while.
+
+        The library drops the good records that it has read before a bad one in the same call; one at a time they come.
+        """
+        found = False
+        for tp in [tp for tp in self._consumer.assignment() if tp in self._parts]:
+            try:
+                while await self._fetch(tp, most=1, wait=SOON_MS):
+                    pass
+            except (KafkaError, OSError, RuntimeError) as error:
+                found = found or await self._stuck(self._parts.get(tp), error)
+        return found
+
+    async def _stuck(self, part: Part | None, error: BaseException) -> bool:
+        if part is None or part.tp not in self._consumer.assignment():
+            return False
+        offset = await self._consumer.position(part.tp)
+        where = f"{part.name} cannot be read at offset {offset}: {said(error)}"
+        if self._table.skip_unreadable:
+            log.error("%s: skipped", where)
+            self._consumer.seek(part.tp, offset + 1)
+            return True
+        if part.stuck is None:
+            log.error(
+                "%s. What is behind it waits; other partitions go on. To go on behind it, set skip_unreadable = true",
+                where,
+            )
+        part.stuck = asyncio.get_running_loop().time() + RETRY
+        self._tell(part.name, where)
+        self._consumer.pause(part.tp)
+        part.paused = True
+        return True
+
+    def _hungry(self) -> bool:
+        """Whether more is to be fetched. A partition that is full is paused, so that it does not hold up the others."""
+        waiting = 0
+        assigned = self._consumer.assignment()
+        for tp, part in self._parts.items():
+            if tp not in assigned:
+                continue
+            if part.stuck is not None:
+                self._retry(part)
+            elif part.paused:
+                self._resume(part)
+            elif len(part.fetched) > MOST or part.bytes > 4 * self._table.fetch_bytes or part.blocked:
+                part.paused = True
+                self._consumer.pause(tp)
+            if not part.paused:
+                waiting += len(part.fetched)
+        return waiting < max(MOST, 2 * self._window)
+
+    def _resume(self, part: Part) -> None:
+        if part.blocked:
+            self._tell(part.name, f"{part.name}: all waits for the message at offset {part.marks.offset}")
+        elif len(part.fetched) < MOST // 2 and part.marks.span <= part.most // 2:
+            part.paused = False
+            self._tell(part.name, None)
+            self._consumer.resume(part.tp)
+
+    def _retry(self, part: Part) -> None:
+        if part.stuck is not None and part.stuck < asyncio.get_running_loop().time():
+            part.stuck = None
+            part.paused = False
+            self._tell(part.name, None)
+            self._consumer.resume(part.tp)

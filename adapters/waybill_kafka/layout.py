@@ -23,6 +23,7 @@ class Layout:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._partitions: dict[str, tuple[float, int]] = {}
+        self._largest: dict[str, int] = {}
         self._groups: tuple[float, list[str]] = (0.0, [])
         self._passing: dict[tuple[str, str], str] = {}
 
@@ -56,6 +57,16 @@ class Layout:
             self._partitions[topic] = (now, found)
         return found
 
+    async def largest(self, topic: str, otherwise: int) -> int:
+        """Bytes of the largest batch that the topic takes, where we may know."""
+        if topic not in self._largest:
+            try:
+                found = (await self._cluster.entries([topic]))[topic].get("max.message.bytes", ("", False))[0]
+            except BrokerError:
+                return otherwise
+            self._largest[topic] = int(found) if found.isdigit() else otherwise
+        return self._largest[topic]
+
     async def room(self, topic: str) -> int | None:
         """The waiting room of this name, made where there is none yet and we may."""
         found = await self.partitions(topic)
@@ -80,6 +91,7 @@ class Layout:
     def forget(self) -> None:
         """Look again at everything."""
         self._partitions.clear()
+        self._largest.clear()
         self._groups = (0.0, [])
 
 

@@ -298,7 +298,7 @@ class Member:
         while not self._closed:
             await self._turn()
             silent = time.monotonic() - self._heard
-            self._tell("silence", f"no word from it for {silent:.1f} s" if self._is_silent(silent) else None)
+            self._tell("silence", "no word from the broker" if self._is_silent(silent) else None)
             if time.monotonic() > self.ours_until:
                 self._presume_lost()
             elif not self.frozen:
@@ -359,6 +359,6 @@ class Member:
         else:
             self._trouble_of[what] = trouble
         said_now = next(iter(self._trouble_of.values()), None)
-        if (said_now is None) != (self._trouble is None):
+        if said_now != self._trouble:
+            self._trouble = said_now
             self._on_trouble(said_now)
-        self._trouble = said_now

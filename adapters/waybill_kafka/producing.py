@@ -45,13 +45,13 @@ class Outbound(NamedTuple):
     id: str
 
 
-def settings(table: BrokerTable) -> dict[str, Any]:
+def settings(table: BrokerTable, batch: int) -> dict[str, Any]:
     return {
         "acks": "all",
         "enable_idempotence": True,
         "compression_type": None if table.compression == "none" else table.compression,
         "linger_ms": round(table.linger * 1000),
-        "max_batch_size": table.batch_size,
+        "max_batch_size": batch,
         "max_request_size": table.max_message_size + ENVELOPE,
     }
 
@@ -65,7 +65,12 @@ class Line:
         self._producer: Producer | None = None
         self._opening = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
+        self._batch = cluster.table.batch_size
         self._closed = False
+
+    def limit(self, size: int) -> None:
+        """The broker takes no larger batch there: one that is too large would be refused with all that is in it."""
+        self._batch = min(self._cluster.table.batch_size, size)
 
     async def open(self) -> Producer:
         """The producer that works now. Raises `BrokerError`."""
@@ -75,7 +80,8 @@ class Line:
             if self._producer is None:
                 with mapped("cannot publish"):
                     producer = client.producer(
-                        await self._cluster.clients(f"publishing {self._name}") | settings(self._cluster.table)
+                        await self._cluster.clients(f"publishing {self._name}")
+                        | settings(self._cluster.table, self._batch)
                     )
                     try:
                         await client.start(producer)

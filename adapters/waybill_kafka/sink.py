@@ -21,6 +21,7 @@ __all__ = ["KafkaSink"]
 
 MARGIN = 0.05
 """Seconds before the deadline at which the answer is given up, so that ours comes in time."""
+BATCH_HEAD = 128
 SPREAD = 500
 """Messages without a key that go to one partition before the next has its turn: large batches cost least."""
 
@@ -36,6 +37,7 @@ class KafkaSink:
         self._line = Line(cluster, destination.name)
         self._compacted = options_of(spec).compaction and destination.kind == "topic"
         self._most = cluster.table.max_message_size + ENVELOPE
+        self._packed = cluster.table.compression != "none"
         self._topic = _place(destination, spec, group)
         self._later = names.later(spec, group)
         self._waits = destination.kind == "retry"
@@ -79,6 +81,10 @@ class KafkaSink:
                 f"no group shares {name}, so nobody would get it. Name its groups in the contract: "
                 f"Topic({name!r}, …, groups=[…]); or let it be: unrouted='accept'"
             )
+        largest = await self._layout.largest(self._topic, self._most)
+        self._line.limit(largest)
+        if not self._packed:  # how large it is when it is packed, nobody knows before
+            self._most = min(self._most, largest - BATCH_HEAD)
         return partitions
 
     async def _routed(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,7 @@ __all__ = ["contract", "load_behaviours", "prove"]
 
 def load_behaviours() -> dict[str, Behaviour]:
     """All of them, by id, in the order of their sections."""
-    import waybill_contracts.behaviours  # noqa: F401, PLC0415 - registers them; they import this package
-
+    import_module("waybill_contracts.behaviours")  # registers them; they import this package
     return BEHAVIOURS
 
 

@@ -31,8 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--conformance") and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Ledger(Path(config.getoption("--conformance"))), "waybill-ledger")
+    file: str | None = config.getoption("--conformance")
+    if file and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Ledger(Path(file)), "waybill-ledger")
 
 
 class Ledger:

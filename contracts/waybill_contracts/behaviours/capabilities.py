@@ -13,7 +13,7 @@ from waybill.adapter import Capabilities
 from waybill_contracts.behaviour import behaviour
 from waybill_contracts.behaviours.publishing import numbers_of
 from waybill_contracts.bench import Bench
-from waybill_contracts.tasks import Task
+from waybill_contracts.tasks import Task, numbered
 
 Need = tuple[Callable[[Capabilities], bool], Callable[[App], Any]]
 """Whether a broker can, and how an application asks for it."""
@@ -250,7 +250,7 @@ async def _refuses_when_full(bench: Bench) -> bool:
 
 
 async def _remembers_ids(bench: Bench) -> bool:
-    topic = bench.topic("once", id=lambda task: f"task-{task.number}", dedup_window=60)
+    topic = bench.topic("once", id=numbered, dedup_window=60)
     app, given = bench.receiver(topic)
     async with app.running():
         await bench.publish(topic, Task(1), Task(1), Task(2), app=app)

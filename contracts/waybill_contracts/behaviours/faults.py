@@ -10,7 +10,7 @@ import pytest
 from waybill import App, BrokerError, Confirmed, Delivery, Handler, Refused, Settings, Status, Topic
 from waybill_contracts.behaviour import behaviour
 from waybill_contracts.bench import Bench
-from waybill_contracts.tasks import Journal, Task
+from waybill_contracts.tasks import Journal, Task, numbered
 
 
 class Publishing:
@@ -239,7 +239,7 @@ async def a_member_that_was_given_up_for_slow_says_so_and_consumes_again(bench: 
 
 @behaviour("C12", seconds=2)
 async def a_message_that_comes_twice_has_its_effect_once_where_ids_are_remembered(bench: Bench) -> None:
-    topic = bench.topic(id=lambda task: f"task-{task.number}")
+    topic = bench.topic(id=numbered)
     known, effects, came = set[str](), list[int](), list[int]()
 
     def once(handler: Handler) -> Handler:

@@ -226,7 +226,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     history: bool = False
     """What has been handled can be kept, so that a new group may start with the earliest."""
     delays: bool = True
-    """A message can be published to be delivered later."""
+    """A message can be published to be delivered later. Elsewhere the core refuses a delay; `Limits.delay` says how long."""
     limits_length: bool = False
     """Publishing is refused while a group has `TopicSpec.max_length` messages to handle."""
     dedup_window: float | None = 0.0

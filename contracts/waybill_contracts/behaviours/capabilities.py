@@ -103,8 +103,19 @@ async def what_the_broker_cannot_is_refused_on_every_path_and_what_it_can_is_not
         except CapabilityError as error:
             refused = str(error)
         assert bool(refused) != can(bench.can), f"{need}: {refused or 'not refused'}"
+    await _a_delay_is_refused_or_taken(bench)
     if bench.can.blocks_partition:
         await _partition_waits(bench)
+
+
+async def _a_delay_is_refused_or_taken(bench: Bench) -> None:
+    """It is asked for with each message, so it is refused when it is."""
+    topic, refused = bench.topic("later", groups=["group"]), ""
+    try:
+        await bench.publish(topic, Task(1), delay=0.1)
+    except CapabilityError as error:
+        refused = str(error)
+    assert bool(refused) != bench.can.delays, f"a delay: {refused or 'not refused'}"
 
 
 async def _partition_waits(bench: Bench) -> None:

@@ -232,6 +232,11 @@ class Consumer:
         return len(self._window.held)
 
     @property
+    def settling(self) -> bool:
+        """Whether something has ended of which the broker has not been told, or has not answered."""
+        return self._settler.busy
+
+    @property
     def gathering(self) -> int:
         """How many messages could be handled now and are not yet: handlers are busy, or a batch is not full."""
         return self._waiting.ready

@@ -47,7 +47,7 @@ LEAST: frozenset[SettlementKind] = frozenset({Ack, Release})
 CAN = Capabilities(broker="the bench", ordered=True, durable=False, acks_surely=True, sends_in_order=True)
 
 
-async def until(true: Callable[[], Any], *, within: float = 3.0) -> None:
+async def until(true: Callable[[], Any], *, within: float = 10.0) -> None:
     """Wait until `true()`, at most `within` seconds."""
     end = time.monotonic() + within
     while not true():

@@ -83,7 +83,7 @@ def contract(harness: Harness) -> Callable[..., Any]:
     """A test function, with a case for each promise: `test_contract = contract(MyHarness())` in a test module."""
     import pytest  # noqa: PLC0415 - needed by tests only
 
-    from waybill_contracts.pytest_plugin import PROPERTY  # noqa: PLC0415
+    from waybill_contracts.pytest_plugin import PROPERTY, SHOWS  # noqa: PLC0415
 
     promises = load_behaviours().values()
 
@@ -92,4 +92,5 @@ def contract(harness: Harness) -> Callable[..., Any]:
         row = await prove(harness, promise, tmp_path)
         request.node.user_properties.append((PROPERTY, msgspec.to_builtins(row)))
 
+    setattr(test_contract, SHOWS, True)
     return test_contract

@@ -124,7 +124,8 @@ class Source(Protocol):
         ...
 
     async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
-        """Renew the leases by the subscription's lease from now, and say how long they are.
+        """Renew the leases by the subscription's lease from now, and say how long they are. With no delivery, only show
+        that the broker can be reached, or raise.
 
         Where one heartbeat keeps all leases this only asks. An adapter judges by its own clock: past the end of a lease it
         answers `Lost`, even if the broker might be kinder.

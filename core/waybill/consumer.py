@@ -28,7 +28,7 @@ from waybill.handling import Handlings
 from waybill.holding import Held, Slots, Window
 from waybill.judging import ordinary, unhandled
 from waybill.leases import Leases
-from waybill.memory import Memory
+from waybill.memory import Memory, identity
 from waybill.message import Delivery
 from waybill.middleware import BatchHandler, Handler
 from waybill.observing import Handled, Observers
@@ -84,8 +84,8 @@ class Consumer:
         """When something was delivered last, on `time.monotonic()`."""
         self.stalled: str | None = None
         """Set from outside: messages lie ready, and none comes."""
-        self.trouble: str | None = None
-        """Why the consumer is not moving now; `None` when nothing is known to be wrong."""
+        self._troubles: dict[str, str] = {}
+        """By who tells it: what one part has got over, another may still be in."""
 
     # ---------------------------------------------------------------- life
 
@@ -113,7 +113,7 @@ class Consumer:
             wanted=self._wanted,
             admit=self._admit,
             on_event=self._on_event,
-            on_trouble=self._note,
+            on_trouble=lambda cause: self._note("fetching", cause),
             on_connected=self._on_connected,
         )
 
@@ -137,7 +137,7 @@ class Consumer:
             lock=self._settler.lock,
             held=lambda: list(self._window.held),
             lose=self._lose,
-            name=str(self),
+            on_trouble=lambda cause: self._note("leases", cause),
         )
 
     def _make_waiting(self) -> Waiting:
@@ -215,6 +215,11 @@ class Consumer:
     def fetching(self) -> bool:
         """Whether it still asks for messages."""
         return self._fetcher.stopped or not self._fetcher.task.done()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the consumer is not moving now; `None` when nothing is known to be wrong."""
+        return "; ".join(self._troubles.values()) or None
 
     @property
     def running(self) -> int:
@@ -337,18 +342,27 @@ class Consumer:
         if self._skips and not fits(self.subscription.where, delivery.message.headers):
             held.skipped = True
             return ACK
-        if delivery.redelivered and self._memory.recall(delivery.message, delivery.attempt):
+        if delivery.redelivered and self._was_handled(delivery):
             return ACK
         if ordinary(delivery, self._most, self._limits):
             return None
         return unhandled(delivery, self._most, self._clock.time(), self._limits)
+
+    def _was_handled(self, delivery: Delivery[Any]) -> bool:
+        """Whether it was handled here, and its acknowledgement was lost or is on its way still, past the end of its lease."""
+        if self._memory.recall(delivery.message, delivery.attempt):
+            return True
+        it = identity(delivery.message, delivery.attempt)
+        return self._settler.busy and any(
+            held.outcome is ACK and identity(held.delivery.message, held.handed) == it for held in self._window.held
+        )
 
     def _dispatch(self) -> None:
         self._handlings.dispatch()
 
     def _on_connected(self, source: Source) -> None:
         self._settler.source = self._leases.source = source
-        self._note(None)
+        self._note("fetching", None)
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Revoked):
@@ -360,9 +374,9 @@ class Consumer:
                 if held.waits:
                     self._waiting.give_back(held)
         elif isinstance(event, Resumed):
-            self._note(None)
+            self._note("fetching", None)
         else:
-            self._note(f"the broker does not deliver: {event.cause}")
+            self._note("fetching", f"the broker does not deliver: {event.cause}")
 
     # ---------------------------------------------------------------- what becomes of it
 
@@ -395,7 +409,7 @@ class Consumer:
         self._fetcher.wake()
 
     def _on_stuck(self, cause: str | None) -> None:
-        self._note(None if cause is None else f"settlements wait: {cause}")
+        self._note("settling", None if cause is None else f"settlements wait: {cause}")
         if cause is None:
             self._dispatch()
             self._fetcher.wake()
@@ -418,10 +432,12 @@ class Consumer:
         for held in list(self._window.held):
             self._lose(held)
 
-    def _note(self, trouble: str | None) -> None:
-        if trouble is not None and trouble != self.trouble:
+    def _note(self, who: str, trouble: str | None) -> None:
+        if trouble is None:
+            self._troubles.pop(who, None)
+        elif trouble != self._troubles.get(who):
             log.warning("%s: %s", self, trouble)
-        self.trouble = trouble
+            self._troubles[who] = trouble
 
     def __str__(self) -> str:
         return self.subscription.name

@@ -115,6 +115,9 @@ async def what_gathered_behind_an_outage_is_handled_when_it_is_over(bench: Bench
         async with bench.broker.away():
             await asyncio.sleep(5.0)  # leases run out, publishers give up
             await bench.until(lambda: app.health().status is not Status.UP, "health says that nothing moves")
+            await bench.never(
+                lambda: app.health().status is Status.UP, "it is not over yet, and health says that it is"
+            )
         await nothing_is_lost(bench, publishing, journal)
         await bench.until(lambda: set(range(10_000, 10_060)) <= set(journal.numbers()), "what lay there is handled")
         await bench.settled(topic)

@@ -24,6 +24,8 @@ __all__ = ["RabbitAdmin"]
 NOTHING = Count(None, Exactness.UNKNOWN)
 LOOK = 10.0
 """Seconds that the broker is given to show dead letters."""
+BACK = 1.0
+"""Seconds that it is given to have them back in their place."""
 
 
 class RabbitAdmin:
@@ -118,8 +120,18 @@ class RabbitAdmin:
             return Page((), complete=there is None or not there.consumers)
         wanted = min(there.messages, skipped + limit)
         messages = await self._look(subscription, queue, skipped, wanted)
+        await self._put_back(queue, there.messages)
         more = str(wanted) if wanted < there.messages and len(messages) == wanted - skipped else None
         return Page(messages, more, complete=not there.consumers)
+
+    async def _put_back(self, queue: str, count: int) -> None:
+        """Wait until so many lie there again: the broker takes them back after it has closed the channel."""
+        end = asyncio.get_running_loop().time() + BACK
+        async with Hand(self._line) as hand:
+            while (found := await hand.queue(queue)) is not None and found.messages < count:
+                if asyncio.get_running_loop().time() > end:
+                    break  # somebody else has taken some
+                await asyncio.sleep(0.005)
 
     async def _look(self, subscription: Subscription, queue: str, skipped: int, wanted: int) -> list[Message]:
         received = datetime.fromtimestamp(self._clock.time(), UTC)

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import random
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,9 +17,9 @@ import msgspec
 
 from waybill.adapter import Notify, Resumed, Revoked, Stalled
 from waybill.clock import Clock
-from waybill.errors import BrokerError, DestinationMissing
+from waybill.errors import BrokerError, BrokerUnavailable, DestinationMissing
 from waybill.message import Delivery
-from waybill.outcomes import DONE, LOST, Ack, Extended, ExtendResult, Release, Settled, SettlementKind, SettleResult
+from waybill.outcomes import DONE, LOST, Ack, Extended, ExtendResult, Failed, Release, Settled, SettlementKind, SettleResult
 from waybill.settling import back_off
 from waybill.topology import Subscription
 from waybill_rabbitmq import headers, objects, wire
@@ -44,6 +45,8 @@ class Token(msgspec.Struct, eq=False, gc=False):
 
     channel: Channel
     tag: int
+    lease_until: float = float("inf")
+    """On `time.monotonic()`."""
     settled: SettlementKind | None = None
 
 
@@ -210,13 +213,14 @@ class RabbitSource:
         channel, ready = self._channel, self._ready
         assert channel is not None  # noqa: S101 - `receive` looked
         received = datetime.fromtimestamp(self._clock.time(), UTC)
-        taken = [self._delivery(channel, *ready.popleft(), received) for _ in range(min(limit, len(ready)))]
+        until = time.monotonic() + self._subscription.lease
+        taken = [self._delivery(channel, *ready.popleft(), received, until) for _ in range(min(limit, len(ready)))]
         if self._subscription.ordered:
             self._out |= {delivery.token.tag: delivery for delivery in taken}
         return taken
 
     def _delivery(
-        self, channel: Channel, frame: Delivered, header: RawHeader, body: bytes, received: datetime
+        self, channel: Channel, frame: Delivered, header: RawHeader, body: bytes, received: datetime, until: float
     ) -> Delivery[Any]:
         subscription = self._subscription
         message, given = headers.read(header.raw, body, subscription=subscription, received=received)
@@ -229,7 +233,8 @@ class RabbitSource:
             redelivered=frame.redelivered,
             handed_out=1 + count if isinstance(count, int) else None,
             partition=(frame.consumer_tag or "").rpartition("/")[2] if self._shape.partitions else None,
-            token=Token(channel, frame.delivery_tag or 0),
+            lease_until=until,
+            token=Token(channel, frame.delivery_tag or 0, until),
         )
 
     # ---------------------------------------------------------------- settling
@@ -273,12 +278,25 @@ class RabbitSource:
         channel.acknowledge(wire.nacks(channel.number, tags))
 
     async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
-        """There are no leases: what is held is held for as long as the connection lives."""
-        channel = self._channel
-        return [
-            Extended(float("inf")) if d.token.channel is channel and d.token.settled is None else LOST
-            for d in deliveries
-        ]
+        """The broker has no leases but the connection, which dies when one side is silent: here each delivery has one, so
+        that a process that slept for longer than that knows it before it goes on."""
+        connection = self._line.open
+        if connection is None or self._channel is None:
+            raise BrokerUnavailable(self._cause or "there is no connection")
+        return [self._extended(delivery.token, time.monotonic()) for delivery in deliveries]
+
+    def _extended(self, token: Token, now: float) -> ExtendResult:
+        if token.settled is not None:
+            return LOST
+        if token.channel is not self._channel:
+            return Failed("its connection was lost")  # until its lease is over, it may finish
+        if token.lease_until < now:
+            token.settled = Release
+            self._out.pop(token.tag, None)
+            self._give_back(token.channel, [token.tag])
+            return LOST
+        token.lease_until = now + self._subscription.lease
+        return Extended(token.lease_until)
 
 
 async def _close(channel: Channel) -> None:

@@ -1,25 +1,20 @@
-"""A process of its own that does what tasks say: to be killed, stopped for a while, or told to end.
-
-python -m waybill_contracts.workers SPEC        SPEC: JSON; what it does is a line each in the journal it names
-"""
+"""A process of its own that does what tasks say (`working`): to be killed, stopped for a while, or told to end."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from waybill_contracts.tasks import Journal, Step, Task
+from waybill_contracts.tasks import Journal, Step
 
-__all__ = ["Worker", "main"]
+__all__ = ["Worker"]
 
 READY = 30.0
 """Seconds until a worker must consume."""
@@ -49,7 +44,7 @@ class Worker:
     async def start(self, *, ready: bool = True) -> None:
         """Returns when it consumes; `ready=False`: when it was started."""
         with self._errors.open("ab") as errors:
-            command = [sys.executable, "-m", "waybill_contracts.workers", self._spec]
+            command = [sys.executable, "-m", "waybill_contracts.working", self._spec]
             self._process = subprocess.Popen(command, stderr=errors)
         if not ready:
             return
@@ -106,6 +101,7 @@ class Worker:
     def close(self) -> None:
         if self._process is not None and self.alive:
             self.kill()
+<<<<<<< HEAD
 
 
 def main(spec: dict[str, Any]) -> None:
@@ -181,3 +177,5 @@ def main(spec: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     main(json.loads(sys.argv[1]))
+=======
+>>>>>>> wip-speed

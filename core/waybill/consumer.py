@@ -28,7 +28,7 @@ from waybill.handling import Handlings
 from waybill.holding import Held, Slots, Window
 from waybill.judging import ordinary, unhandled
 from waybill.leases import Leases
-from waybill.memory import Memory
+from waybill.memory import Memory, identity
 from waybill.message import Delivery
 from waybill.middleware import BatchHandler, Handler
 from waybill.observing import Handled, Observers
@@ -84,8 +84,8 @@ class Consumer:
         """When something was delivered last, on `time.monotonic()`."""
         self.stalled: str | None = None
         """Set from outside: messages lie ready, and none comes."""
-        self.trouble: str | None = None
-        """Why the consumer is not moving now; `None` when nothing is known to be wrong."""
+        self._troubles: dict[str, str] = {}
+        """By who tells it: what one part has got over, another may still be in."""
 
     # ---------------------------------------------------------------- life
 
@@ -113,7 +113,7 @@ class Consumer:
             wanted=self._wanted,
             admit=self._admit,
             on_event=self._on_event,
-            on_trouble=self._note,
+            on_trouble=lambda cause: self._note("fetching", cause),
             on_connected=self._on_connected,
         )
 
@@ -137,7 +137,7 @@ class Consumer:
             lock=self._settler.lock,
             held=lambda: list(self._window.held),
             lose=self._lose,
-            name=str(self),
+            on_trouble=lambda cause: self._note("leases", cause),
         )
 
     def _make_waiting(self) -> Waiting:
@@ -217,6 +217,11 @@ class Consumer:
         return self._fetcher.stopped or not self._fetcher.task.done()
 
     @property
+    def trouble(self) -> str | None:
+        """Why the consumer is not moving now; `None` when nothing is known to be wrong."""
+        return "; ".join(self._troubles.values()) or None
+
+    @property
     def running(self) -> int:
         """Handlers at work."""
         return self._handlings.running
@@ -230,6 +235,11 @@ class Consumer:
     def held(self) -> int:
         """Messages held and not settled."""
         return len(self._window.held)
+
+    @property
+    def settling(self) -> bool:
+        """Whether something has ended of which the broker has not been told, or has not answered."""
+        return self._settler.busy
 
     @property
     def gathering(self) -> int:
@@ -302,6 +312,8 @@ class Consumer:
         self.delivered = now = time.monotonic()
         helds: list[Held] = []
         for delivery in deliveries:
+            if delivery.redelivered and self._adopt(delivery):
+                continue
             message = delivery.message
             held = Held(delivery, delivery.lease_until, since=now, handed=delivery.attempt)
             if self._relaxed and message.attempts:  # a copy that was put off, on a broker that makes copies
@@ -312,7 +324,8 @@ class Consumer:
             if message.headers:  # what one handler does to them is not seen by the next
                 msgspec.structs.force_setattr(message, "headers", MappingProxyType(dict(message.headers)))
             msgspec.structs.force_setattr(delivery, "_holder", self)
-        self._window.add(helds)
+        if helds:
+            self._window.add(helds)
         for held in helds:
             settlement = self._decided(held)
             if settlement is not None:
@@ -320,6 +333,19 @@ class Consumer:
             else:
                 self._waiting.add(held)
         self._dispatch()
+
+    def _adopt(self, delivery: Delivery[Any]) -> bool:
+        """Whether it is held here already, over a link that was cut since. What becomes of that is settled by this one."""
+        it = identity(delivery.message, delivery.attempt)
+        for held in self._window.held:
+            if held.lost or held.lane is not None or identity(held.delivery.message, held.handed) != it:
+                continue
+            if held.outcome is ACK and self._settler.busy:
+                return False  # it may be on its way: see `_was_handled`
+            msgspec.structs.force_setattr(held.delivery, "token", delivery.token)
+            held.lease_until = delivery.lease_until
+            return True
+        return False
 
     def _lane(self, delivery: Delivery[Any]) -> str | None:
         """What orders it. Topics that fit one pattern are ordered each for itself."""
@@ -332,18 +358,27 @@ class Consumer:
         if self._skips and not fits(self.subscription.where, delivery.message.headers):
             held.skipped = True
             return ACK
-        if delivery.redelivered and self._memory.recall(delivery.message, delivery.attempt):
+        if delivery.redelivered and self._was_handled(delivery):
             return ACK
         if ordinary(delivery, self._most, self._limits):
             return None
         return unhandled(delivery, self._most, self._clock.time(), self._limits)
+
+    def _was_handled(self, delivery: Delivery[Any]) -> bool:
+        """Whether it was handled here, and its acknowledgement was lost or is on its way still, past the end of its lease."""
+        if self._memory.recall(delivery.message, delivery.attempt):
+            return True
+        it = identity(delivery.message, delivery.attempt)
+        return self._settler.busy and any(
+            held.outcome is ACK and identity(held.delivery.message, held.handed) == it for held in self._window.held
+        )
 
     def _dispatch(self) -> None:
         self._handlings.dispatch()
 
     def _on_connected(self, source: Source) -> None:
         self._settler.source = self._leases.source = source
-        self._note(None)
+        self._note("fetching", None)
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Revoked):
@@ -355,9 +390,9 @@ class Consumer:
                 if held.waits:
                     self._waiting.give_back(held)
         elif isinstance(event, Resumed):
-            self._note(None)
+            self._note("fetching", None)
         else:
-            self._note(f"the broker does not deliver: {event.cause}")
+            self._note("fetching", f"the broker does not deliver: {event.cause}")
 
     # ---------------------------------------------------------------- what becomes of it
 
@@ -390,7 +425,7 @@ class Consumer:
         self._fetcher.wake()
 
     def _on_stuck(self, cause: str | None) -> None:
-        self._note(None if cause is None else f"settlements wait: {cause}")
+        self._note("settling", None if cause is None else f"settlements wait: {cause}")
         if cause is None:
             self._dispatch()
             self._fetcher.wake()
@@ -413,10 +448,12 @@ class Consumer:
         for held in list(self._window.held):
             self._lose(held)
 
-    def _note(self, trouble: str | None) -> None:
-        if trouble is not None and trouble != self.trouble:
+    def _note(self, who: str, trouble: str | None) -> None:
+        if trouble is None:
+            self._troubles.pop(who, None)
+        elif trouble != self._troubles.get(who):
             log.warning("%s: %s", self, trouble)
-        self.trouble = trouble
+            self._troubles[who] = trouble
 
     def __str__(self) -> str:
         return self.subscription.name

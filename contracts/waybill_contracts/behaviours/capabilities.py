@@ -13,7 +13,7 @@ from waybill.adapter import Capabilities
 from waybill_contracts.behaviour import behaviour
 from waybill_contracts.behaviours.publishing import numbers_of
 from waybill_contracts.bench import Bench
-from waybill_contracts.tasks import Task
+from waybill_contracts.tasks import Task, numbered
 
 Need = tuple[Callable[[Capabilities], bool], Callable[[App], Any]]
 """Whether a broker can, and how an application asks for it."""
@@ -103,8 +103,19 @@ async def what_the_broker_cannot_is_refused_on_every_path_and_what_it_can_is_not
         except CapabilityError as error:
             refused = str(error)
         assert bool(refused) != can(bench.can), f"{need}: {refused or 'not refused'}"
+    await _a_delay_is_refused_or_taken(bench)
     if bench.can.blocks_partition:
         await _partition_waits(bench)
+
+
+async def _a_delay_is_refused_or_taken(bench: Bench) -> None:
+    """It is asked for with each message, so it is refused when it is."""
+    topic, refused = bench.topic("later", groups=["group"]), ""
+    try:
+        await bench.publish(topic, Task(1), delay=0.1)
+    except CapabilityError as error:
+        refused = str(error)
+    assert bool(refused) != bench.can.delays, f"a delay: {refused or 'not refused'}"
 
 
 async def _partition_waits(bench: Bench) -> None:
@@ -250,7 +261,7 @@ async def _refuses_when_full(bench: Bench) -> bool:
 
 
 async def _remembers_ids(bench: Bench) -> bool:
-    topic = bench.topic("once", id=lambda task: f"task-{task.number}", dedup_window=60)
+    topic = bench.topic("once", id=numbered, dedup_window=60)
     app, given = bench.receiver(topic)
     async with app.running():
         await bench.publish(topic, Task(1), Task(1), Task(2), app=app)

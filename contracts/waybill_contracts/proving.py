@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-<<<<<<< HEAD
 from collections.abc import Callable, Iterable
-=======
-from collections.abc import Callable
 from importlib import import_module
->>>>>>> wip-speed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 

@@ -20,6 +20,7 @@ from waybill.outcomes import Lost
 from waybill.redrive import redrive
 from waybill.serving import serve
 from waybill.topology import Subscription
+from waybill_contracts.faults.load import publish_until_told
 from waybill_contracts.mutants import serve_mutants
 from waybill_contracts.tasks import Journal, Step, Task, key_of, perform
 
@@ -29,7 +30,8 @@ __all__ = ["main"]
 def main(spec: dict[str, Any]) -> None:
     """Consume until SIGTERM. `skew`: seconds that its clock is wrong by. `publish`: what it publishes when it consumes, a
     number and the options of `App.publish` each. `redrive`: instead of consuming, send so many dead letters a second to
-    their group once more. A settlement that came too late is in the journal as `lost`."""
+    their group once more. `load`: instead of consuming, publish for ever, with these options of `Load`. What the broker has
+    answered to a settlement is in the journal as `settled`, or `lost` where that came too late."""
     if skew := spec.get("skew"):
         right = time.time
         time.time = lambda: right() + skew
@@ -61,8 +63,8 @@ def main(spec: dict[str, Any]) -> None:
 
     @app.observe
     def settled(handled: Handled) -> None:
-        if isinstance(handled.result, Lost):
-            journal.note("lost", handled.delivery.value, handled.delivery)
+        what = "lost" if isinstance(handled.result, Lost) else "settled"
+        journal.note(what, handled.delivery.value, handled.delivery)
 
     publishing: list[asyncio.Task[None]] = []
 
@@ -81,6 +83,9 @@ def main(spec: dict[str, Any]) -> None:
             subscription = Subscription(topic=topic.spec, group=spec["group"])
             await redrive(brokers.of(topic.spec), subscription, lambda _: True, rate=rate)
 
+    if "load" in spec:
+        asyncio.run(publish_until_told(app, topic, write, spec["load"]))
+        return
     asyncio.run(redrive_all(spec["redrive"]) if "redrive" in spec else serve(app, ready=ready))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from waybill.adapter import Page
@@ -22,8 +23,8 @@ from waybill_rabbitmq.shapes import Shapes, drift
 __all__ = ["RabbitAdmin"]
 
 NOTHING = Count(None, Exactness.UNKNOWN)
-LOOK = 10.0
-"""Seconds that the broker is given to show dead letters."""
+QUIET = 0.5
+"""Seconds without another dead letter after which there is none to be seen."""
 BACK = 1.0
 """Seconds that it is given to have them back in their place."""
 
@@ -122,7 +123,7 @@ class RabbitAdmin:
         messages = await self._look(subscription, queue, skipped, wanted)
         await self._put_back(queue, there.messages)
         more = str(wanted) if wanted < there.messages and len(messages) == wanted - skipped else None
-        return Page(messages, more, complete=not there.consumers)
+        return Page(messages, more, complete=not there.consumers and len(messages) == wanted - skipped)
 
     async def _put_back(self, queue: str, count: int) -> None:
         """Wait until so many lie there again: the broker takes them back after it has closed the channel."""
@@ -153,8 +154,13 @@ class RabbitAdmin:
             with mapped(f"cannot look at the dead letters of {subscription.name}"):
                 await channel.basic_qos(prefetch_count=min(wanted, 65535))
                 await channel.consume(queue, deliver, tag="look")
-                async with asyncio.timeout(LOOK):
-                    await full.wait()
+                while not full.is_set():  # others may have taken what was there
+                    before = seen
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(QUIET):
+                            await full.wait()
+                    if seen == before:
+                        break
         finally:
             with mapped("cannot close a channel"):
                 await channel.close()

@@ -21,6 +21,8 @@ from waybill_rabbitmq.options import options_of
 
 __all__ = ["Binding", "Exchange", "Objects", "Queue", "Shape", "group", "infrastructure", "topic"]
 
+MANY = 2**31 - 1
+"""A limit that is never reached. Without any, what is given back goes to the end of the queue instead of its place."""
 AT_LEAST_ONCE = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
 
 
@@ -79,7 +81,9 @@ def topic(spec: TopicSpec) -> Objects:
 def group(subscription: Subscription, shape: Shape, *, delivery_limit: int) -> Objects:
     spec, passing = subscription.topic, subscription.ephemeral
     inbox, dead = names.inbox(spec, subscription.group), names.dead(spec, subscription.group)
-    kept = {"x-queue-type": "classic"} if passing else quorum({"x-delivery-limit": -1, "x-overflow": "reject-publish"})
+    kept = (
+        {"x-queue-type": "classic"} if passing else quorum({"x-delivery-limit": MANY, "x-overflow": "reject-publish"})
+    )
     queues = shape.queues(subscription)
     keys = [f"#.{number}" for number in range(shape.partitions)] or ["#"]
     return (
@@ -117,7 +121,7 @@ def infrastructure() -> Objects:
         *(Queue(names.step(level), _step(level)) for level in levels),
         *(Binding(names.step(level), names.step(level), ladder.waits_key(level), "queue") for level in levels),
         *(Binding(names.step(level), ladder.below(level), ladder.steps_key(level), "exchange") for level in levels),
-        Queue(names.LOST, quorum({"x-delivery-limit": -1})),
+        Queue(names.LOST, quorum({"x-delivery-limit": MANY})),
         Binding(names.LOST, names.LOST, "", "queue"),
     )
 

@@ -19,7 +19,18 @@ from waybill.adapter import Notify, Resumed, Revoked, Stalled
 from waybill.clock import Clock
 from waybill.errors import BrokerError, BrokerUnavailable, DestinationMissing
 from waybill.message import Delivery
-from waybill.outcomes import DONE, LOST, Ack, Extended, ExtendResult, Failed, Release, Settled, SettlementKind, SettleResult
+from waybill.outcomes import (
+    DONE,
+    LOST,
+    Ack,
+    Extended,
+    ExtendResult,
+    Failed,
+    Release,
+    Settled,
+    SettlementKind,
+    SettleResult,
+)
 from waybill.settling import back_off
 from waybill.topology import Subscription
 from waybill_rabbitmq import headers, objects, wire

@@ -413,7 +413,7 @@ class Consumer:
             self._waiting.returned(held)
         if held.skipped:
             return
-        if isinstance(settlement, Ack) and (lost or not self._can.acks_surely):
+        if (isinstance(settlement, Ack) or held.placed) and (lost or not self._can.acks_surely):
             self._memory.remember(held.delivery.message, held.handed)
         if isinstance(settlement, Defer) and held.lane is not None and not settlement.relaxed:
             self._waiting.give_back_lane(held.lane)  # those that arrived while the broker was taking the retry

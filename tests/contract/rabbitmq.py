@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ from waybill_contracts.harness import Broker
 from waybill_rabbitmq import RabbitMQ
 
 __all__ = ["Rabbit"]
+
+SETTLED = 3.0
+"""Seconds after a restart."""
 
 
 class Rabbit:
@@ -63,8 +67,12 @@ class Rabbit:
                 async def cut() -> None:
                     proxy.cut()
 
+                restarted = float("-inf")
+
                 async def restart() -> None:
+                    nonlocal restarted
                     await asyncio.to_thread(server.restart)
+                    restarted = time.monotonic()
 
                 async def remove(topic: str, group: str) -> None:
                     for queue in (f"{topic}/{group}", f"{topic}/{group}/0"):
@@ -93,6 +101,9 @@ class Rabbit:
                     permissions=behind(poor),
                     partitions=lambda number: RabbitMQ(partitions=number),
                 )
+                # Removing many queues that dead-letter at least once, while their workers start after a restart, ends the
+                # supervisor of those workers (4.0.5): then no such queue can be declared any more.
+                await asyncio.sleep(restarted + SETTLED - time.monotonic())
 
 
 RIGHTS = ("configure", "write", "read")

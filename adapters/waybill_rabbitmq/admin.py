@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
 
 from waybill.adapter import Page
 from waybill.clock import Clock
 from waybill.errors import ConfigurationError
-from waybill.message import Message
 from waybill.topology import Backlog, Change, Count, Exactness, Plan, Subscription, TopicSpec, Topology
-from waybill_rabbitmq import headers, names, objects
-from waybill_rabbitmq.client import Delivered, RawHeader
+from waybill_rabbitmq import names, objects
+from waybill_rabbitmq.browsing import Browser
 from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.line import Line
-from waybill_rabbitmq.mapping import mapped
 from waybill_rabbitmq.objects import Shape
 from waybill_rabbitmq.shapes import Shapes, drift
 
 __all__ = ["RabbitAdmin"]
 
 NOTHING = Count(None, Exactness.UNKNOWN)
-QUIET = 0.5
-"""Seconds without another dead letter after which there is none to be seen."""
-BACK = 1.0
-"""Seconds that it is given to have them back in their place."""
 
 
 class RabbitAdmin:
@@ -35,7 +26,7 @@ class RabbitAdmin:
     def __init__(self, line: Line, shapes: Shapes, clock: Clock, *, delivery_limit: int) -> None:
         self._line = line
         self._shapes = shapes
-        self._clock = clock
+        self._browser = Browser(line, clock)
         self._limit = delivery_limit
         self._founded = False
         self._groups: dict[str, set[str]] = {}
@@ -49,9 +40,11 @@ class RabbitAdmin:
         async with Hand(self._line) as hand:
             if not self._founded:
                 self._founded = await hand.queue(names.LOST) is not None
-            for topic in sorted(topology.topics, key=lambda topic: topic.name):
-                if not (self._founded and await hand.exchange(names.exchange(topic))):
-                    changes.append(Change("create", f"topic {topic.name}"))
+            changes += [
+                Change("create", f"topic {topic.name}")
+                for topic in sorted(topology.topics, key=lambda topic: topic.name)
+                if not (self._founded and await hand.exchange(names.exchange(topic)))
+            ]
             for subscription in topology.subscriptions:
                 self._groups.setdefault(subscription.topic.name, set()).add(subscription.group)
                 changes += await drift(hand, subscription, self._limit)
@@ -112,56 +105,4 @@ class RabbitAdmin:
         )
 
     async def browse(self, subscription: Subscription, *, after: str | None = None, limit: int = 100) -> Page:
-        """Fetches all up to the page's end, and gives them back by leaving: so each look begins at the same place."""
-        skipped = int(after or 0)
-        queue = names.dead(subscription.topic, subscription.group)
-        async with Hand(self._line) as hand:
-            there = await hand.queue(queue)
-        if there is None or there.messages <= skipped:
-            return Page((), complete=there is None or not there.consumers)
-        wanted = min(there.messages, skipped + limit)
-        messages = await self._look(subscription, queue, skipped, wanted)
-        await self._put_back(queue, there.messages)
-        more = str(wanted) if wanted < there.messages and len(messages) == wanted - skipped else None
-        return Page(messages, more, complete=not there.consumers and len(messages) == wanted - skipped)
-
-    async def _put_back(self, queue: str, count: int) -> None:
-        """Wait until so many lie there again: the broker takes them back after it has closed the channel."""
-        end = asyncio.get_running_loop().time() + BACK
-        async with Hand(self._line) as hand:
-            while (found := await hand.queue(queue)) is not None and found.messages < count:
-                if asyncio.get_running_loop().time() > end:
-                    break  # somebody else has taken some
-                await asyncio.sleep(0.005)
-
-    async def _look(self, subscription: Subscription, queue: str, skipped: int, wanted: int) -> list[Message]:
-        received = datetime.fromtimestamp(self._clock.time(), UTC)
-        messages: list[Message] = []
-        seen = 0
-        full = asyncio.Event()
-
-        def deliver(_: Delivered, header: RawHeader, body: bytes) -> None:
-            nonlocal seen
-            seen += 1
-            if skipped < seen <= wanted:
-                message, _headers = headers.read(header.raw, body, subscription=subscription, received=received)
-                messages.append(message)
-            if seen >= wanted:
-                full.set()
-
-        channel = await self._line.channel()
-        try:
-            with mapped(f"cannot look at the dead letters of {subscription.name}"):
-                await channel.basic_qos(prefetch_count=min(wanted, 65535))
-                await channel.consume(queue, deliver, tag="look")
-                while not full.is_set():  # others may have taken what was there
-                    before = seen
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(QUIET):
-                            await full.wait()
-                    if seen == before:
-                        break
-        finally:
-            with mapped("cannot close a channel"):
-                await channel.close()
-        return messages
+        return await self._browser.page(subscription, after, limit)

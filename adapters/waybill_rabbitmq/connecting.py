@@ -10,6 +10,7 @@ import socket
 import ssl
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import msgspec
@@ -127,7 +128,7 @@ class Connector:
             context.load_cert_chain(self._table.certfile, self._table.keyfile)
         return context
 
-    def _properties(self, role: str) -> dict[str, object]:
+    def _properties(self, role: str) -> dict[str, Any]:
         name = f"{self._application} {role} ({socket.gethostname()} {os.getpid()})"
         return {"product": "Waybill", "version": _version(), "connection_name": name, "information": ""}
 

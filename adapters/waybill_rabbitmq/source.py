@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -49,6 +49,12 @@ log = logging.getLogger("waybill.rabbitmq")
 PATIENCE = 1.0
 """Seconds that `receive` waits for something."""
 MOST_PREFETCHED = 2000
+PARTITION_PREFETCH = 32
+"""The same for every member: one that took fewer than the last one returned would leave the rest of them in front of what it
+returns itself, since a quorum queue keeps what is returned in the order in which it was."""
+
+
+Came: TypeAlias = tuple[Delivered, RawHeader, bytes]
 
 
 class Token(msgspec.Struct, eq=False, gc=False):
@@ -86,7 +92,7 @@ class RabbitSource:
         self._shape = Shape()
         self._channel: Channel | None = None
         self._cause = ""
-        self._ready: deque[tuple[Delivered, RawHeader, bytes]] = deque()
+        self._ready: deque[Came] = deque()
         """Delivered and not handed out: the prefetch bounds it."""
         self._window = Window()
         self._out: dict[int, Delivery[Any]] = {}
@@ -117,7 +123,7 @@ class RabbitSource:
                 await hand.make(objects.group(self._subscription, self._shape, delivery_limit=self._limit))
         channel = await self._line.channel()
         window, name = Window(), self._subscription.name
-        ready: deque[tuple[Delivered, RawHeader, bytes]] = deque()
+        ready: deque[Came] = deque()
 
         def deliver(frame: Delivered, header: RawHeader, body: bytes) -> None:
             window.add(frame.delivery_tag or 0)
@@ -125,7 +131,7 @@ class RabbitSource:
             self._news.set()
 
         queues = self._shape.queues(self._subscription)
-        each = max(1, -(-self._prefetch // len(queues)), min(self._prefetch, 16))
+        each = PARTITION_PREFETCH if self._shape.partitions else self._prefetch
         with mapped(f"cannot consume {name}"):
             await channel.basic_qos(prefetch_count=each)
             for number, queue in enumerate(queues):
@@ -225,14 +231,13 @@ class RabbitSource:
         assert channel is not None  # noqa: S101 - `receive` looked
         received = datetime.fromtimestamp(self._clock.time(), UTC)
         until = time.monotonic() + self._subscription.lease
-        taken = [self._delivery(channel, *ready.popleft(), received, until) for _ in range(min(limit, len(ready)))]
+        taken = [self._delivery(ready.popleft(), channel, received, until) for _ in range(min(limit, len(ready)))]
         if self._subscription.ordered:
             self._out |= {delivery.token.tag: delivery for delivery in taken}
         return taken
 
-    def _delivery(
-        self, channel: Channel, frame: Delivered, header: RawHeader, body: bytes, received: datetime, until: float
-    ) -> Delivery[Any]:
+    def _delivery(self, came: Came, channel: Channel, received: datetime, until: float) -> Delivery[Any]:
+        frame, header, body = came
         subscription = self._subscription
         message, given = headers.read(header.raw, body, subscription=subscription, received=received)
         count = given.get("x-delivery-count", 0)
@@ -243,8 +248,8 @@ class RabbitSource:
             attempt=1 + message.attempts,
             redelivered=frame.redelivered,
             handed_out=1 + count if isinstance(count, int) else None,
-            partition=(frame.consumer_tag or "").rpartition("/")[2] if self._shape.partitions else None,
             lease_until=until,
+            partition=(frame.consumer_tag or "").rpartition("/")[2] if self._shape.partitions else None,
             token=Token(channel, frame.delivery_tag or 0, until),
         )
 

@@ -122,7 +122,7 @@ def read(raw: bytes) -> Properties:
 
 
 def _read(raw: bytes) -> Properties:
-    flags, at = int.from_bytes(raw[:2]), 2
+    flags, at = int.from_bytes(_take(raw, 0, 2)), 2
     if flags & 1:
         raise ValueError("it has properties that AMQP 0-9-1 does not know")
     values: dict[str, Any] = {}

@@ -74,7 +74,7 @@ class RabbitAdmin:
                 f"{subscription.name}: a queue's arguments cannot be changed, and partitions are never taken away. Set "
                 f"a policy for what may be one, or delete the queue when it is empty, and apply again"
             )
-        if found is not None and subscription.by_contract and shape.partitions <= 1:
+        if found is not None and subscription.by_contract and not shape.partitions:
             shape = found
         await hand.make(objects.group(subscription, shape, delivery_limit=self._limit))
         if found is not None and found.partitions < shape.partitions and not found.partitions:

@@ -17,7 +17,7 @@ import msgspec
 
 from waybill.topology import Subscription, TopicSpec
 from waybill_rabbitmq import ladder, names
-from waybill_rabbitmq.options import options_of
+from waybill_rabbitmq.options import options_of, partitions_of
 
 __all__ = ["Binding", "Exchange", "Objects", "Queue", "Shape", "group", "infrastructure", "topic"]
 
@@ -64,9 +64,9 @@ class Shape(msgspec.Struct, frozen=True):
 
     @staticmethod
     def of(subscription: Subscription) -> Shape:
-        """What the code asks for. A group that only a contract names, on a topic of one partition, may have either."""
-        partitions = options_of(subscription.topic).partitions
-        return Shape(partitions if partitions > 1 or subscription.ordered else 0)
+        """What the code asks for. A group that only a contract names may have either: that is for its consumer to say."""
+        given = options_of(subscription.topic).partitions or 1
+        return Shape(partitions_of(subscription.topic) if given > 1 or subscription.ordered else 0)
 
 
 def quorum(arguments: Mapping[str, Any]) -> dict[str, Any]:

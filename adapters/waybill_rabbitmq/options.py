@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from waybill.errors import ConfigurationError
 from waybill.topology import BrokerOptions, TopicSpec
 
-__all__ = ["BrokerTable", "RabbitMQ", "options_of", "read_table"]
+__all__ = ["BrokerTable", "RabbitMQ", "options_of", "partitions_of", "read_table"]
 
+PARTITIONS = 8
 MOST_PARTITIONS = 256
 
 
@@ -20,16 +21,16 @@ MOST_PARTITIONS = 256
 class RabbitMQ(BrokerOptions):
     """RabbitMQ's options of a topic: `orders.on(RabbitMQ(partitions=8))`.
 
-    partitions: how many queues each of its groups has. A message's key decides its queue, each queue is consumed by one
-    member at a time, and the members share them: so several members consume a topic in order. 1 where it is not given:
-    then one member of a group that is consumed `ordered` does the work and the others stand by. It may grow, which moves keys
-    to other queues; it never shrinks.
+    partitions: how many queues a group has that is consumed in order. A message's key decides its queue, each queue is consumed
+    by one member at a time, and the members share them. `None`: 8 for a group that is consumed `ordered`, and one for any
+    other, which its members share. A number above 1 is for all groups of the topic. It may grow, which moves keys to other
+    queues; it never shrinks.
     """
 
-    partitions: int = 1
+    partitions: int | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.partitions <= MOST_PARTITIONS:
+        if self.partitions is not None and not 1 <= self.partitions <= MOST_PARTITIONS:
             raise ConfigurationError(f"RabbitMQ(partitions={self.partitions!r}): from 1 to {MOST_PARTITIONS}")
 
 
@@ -39,6 +40,11 @@ NOTHING = RabbitMQ()
 def options_of(topic: TopicSpec) -> RabbitMQ:
     """Those that the topic was given, or the defaults."""
     return next((option for option in topic.options if isinstance(option, RabbitMQ)), NOTHING)
+
+
+def partitions_of(topic: TopicSpec) -> int:
+    """How many partitions its messages are for, whether or not a group tells them apart."""
+    return options_of(topic).partitions or PARTITIONS
 
 
 class BrokerTable(BaseModel):

@@ -8,6 +8,7 @@ from waybill.topology import Change, Subscription
 from waybill_rabbitmq import names, objects
 from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.objects import Queue, Shape
+from waybill_rabbitmq.options import partitions_of
 
 __all__ = ["Shapes", "drift", "look"]
 
@@ -66,12 +67,12 @@ async def drift(hand: Hand, subscription: Subscription, delivery_limit: int) -> 
 
 def _difference(subscription: Subscription, found: Shape, wanted: Shape) -> str | None:
     there, asked = found.partitions, wanted.partitions
-    if subscription.by_contract and asked <= 1:
-        return None if there <= 1 else f"partitions: {there} there, {asked or 1} in the code"
-    if there and not asked:
-        return "it is consumed in order there, by one member at a time, and not in the code"
-    if there and asked > there:
+    if subscription.by_contract and not asked:
+        asked = partitions_of(subscription.topic) if there else 0
+    if there == asked or not there:
+        return None
+    if not asked:
+        return "it is consumed in order there, each partition by one member at a time, and not in the code"
+    if asked > there:
         return f"partitions: {there} there, {asked} in the code; with more of them, most keys move to another one"
-    if there > asked:
-        return f"partitions: {there} there, {asked} in the code; they are never taken away"
-    return None
+    return f"partitions: {there} there, {asked} in the code; they are never taken away"

@@ -19,7 +19,7 @@ from waybill_rabbitmq import headers, ladder, names, wire
 from waybill_rabbitmq.client import Channel, RawHeader
 from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.mapping import mapped, said
-from waybill_rabbitmq.options import options_of
+from waybill_rabbitmq.options import partitions_of
 
 __all__ = ["RabbitSink"]
 
@@ -72,7 +72,7 @@ class RabbitSink:
         }
         self._exchange = places[destination.kind]
         self._address = names.address(self._exchange)
-        self._partitions = options_of(spec).partitions
+        self._partitions = partitions_of(spec)
         self._mandatory = not (destination.kind == "topic" and spec.accept_unrouted)
         self._channel: Channel | None = None
         self._opening = asyncio.Lock()
@@ -189,12 +189,8 @@ class RabbitSink:
 
     def _way(self, message: Message, now: float) -> tuple[str, str]:
         """The exchange and the routing key."""
-        if self._partitions == 1:
-            partition = 0
-        elif message.key is None:
-            partition = random.randrange(self._partitions)  # noqa: S311 - not a secret
-        else:
-            partition = names.partition_of(message.key, self._partitions)
+        key, most = message.key, self._partitions
+        partition = random.randrange(most) if key is None else names.partition_of(key, most)  # noqa: S311 - not a secret
         if message.due is not None and (wait := message.due.timestamp() - now) > 0:
             return ladder.route(wait, self._address, partition)
         return self._exchange, str(partition)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import random
 import time
@@ -131,20 +130,23 @@ class RabbitSource:
             self._news.set()
 
         queues = self._shape.queues(self._subscription)
+        priorities = self._priorities()
         each = PARTITION_PREFETCH if self._shape.partitions else self._prefetch
         with mapped(f"cannot consume {name}"):
             await channel.basic_qos(prefetch_count=each)
             for number, queue in enumerate(queues):
-                arguments = {"x-priority": self._priority(number)} if self._shape.partitions else None
+                arguments = {"x-priority": priorities[number]} if priorities else None
                 await channel.consume(queue, deliver, tag=f"{self._member}/{number}", arguments=arguments)
         channel.on_consumer_cancel_callbacks.add(lambda _: self._cancelled(channel))
         channel.closing.add_done_callback(lambda _: self._gone(channel))
         self._channel, self._ready, self._window, self._out = channel, ready, window, {}
 
-    def _priority(self, partition: int) -> int:
-        """Who of the members consumes a partition: the one that draws the highest number for it."""
-        drawn = hashlib.blake2b(f"{self._member} {partition}".encode(), digest_size=3).digest()
-        return int.from_bytes(drawn)
+    def _priorities(self) -> list[int]:
+        """Who of the members consumes a partition: the one that ranks it highest. Each ranks all of them in an order of its
+        own, so that no member is first, or last, everywhere."""
+        ranks = list(range(self._shape.partitions))
+        random.Random(self._member).shuffle(ranks)  # noqa: S311 - not a secret
+        return [rank << 16 | random.getrandbits(16) for rank in ranks]
 
     def _cancelled(self, channel: Channel) -> None:
         """The broker has ended a consumer: its queue was deleted, or its time was over."""

@@ -75,7 +75,7 @@ class Rabbit:
                     restarted = time.monotonic()
 
                 async def remove(topic: str, group: str) -> None:
-                    for queue in (f"{topic}/{group}", f"{topic}/{group}/0"):
+                    for queue in (f"{topic}/{group}", *(f"{topic}/{group}/{n}" for n in range(8))):
                         with suppress(HTTPError):  # it has the one or the other
                             boss.ask("DELETE", f"queues/{vhost_of(url)}/{quote(queue, safe='')}")
 

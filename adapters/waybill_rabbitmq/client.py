@@ -96,6 +96,12 @@ class Channel(aiormq.channel.Channel):
         self.on_return: Callable[[RawHeader, str], None] = lambda _header, _reason: None
         self.published = 0
         """The number of the last publish: what confirms refer to."""
+        self._writing: asyncio.Queue[ChannelFrame] = connection.write_queue
+
+    def when_gone(self, tell: Callable[[BaseException | None], None]) -> None:
+        """Call this once when the channel has closed, with what ended it."""
+        library: Any = self  # of whose types much is left open
+        library.closing.add_done_callback(lambda done: tell(None if done.cancelled() else done.exception()))
 
     async def consume(self, queue: str, deliver: Deliver, *, tag: str, arguments: dict[str, Any] | None = None) -> None:
         self.on_delivery[tag] = deliver
@@ -115,14 +121,15 @@ class Channel(aiormq.channel.Channel):
             await self._write(lot)
 
     async def _write(self, lot: list[bytes]) -> None:
-        drained = self.create_future()
-        await self.write_queue.put(ChannelFrame(b"".join(lot), should_close=False, drain_future=drained))
+        library: Any = self
+        drained = library.create_future()
+        await self._writing.put(ChannelFrame(b"".join(lot), should_close=False, drain_future=drained))
         await drained
 
     def acknowledge(self, payload: bytes) -> bool:
         """Write at once, without waiting; `False` where the socket is behind."""
         try:
-            self.write_queue.put_nowait(ChannelFrame(payload, should_close=False))
+            self._writing.put_nowait(ChannelFrame(payload, should_close=False))
         except asyncio.QueueFull:
             return False
         return True
@@ -152,7 +159,6 @@ class Connection(aiormq.connection.Connection):
 
     blocked: str | None = None
     """Why the broker takes nothing that is published now, in its words; `None`: it does."""
-    on_blocked: Callable[[str | None], None] = staticmethod(lambda _: None)
 
     async def open_channel(self, *, confirms: bool = False) -> Channel:
         if self.is_closed:
@@ -171,9 +177,7 @@ class Connection(aiormq.connection.Connection):
     async def _Connection__handle_connection_blocked(self, frame: spec.Connection.Blocked) -> None:  # noqa: N802
         await super()._Connection__handle_connection_blocked(frame)  # type: ignore[misc]
         self.blocked = frame.reason or "the broker has not said why"
-        self.on_blocked(self.blocked)
 
     async def _Connection__handle_connection_unblocked(self, frame: spec.Connection.Unblocked) -> None:  # noqa: N802
         await super()._Connection__handle_connection_unblocked(frame)  # type: ignore[misc]
         self.blocked = None
-        self.on_blocked(None)

@@ -106,7 +106,8 @@ class Connector:
                     context=await asyncio.to_thread(self._tls) if self._place.secure else None,
                     client_properties=self._properties(role),
                 )
-                await connection.connect()
+                library: Any = connection  # of whose types this one is left open
+                await library.connect()
                 return connection
 
     def _url(self, host: str, port: int) -> str:

@@ -161,7 +161,7 @@ class RabbitSink:
         pending, returned = self._pending, self._returned
         channel.on_confirm = lambda tag, multiple, stored: self._confirmed(pending, returned, tag, multiple, stored)
         channel.on_return = lambda header, reason: _returned(returned, header, reason)
-        channel.closing.add_done_callback(lambda closing: _lost(pending, closing))
+        channel.when_gone(lambda error: _lost(pending, error))
         return channel
 
     # ---------------------------------------------------------------- sending
@@ -243,9 +243,8 @@ def _returned(returned: dict[int, str], header: RawHeader, reason: str) -> None:
         returned[mark] = reason
 
 
-def _lost(pending: dict[int, Pending], closing: Future[None]) -> None:
+def _lost(pending: dict[int, Pending], error: BaseException | None) -> None:
     """The channel has closed: what has no answer by now will get none."""
-    error = None if closing.cancelled() else closing.exception()
     cause = "the connection was lost before the answer came" if error is None else said(error)
     for found in pending.values():
         found.lot.decide(found.place, Unknown(cause))

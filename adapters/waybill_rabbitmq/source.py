@@ -97,6 +97,7 @@ class RabbitSource:
         self._out: dict[int, Delivery[Any]] = {}
         """Handed out and not settled, by tag; of ordered subscriptions only."""
         self._news = asyncio.Event()
+        self._closings: set[asyncio.Task[None]] = set()
         self._quiet = False
 
     # ---------------------------------------------------------------- life
@@ -138,7 +139,7 @@ class RabbitSource:
                 arguments = {"x-priority": priorities[number]} if priorities else None
                 await channel.consume(queue, deliver, tag=f"{self._member}/{number}", arguments=arguments)
         channel.on_consumer_cancel_callbacks.add(lambda _: self._cancelled(channel))
-        channel.closing.add_done_callback(lambda _: self._gone(channel))
+        channel.when_gone(lambda _: self._gone(channel))
         self._channel, self._ready, self._window, self._out = channel, ready, window, {}
 
     def _priorities(self) -> list[int]:
@@ -168,7 +169,9 @@ class RabbitSource:
             self._notify(Revoked(lost))
         self._news.set()
         if not channel.is_closed:
-            channel.create_task(_close(channel))
+            task = asyncio.get_running_loop().create_task(_close(channel))
+            self._closings.add(task)
+            task.add_done_callback(self._closings.discard)
 
     async def quiesce(self) -> None:
         self._quiet = True
@@ -188,6 +191,8 @@ class RabbitSource:
         channel, self._channel = self._channel, None
         if channel is not None:
             await _close(channel)
+        if self._closings:
+            await asyncio.wait(self._closings)
 
     # ---------------------------------------------------------------- receiving
 
@@ -267,7 +272,7 @@ class RabbitSource:
             kind = type(item.settlement)
             if token.settled is not None:
                 results.append(DONE if token.settled is kind else LOST)
-            elif token.channel is not channel or channel.is_closed:
+            elif channel is None or token.channel is not channel or channel.is_closed:
                 results.append(LOST)
             else:
                 token.settled = kind

@@ -96,12 +96,17 @@ class Channel(aiormq.channel.Channel):
         self.on_return: Callable[[RawHeader, str], None] = lambda _header, _reason: None
         self.published = 0
         """The number of the last publish: what confirms refer to."""
-        self._writing: asyncio.Queue[ChannelFrame] = connection.write_queue
+        library: Any = connection
+        self._writing: asyncio.Queue[ChannelFrame] = library.write_queue
 
     def when_gone(self, tell: Callable[[BaseException | None], None]) -> None:
         """Call this once when the channel has closed, with what ended it."""
+
+        def ended(closing: asyncio.Future[Any]) -> None:
+            tell(None if closing.cancelled() else closing.exception())
+
         library: Any = self  # of whose types much is left open
-        library.closing.add_done_callback(lambda done: tell(None if done.cancelled() else done.exception()))
+        library.closing.add_done_callback(ended)
 
     async def consume(self, queue: str, deliver: Deliver, *, tag: str, arguments: dict[str, Any] | None = None) -> None:
         self.on_delivery[tag] = deliver

@@ -32,6 +32,8 @@ __all__ = ["RabbitMQ", "RabbitMQAdapter", "adapter"]
 LEAST = (4, 0)
 """The first version whose quorum queues order single active consumers by priority, and never drop in silence."""
 HEADER_BYTES = 64 << 10
+CRASH_FACTOR = 10
+"""The broker counts every hand-out that did not end in an acknowledgement: also those of a process that was stopped."""
 
 
 def adapter(url: str, context: AdapterContext) -> RabbitMQAdapter:
@@ -55,7 +57,7 @@ class RabbitMQAdapter:
         self._admin = RabbitAdmin(self._publishing, self._shapes, self._clock, delivery_limit=table.delivery_limit)
         self.admin: Admin = self._admin
         self.claims = Capabilities(
-            broker="RabbitMQ", ordered=True, durable=True, ephemeral=True, limits_length=True, dedup_window=0.0
+            broker="RabbitMQ", ordered=True, durable=True, ephemeral=True, limits_length=True, crash_factor=CRASH_FACTOR
         )
         self.capabilities = self.claims
 

@@ -131,13 +131,14 @@ class Channel(aiormq.channel.Channel):
         await self._writing.put(ChannelFrame(b"".join(lot), should_close=False, drain_future=drained))
         await drained
 
-    def acknowledge(self, payload: bytes) -> bool:
-        """Write at once, without waiting; `False` where the socket is behind."""
+    def submit(self, payload: bytes) -> None:
+        """Write without waiting: at once, or when the socket has taken what is before it."""
+        frame = ChannelFrame(payload, should_close=False)
         try:
-            self._writing.put_nowait(ChannelFrame(payload, should_close=False))
+            self._writing.put_nowait(frame)
         except asyncio.QueueFull:
-            return False
-        return True
+            library: Any = self
+            library.create_task(self._writing.put(frame))
 
     async def _on_deliver_frame(self, frame: spec.Basic.Deliver) -> None:
         header: Any = await self._get_frame()

@@ -218,6 +218,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     acks_surely: bool = False
     """`Done` for an `Ack` means that the message never comes again. Elsewhere it may, when the link breaks at the wrong
     moment, and the core remembers what it acknowledged."""
+    crash_factor: int | None = None
+    """The broker cannot tell a message that killed its process from one that was given back, and counts both. One that was
+    handed out so many times as often as it has attempts counts as one that kills. `None`: attempts count crashes."""
     filters: bool = False
     """The broker applies `Subscription.where`. Elsewhere the core acknowledges what does not fit, unseen."""
     patterns: bool = False

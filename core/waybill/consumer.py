@@ -15,6 +15,7 @@ import time
 from asyncio import Task
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
+from math import inf
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -93,6 +94,8 @@ class Consumer:
         self._loop = asyncio.get_running_loop()
         self._can = self._adapter.capabilities
         self._limits = self._adapter.limits(Destination("topic", self.subscription.topic))
+        factor = self._can.crash_factor
+        self._deadly = inf if factor is None else factor * self._most
         self._skips = self.subscription.where and not self._can.filters
         self._fetcher = self._make_fetcher()
         self._stack.push_async_callback(self._fetcher.leave)
@@ -360,9 +363,9 @@ class Consumer:
             return ACK
         if delivery.redelivered and self._was_handled(delivery):
             return ACK
-        if ordinary(delivery, self._most, self._limits):
+        if ordinary(delivery, self._most, self._limits, self._deadly):
             return None
-        return unhandled(delivery, self._most, self._clock.time(), self._limits)
+        return unhandled(delivery, self._most, self._clock.time(), self._limits, self._deadly)
 
     def _was_handled(self, delivery: Delivery[Any]) -> bool:
         """Whether it was handled here, and its acknowledgement was lost or is on its way still, past the end of its lease."""

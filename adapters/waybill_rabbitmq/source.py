@@ -80,7 +80,7 @@ class RabbitSource:
         self._notify = notify
         self._prefetch = min(window, MOST_PREFETCHED)
         self._limit = delivery_limit
-        self._member = f"{random.getrandbits(64):016x}"  # noqa: S311 - a name, not a secret
+        self._member = f"{random.getrandbits(64):016x}"
         self._shape = Shape()
         self._feed: Feed | None = None
         self._cause = ""
@@ -129,7 +129,7 @@ class RabbitSource:
         own, so that no member is first, or last, everywhere."""
         ranks = list(range(self._shape.partitions))
         random.Random(self._member).shuffle(ranks)  # noqa: S311 - not a secret
-        return [rank << 16 | random.getrandbits(16) for rank in ranks]  # noqa: S311 - no two are equal
+        return [rank << 16 | random.getrandbits(16) for rank in ranks]
 
     def _cancelled(self, feed: Feed) -> None:
         """The broker has ended a consumer: its queue was deleted, or its time was over."""
@@ -247,9 +247,17 @@ class RabbitSource:
             if acked:
                 with mapped("acknowledging"):
                     await feed.acknowledge(acked)
-            if released and not self._shape.partitions:  # those of partitions go back when we leave, all at once
-                feed.give_back(released)
+            if released:
+                self._give_back(feed, released)
         return results
+
+    def _give_back(self, feed: Feed, tags: Sequence[int]) -> None:
+        """Of partitions all goes back at once, by leaving the channel: one by one they would come behind later ones."""
+        if not self._shape.partitions:
+            feed.give_back(tags)
+        elif not self._quiet:
+            self._cause = "messages of ordered keys were given back"
+            self._drop(feed)
 
     def _settle(self, item: Settled, feed: Feed | None, acked: list[int], released: list[int]) -> SettleResult:
         token: Token = item.delivery.token
@@ -281,7 +289,7 @@ class RabbitSource:
         if token.lease_until < now:
             token.settled = Release
             self._out.pop(token.tag, None)
-            feed.give_back([token.tag])
+            self._give_back(feed, [token.tag])
             return LOST
         token.lease_until = now + self._subscription.lease
         return Extended(token.lease_until)

@@ -43,9 +43,9 @@ class Feed:
         The first message is fetched alone, and so is each that comes after one that was handed out in vain again and again:
         when it kills this process too, those behind it are not counted as handed out once more.
         """
-        self._queue, self._prefetch = queue, prefetch
+        self._queue, self._prefetch = queue, prefetch - 1  # the first one may be held for long
         await self.channel.basic_qos(prefetch_count=1)
-        await self._consume(queue, self._first)
+        await self._consume(queue, self._first if self._prefetch else self._came)
 
     async def own(self, queues: Sequence[str], priorities: Sequence[int]) -> None:
         """Consume partitions, each for as long as no other member is before us."""

@@ -60,6 +60,7 @@ async def a_retry_that_waits_outlives_the_process_that_asked_for_it(bench: Bench
     first = await bench.worker(topic, delay=2.0)
     await bench.publish(topic, Task(1, "a", "fail=1"))
     await bench.until(lambda: first.journal().of("failed"), "it fails")
+    await bench.until(lambda: first.journal().of("settled"), "the broker has taken that")
     await bench.eventually(
         lambda: bench.backlog(topic),
         lambda backlog: backlog.delayed.value is None or backlog.delayed.value == 1,

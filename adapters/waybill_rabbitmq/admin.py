@@ -12,6 +12,7 @@ from waybill_rabbitmq import names, objects
 from waybill_rabbitmq.browsing import Browser
 from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.line import Line
+from waybill_rabbitmq.moving import replace
 from waybill_rabbitmq.objects import Shape
 from waybill_rabbitmq.shapes import Shapes, drift
 
@@ -76,9 +77,12 @@ class RabbitAdmin:
             )
         if found is not None and subscription.by_contract and not shape.partitions:
             shape = found
-        await hand.make(objects.group(subscription, shape, delivery_limit=self._limit))
-        if found is not None and found.partitions < shape.partitions and not found.partitions:
-            await hand.remove_queue(names.inbox(subscription.topic, subscription.group))
+        made = objects.group(subscription, shape, delivery_limit=self._limit)
+        if found is not None and shape.partitions and not found.partitions:
+            inbox = names.inbox(subscription.topic, subscription.group)
+            await replace(self._line, hand, inbox, shape.queues(subscription), made)
+        else:
+            await hand.make(made)
         self._shapes.forget(subscription)
 
     async def expand(self, subscription: Subscription) -> Sequence[Subscription]:

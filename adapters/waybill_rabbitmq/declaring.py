@@ -136,9 +136,15 @@ class Hand:
         else:
             await self._with(doing, lambda c: c.exchange_bind(binding.destination, binding.source, binding.key))
 
+    async def unbind(self, queue: str, exchange: str, key: str) -> None:
+        await self._with(f"cannot unbind {queue} from {exchange}", lambda c: c.queue_unbind(queue, exchange, key))
+
     async def remove_queue(self, name: str) -> None:
-        """Delete a queue that is empty and unused. Raises `BrokerError` for another one."""
-        await self._with(f"cannot delete queue {name}", lambda c: c.queue_delete(name, if_unused=True, if_empty=True))
+        """Delete a queue that nothing is bound to any more. Raises `BrokerError` where it is not empty."""
+        found = await self.queue(name)
+        if found is not None and found.messages:
+            raise BrokerError(f"queue {name} still has {found.messages} messages, and is not deleted")
+        await self._with(f"cannot delete queue {name}", lambda c: c.queue_delete(name))
 
 
 def _plain(arguments: Any) -> dict[str, Any]:

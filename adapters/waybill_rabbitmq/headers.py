@@ -17,7 +17,7 @@ from waybill.message import DeadLetterRecord, Message
 from waybill.topology import Subscription
 from waybill_rabbitmq import names, wire
 
-__all__ = ["MARK", "mark_of", "read", "write"]
+__all__ = ["MARK", "key_of", "mark_of", "read", "write"]
 
 PREFIX = "cloudEvents:"
 MARK = "waybill-mark"
@@ -53,6 +53,16 @@ def mark_of(raw: bytes) -> int | None:
     except ValueError:
         return None
     return mark if isinstance(mark, int) else None
+
+
+def key_of(raw: bytes) -> str | None:
+    """The key of a message that nobody has read yet."""
+    try:
+        found = wire.read(raw).headers
+    except ValueError:
+        return None
+    key = found.get(f"{PREFIX}partitionkey", found.get("cloudEvents_partitionkey"))
+    return None if key is None else _text(key)
 
 
 def read(

@@ -54,9 +54,9 @@ async def drift(hand: Hand, subscription: Subscription, delivery_limit: int) -> 
         return [Change("differs", what, detail)]
     if wanted.partitions and not found.partitions and not subscription.by_contract:
         shared = await hand.queue(names.inbox(topic, subscription.group))
-        if shared is None or not (shared.messages or shared.consumers):
+        if shared is None or not shared.consumers:
             return [Change("create", what, "nobody has consumed it yet, and it is to be consumed in order")]
-        return [Change("differs", what, "it is not consumed in order there: let it be emptied, and stop its consumers")]
+        return [Change("differs", what, "it is consumed there, and not in order: stop its consumers")]
     made = objects.group(subscription, found, delivery_limit=delivery_limit)
     for queue in (item for item in made if isinstance(item, Queue)):
         if (different := await hand.difference(queue)) is not None:

@@ -1,0 +1,97 @@
+"""What there is to know about the broker and our rights there, and what is wrong with them: for `waybill doctor`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from importlib.metadata import version
+
+from waybill.errors import BrokerError, CapabilityError
+from waybill.findings import Finding
+from waybill_rabbitmq import ladder, names
+from waybill_rabbitmq.connecting import Connector, Place
+from waybill_rabbitmq.declaring import Hand
+from waybill_rabbitmq.line import Line
+from waybill_rabbitmq.mapping import CredentialsRefused, NotPermitted
+from waybill_rabbitmq.objects import Exchange
+from waybill_rabbitmq.version import check_version
+
+__all__ = ["diagnose"]
+
+PATIENCE = 10.0
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+async def diagnose(connector: Connector, place: Place) -> Sequence[Finding]:
+    """See `waybill.findings.Diagnoses`."""
+    found = [Finding("aiormq", version("aiormq")), _secrecy(place)]
+    line = Line(connector, "doctor")
+    try:
+        async with asyncio.timeout(PATIENCE):
+            async for finding in _findings(line, place):
+                found.append(finding)  # noqa: PERF401 - what was found before the time is over
+    except TimeoutError:
+        found.append(Finding("rabbitmq", "", f"it has not answered within {PATIENCE:g} s"))
+    finally:
+        await line.close()
+    return found
+
+
+def _secrecy(place: Place) -> Finding:
+    hosts = {host for host, _ in place.servers}
+    if place.secure or hosts <= LOOPBACK:
+        return Finding("connection", "encrypted" if place.secure else "to this machine")
+    return Finding("connection", "not encrypted", "the password and every message can be read", "use amqps://")
+
+
+async def _findings(line: Line, place: Place) -> AsyncIterator[Finding]:
+    try:
+        connection = await line.connection()
+    except CredentialsRefused as error:
+        fix = f"check user {place.username!r}, its password, and its rights on the virtual host {place.vhost!r}"
+        yield Finding("rabbitmq", "", str(error), fix)
+        return
+    except BrokerError as error:
+        yield Finding("rabbitmq", "", str(error), "is it running, and are host and port right?")
+        return
+    text = str(connection.server_properties.get("version", "unknown"))
+    try:
+        check_version(text)
+        yield Finding("rabbitmq", text)
+    except CapabilityError as error:
+        yield Finding("rabbitmq", text, str(error))
+    if connection.blocked is not None:
+        yield Finding(
+            "alarm", connection.blocked, "it takes nothing that is published", "free memory or disk on the broker"
+        )
+    yield Finding("user", f"{place.username} on {place.vhost}")
+    async with Hand(line) as hand:
+        async for finding in _rights(hand, place):
+            yield finding
+
+
+async def _rights(hand: Hand, place: Place) -> AsyncIterator[Finding]:
+    apply = "waybill topology apply, by a user who may configure `.*`"
+    try:
+        lost = await hand.queue(names.LOST)
+    except NotPermitted as error:
+        fix = f"rabbitmqctl set_permissions -p {place.vhost} {place.username} '' '.*' '.*'"
+        yield Finding("rights", "none here", str(error), fix)
+        return
+    if lost is None:
+        yield Finding("delays and retries", "", f"the {ladder.STEPS} queues that they wait in are not there", apply)
+    else:
+        there = f"{lost.messages} messages came back for groups or topics that are gone" if lost.messages else None
+        yield Finding("lost", str(lost.messages), there, f"look at the queue {names.LOST}" if there else None)
+        yield await _declaring(hand)
+
+
+async def _declaring(hand: Hand) -> Finding:
+    """Declaring once more what is there shows whether we might, and changes nothing."""
+    try:
+        await hand.make_exchange(Exchange(names.LOST, "fanout"))
+    except NotPermitted:
+        return Finding(
+            "rights", "publish and consume: topics and groups are made by somebody else (topology = 'verify')"
+        )
+    return Finding("rights", "declare, publish and consume")

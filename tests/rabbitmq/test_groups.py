@@ -1,0 +1,47 @@
+"""A group that a contract named first, and that is consumed in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+
+import pytest_asyncio
+
+from tests.brokers.administration import Administration
+from tests.brokers.running import Running
+from waybill import App, Settings, Topic
+from waybill.loading import use_adapter
+from waybill_rabbitmq import adapter
+
+use_adapter("amqp", adapter)
+
+
+@pytest_asyncio.fixture
+async def url(each_rabbitmq: Running) -> AsyncGenerator[str, None]:
+    with Administration(each_rabbitmq).vhost() as url:
+        yield url
+
+
+async def test_what_lay_there_comes_first_and_in_order_and_members_may_start_at_once(url: str) -> None:
+    topic = Topic("orders", int, key=lambda number: str(number % 3), groups=["group"])
+    handled: list[int] = []
+    apps = [App("group", settings=Settings(url=url)) for _ in range(3)]
+    for app in apps:
+
+        @app.consume(topic, ordered=True)
+        async def handle(number: int) -> None:
+            handled.append(number)
+
+    publisher = App("publisher", settings=Settings(url=url))
+    async with publisher.running(consume=False), AsyncExitStack() as stack:
+        for number in range(30):
+            await publisher.publish(topic, number)
+        await asyncio.gather(*(stack.enter_async_context(app.running()) for app in apps))
+        for number in range(30, 60):
+            await publisher.publish(topic, number)
+        async with asyncio.timeout(15):
+            while len(handled) < 60:
+                await asyncio.sleep(0.02)
+    for key in range(3):
+        assert [number for number in handled if number % 3 == key] == list(range(key, 60, 3))

@@ -79,9 +79,7 @@ async def empty(url: str, name: str) -> int:
 
 def properties(number: int) -> Any:
     """Those that everyone's messages have."""
-    return aiormq.spec.Basic.Properties(
-        content_type="application/json", message_id=f"m-{number:08d}", delivery_mode=2
-    )
+    return aiormq.spec.Basic.Properties(content_type="application/json", message_id=f"m-{number:08d}", delivery_mode=2)
 
 
 async def fill(url: str, count: int, name: str = QUEUE) -> None:

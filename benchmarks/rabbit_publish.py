@@ -112,6 +112,4 @@ async def _faststream(url: str, count: int, meter: Meter) -> None:
     from faststream.rabbit import RabbitBroker
 
     async with RabbitBroker(url, logger=None) as broker:
-        await _callers(
-            count, meter, lambda number: broker.publish(order(number), QUEUE, persist=True, mandatory=True)
-        )
+        await _callers(count, meter, lambda number: broker.publish(order(number), QUEUE, persist=True, mandatory=True))

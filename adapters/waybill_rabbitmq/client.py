@@ -29,6 +29,7 @@ __all__ = ["Channel", "Connection", "Delivered", "RawHeader"]
 log = logging.getLogger("waybill.rabbitmq")
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
+CONTENT = frozenset({HEADER, BODY})
 DELIVER = b"\x00\x3c\x00\x3c"
 HEAD = struct.Struct(">BHI")
 CHUNK = 1 << 18
@@ -54,18 +55,52 @@ class Delivered(spec.Basic.Deliver):
         exchange_end = tag_end + 10 + payload[tag_end + 9]
         self.exchange = payload[tag_end + 10 : exchange_end].decode("utf-8", "replace")
         self.routing_key = payload[exchange_end + 1 :].decode("utf-8", "replace")
+        self.header: RawHeader
+        self.body = b""
+        self._parts: list[bytes] = []
+        self._left = 0
+
+    def take(self, kind: int, payload: bytes) -> bool:
+        """Take what follows: the header, then the body in its parts. Whether that is all."""
+        if kind == HEADER:
+            self.header = RawHeader(payload)
+            self._left = self.header.body_size
+        else:
+            self._parts.append(payload)
+            self._left -= len(payload)
+        if self._left > 0:
+            return False
+        self.body = b"".join(self._parts)
+        return True
 
 
 Deliver = Callable[[Delivered, RawHeader, bytes], None]
 
 
 class Receiver(aiormq.connection.FrameReceiver):
-    """Reads frames, and decodes of a message no more than where it ends."""
+    """Reads frames, and decodes of a message no more than where it ends. A delivery is one frame, with all that is its."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        super().__init__(reader)
+        self._begun: dict[int, Delivered] = {}
+        """Deliveries of which more is to come, by channel: others' frames may be among theirs."""
 
     async def get_frame(self) -> tuple[int, int, Any]:
+        while True:
+            kind, channel, payload = await self._next()
+            if kind == METHOD and payload.startswith(DELIVER):
+                self._begun[channel] = Delivered(payload)
+                continue
+            begun = self._begun.get(channel) if kind in CONTENT else None
+            if begun is None:
+                return len(payload), channel, _decoded(kind, channel, payload)
+            if begun.take(kind, payload):
+                del self._begun[channel]
+                return len(begun.body), channel, begun
+
+    async def _next(self) -> tuple[int, int, bytes]:
         try:
-            head = await self.reader.readexactly(7)
-            kind, channel, size = HEAD.unpack(head)
+            kind, channel, size = HEAD.unpack(await self.reader.readexactly(7))
             payload = await self.reader.readexactly(size + 1)
         except asyncio.IncompleteReadError as error:
             raise AMQPConnectionError("the broker closed the connection") from error
@@ -73,15 +108,17 @@ class Receiver(aiormq.connection.FrameReceiver):
             raise AMQPConnectionError(f"the connection broke: {error}") from error
         if payload[-1] != 0xCE:
             raise InvalidFrameError("a frame does not end where it should")
-        if kind == BODY:
-            return size, channel, ContentBody(payload[:-1])
-        if kind == HEADER:
-            return size, channel, RawHeader(payload[:-1])
-        if kind == METHOD and payload.startswith(DELIVER):
-            return size, channel, Delivered(payload[:-1])
-        if kind == HEARTBEAT:
-            return size, channel, Heartbeat()
-        return frames.unmarshal(head + payload)
+        return kind, channel, payload[:-1]
+
+
+def _decoded(kind: int, channel: int, payload: bytes) -> Any:
+    if kind == BODY:
+        return ContentBody(payload)
+    if kind == HEADER:
+        return RawHeader(payload)
+    if kind == HEARTBEAT:
+        return Heartbeat()
+    return frames.unmarshal(HEAD.pack(kind, channel, len(payload)) + payload + b"\xce")[2]
 
 
 class Channel(aiormq.channel.Channel):
@@ -141,11 +178,9 @@ class Channel(aiormq.channel.Channel):
             library.create_task(self._writing.put(frame))
 
     async def _on_deliver_frame(self, frame: spec.Basic.Deliver) -> None:
-        header: Any = await self._get_frame()
-        message = await self._read_content(frame, header)
         deliver = self.on_delivery.get(frame.consumer_tag or "")
         if deliver is not None and isinstance(frame, Delivered):
-            deliver(frame, header, message.body)
+            deliver(frame, frame.header, frame.body)
 
     async def _on_return_frame(self, frame: spec.Basic.Return) -> None:
         header: Any = await self._get_frame()

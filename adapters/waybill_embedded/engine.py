@@ -203,6 +203,8 @@ class Engine:
             _, stuck = await asyncio.wait(running, timeout=CLOSING)
             for task in stuck:
                 task.cancel()  # another process holds the turn and does not let go
+            if stuck:
+                await asyncio.wait(stuck, timeout=CLOSING)  # or it would give back a turn that is closed
         for job in self._jobs:
             fail(job.future, ClosedError(f"{self.location.name}: the broker was closed before its turn came"))
         self._helper.stop()

@@ -23,8 +23,8 @@ __all__ = ["CONCURRENCY", "WINDOW", "Range"]
 CONCURRENCY = 8
 WINDOW = 4 * CONCURRENCY
 """Messages that one consumer holds at most: the default."""
-CALM = 60.0
-"""Seconds until all that was confirmed must be handled when the last fault is over."""
+STILL = 15.0
+"""Seconds without any progress after which what was confirmed and not handled counts as lost."""
 
 
 class Range:
@@ -82,18 +82,17 @@ class Range:
         await self._until(lambda: len(self.numbers("done")) >= before + least, "it works")
 
     async def calm(self) -> None:
-        """Wait until all that was confirmed is handled, or is a dead letter, and settled."""
-        dead = set[int]()
-
-        def left() -> set[int]:
-            return self.numbers("ok") - self.numbers("done") - dead
-
-        try:
-            await self._until(lambda: not left(), "", within=CALM / 2)
-        except AssertionError:  # the dead letters cost more to look at; and what is lost, the verdict says
-            dead |= await self.dead()
-        if not left():
-            await self.bench.settled(self.topic)
+        """Wait until all that was confirmed is handled and settled, or nothing moves any more: then the verdict says what
+        is lost."""
+        left, since = -1, time.monotonic()
+        while time.monotonic() - since < STILL:
+            now = len(self.numbers("ok") - self.numbers("done"))
+            if not now:
+                await self.bench.settled(self.topic)
+                return
+            if now != left:
+                left, since = now, time.monotonic()
+            await asyncio.sleep(0.1)
 
     async def dead(self) -> set[int]:
         """The numbers of the dead letters."""
@@ -106,8 +105,8 @@ class Range:
         async with self.load(app, failing=0.0):
             await self.busy()
         await self.calm()
-        again = [step.number for step in self.steps() if step.what == "started" and step.number not in before]
-        self.bench.once(again)
+        new = self.numbers("try") - before
+        self.bench.once([step.number for step in self.steps() if step.what == "started" and step.number in new])
         assert not (self.numbers("refused") | self.numbers("unknown")) - before, "publishing fails though all is well"
 
     async def _until(self, true: Any, what: str, within: float | None = None) -> None:

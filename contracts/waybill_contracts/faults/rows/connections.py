@@ -205,7 +205,7 @@ async def a_narrow_network_holds_publishers_up_and_costs_no_memory(bench: Bench)
     app = bench.app("publisher", publish_buffer=10)
     consumer = place.consumer()
     async with app.running(consume=False), consumer.running():
-        async with place.load(app, pad=2000, failing=0.0, pause=0.0, deadline=60.0):
+        async with place.load(app, pad=2000, failing=0.0, pause=0.0, busy=0.0, deadline=60.0):
             await place.busy(100)
             memory, free = resident(os.getpid()), await _a_second(place)
             async with bench.broker.throttle():

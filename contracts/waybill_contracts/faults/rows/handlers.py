@@ -91,16 +91,16 @@ async def a_worker_whose_loop_was_blocked_comes_back_by_itself(bench: Bench) -> 
     """D <= P: others take over what it held, and what it does late is noticed."""
     place = Range(bench)
     await bench.declare(place.consumer())
-    blocked = await place.worker(lease=1.5, timeout=200.0)
+    blocked = await place.worker(lease=2.0, timeout=200.0)
     async with bench.app("publisher").running(consume=False) as publisher:
-        for seconds in (lasting(5.0, 4.0), lasting(30.0, 0.0), lasting(90.0, 0.0)):
+        for seconds in (5.0, lasting(30.0, 0.0), lasting(90.0, 0.0)):
             if not seconds:
                 continue
-            other = await place.worker(lease=1.5)
+            other = await place.worker(lease=2.0)
             async with place.fault(), place.load(publisher, failing=0.0, busy=0.05):
                 await place.busy()
                 before = len(blocked.journal().of("started"))
-                await bench.publish(place.topic, Task(0, "blocker", f"block={seconds}"), app=publisher)
+                await bench.publish(place.topic, Task(int(seconds), "blocker", f"stall={seconds}"), app=publisher)
                 await asyncio.sleep(seconds + 0.5)  # as long as it lasts
             await place.calm()
             assert await other.stop() == 0
@@ -151,7 +151,7 @@ async def a_message_that_always_fails_is_a_dead_letter_after_its_budget_and_hold
         await bench.settled(topic)
     for letter in await bench.dead(topic):
         assert letter.dead is not None
-        assert letter.dead.reason == "failed", f"the reason is {letter.dead.reason}"
+        assert letter.dead.reason == "retries_exhausted", f"the reason is {letter.dead.reason}"
     for number in range(4):
         assert journal.attempts(number) == [1, 2, 3], f"{number} had the attempts {journal.attempts(number)}"
 
@@ -214,7 +214,7 @@ async def messages_of_a_key_keep_their_order_however_long_each_takes(bench: Benc
         seen["first"] += 1
 
     async with first.running(), second.running():
-        async with place.load(first, keys=2 * CONCURRENCY, busy=0.3, pause=0.0):
+        async with place.load(first, keys=2 * CONCURRENCY, busy=0.3, pause=0.2):
             await place.busy(80)
         await place.calm()
     await place.holds(each=0)

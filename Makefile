@@ -34,7 +34,7 @@ mutants: $(VENV)/.ready ## show that each wrong adapter is noticed by the promis
 	@$(BIN)/python -m waybill_contracts.mutants
 
 soak: $(VENV)/.ready ## the fault tests with many rounds
-	@FAULT_ROUNDS=50 FAULT_STOP=60 FAULT_SEED=0 $(BIN)/python -m pytest -q -s tests/faults
+	@FAULT_SOAK=1 $(BIN)/python -m pytest -q -s tests/faults tests/contract -k faults
 
 brokers: $(VENV)/.ready ## RabbitMQ, Kafka, SQS and SNS to try things on; prints their URLs
 	@$(BIN)/python -m tests.brokers

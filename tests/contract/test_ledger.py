@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from waybill_contracts.behaviour import BEHAVIOURS, NOT_YET
-from waybill_contracts.ledger import Result, Row, differences, page, read, write
-from waybill_contracts.proving import load_behaviours
+from waybill_contracts.ledger import NOT_YET, Result, Row, differences, page, read, write
+from waybill_contracts.proving import load_behaviours, load_faults
 
 LEDGER = Path(__file__).parents[2] / "docs" / "conformance.json"
 PASS = Row(id="A06", broker="sqlite", version="3", provider="file")
@@ -44,16 +43,17 @@ def test_what_differs_is_told(kept: list[Row], seen: list[Row], told: list[str])
 
 
 def test_each_promise_is_written_down_for_each_broker() -> None:
-    load_behaviours()
+    shown = load_behaviours() | load_faults()
     rows = read(LEDGER)
     for broker in {row.broker for row in rows}:
-        assert {row.id for row in rows if row.broker == broker} == set(BEHAVIOURS)
+        assert {row.id for row in rows if row.broker == broker} == set(shown)
 
 
 def test_the_page_is_made_of_the_ledger() -> None:
     load_behaviours()
+    load_faults()
     assert LEDGER.with_suffix(".md").read_text() == page(read(LEDGER))
 
 
 def test_no_promise_is_both_shown_and_not_yet() -> None:
-    assert not load_behaviours().keys() & NOT_YET.keys()
+    assert not (load_behaviours() | load_faults()).keys() & NOT_YET.keys()

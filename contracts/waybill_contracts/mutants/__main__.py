@@ -19,7 +19,7 @@ from waybill_contracts.embedded import NOT_OF_A_FILE
 from waybill_contracts.harness import Broker
 from waybill_contracts.ledger import Result
 from waybill_contracts.mutants.running import Mutant, load_mutants, serve_mutants
-from waybill_contracts.proving import load_behaviours, prove
+from waybill_contracts.proving import load_behaviours, load_faults, prove
 
 AT_ONCE = 6
 PATIENCE = 6.0
@@ -49,7 +49,9 @@ async def survives(mutant: Mutant, ident: str, slots: asyncio.Semaphore) -> str 
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             began = time.monotonic()
             try:
-                row = await prove(Mutated(mutant.name), load_behaviours()[ident], Path(folder), patience=PATIENCE)
+                row = await prove(
+                    Mutated(mutant.name), (load_behaviours() | load_faults())[ident], Path(folder), patience=PATIENCE
+                )
             except Exception as error:  # noqa: BLE001 - whatever notices it
                 said = str(error).split("\n")[0][:100]
                 print(f"killed    {mutant.name} by {ident} in {time.monotonic() - began:.1f} s: {said}", flush=True)
@@ -61,7 +63,7 @@ async def survives(mutant: Mutant, ident: str, slots: asyncio.Semaphore) -> str 
 
 async def main(asked: Sequence[str]) -> int:
     slots = asyncio.Semaphore(AT_ONCE)
-    promises, mutants = load_behaviours(), load_mutants().values()
+    promises, mutants = load_behaviours() | load_faults(), load_mutants().values()
     cases = [
         (mutant, ident)
         for mutant in mutants

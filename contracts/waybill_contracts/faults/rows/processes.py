@@ -118,9 +118,11 @@ async def _at_work(place: Range, *, grace: float) -> tuple[int, Worker]:
     """A worker whose handlers all wait, and how many do."""
     await place.bench.declare(place.consumer())
     worker = await place.worker(grace=grace, lease=LEASE)
-    async with place.bench.app("publisher").running(consume=False) as publisher:
-        async with place.load(publisher, keys=4, do="wait", failing=0.0):
-            await place.bench.until(lambda: worker.journal().running == 4, "all its handlers are at work")
+    async with (
+        place.bench.app("publisher").running(consume=False) as publisher,
+        place.load(publisher, keys=4, do="wait", failing=0.0),
+    ):
+        await place.bench.until(lambda: worker.journal().running == 4, "all its handlers are at work")
     return 4, worker
 
 

@@ -48,7 +48,7 @@ async def prove(harness: Harness, promise: Behaviour, folder: Path, *, patience:
     async with harness.broker(folder) as given, linked(given, promise.verbs) as broker:
         cannot = [reason for verb in promise.verbs if (reason := _cannot(broker, verb))]
         if cannot:
-            return _row(harness, promise, broker.version, Result.WAIVED, "; ".join(cannot))
+            return _row(harness, promise, broker.version, Result.WAIVED, "; ".join(dict.fromkeys(cannot)))
         bench = Bench(broker, folder, patience=patience)
         try:
             async with asyncio.timeout(promise.limit):

@@ -56,7 +56,7 @@ class Range:
 
     def load(self, app: App, **options: Any) -> Load:
         """Publishing in this process through an application that runs."""
-        return Load(app, self.topic, self.journal.steps.append, **{"seed": SEED, **options})
+        return Load(app, self.topic, self.journal.steps.append, seed=SEED, **options)
 
     async def worker(self, **options: Any) -> Worker:
         """A process that consumes and journals. `options`: of `Bench.worker`."""
@@ -132,7 +132,7 @@ class Range:
     async def holds(self, *, each: int = WINDOW + KEYS, within: float | None = None, **allowed: Any) -> None:
         """Raises what is wrong. each, within and `allowed`: of `Allowed`."""
         confirmed = allowed.pop("confirmed", 20)
-        known = {"faults": self.faults, "ordered": self.ordered, "over": self.over, **allowed}
-        verdict = check(self.steps(), Allowed(each=each, within=within, **known), dead=await self.dead())
+        limits = Allowed(faults=self.faults, each=each, within=within, ordered=self.ordered, over=self.over, **allowed)
+        verdict = check(self.steps(), limits, dead=await self.dead())
         print(verdict.figures)
         verdict.hold(seed=SEED, confirmed=confirmed)

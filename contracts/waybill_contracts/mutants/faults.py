@@ -170,3 +170,18 @@ class ConfirmsTheOneBefore(Wrapped):
         results = await super().do_send(sink, to, messages, deadline)
         before, self._before = self._before or messages[0].id, messages[-1].id
         return [Confirmed(before), *results[1:]]
+
+
+@mutant("fault-27")
+class KeepsWhatWasConfirmed(Wrapped):
+    """What has been sent is kept, in case it should be asked for once more."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self._sent: list[Message] = []
+
+    async def do_send(
+        self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
+    ) -> Sequence[SendResult]:
+        self._sent += messages
+        return await super().do_send(sink, to, messages, deadline)

@@ -59,7 +59,7 @@ class LosesWhatAnotherTaskSettles(Wrapped):
         return [DONE] * len(settled)
 
 
-@mutant("A03", "fault-27")
+@mutant("A03")
 class LeasesForAMoment(Wrapped):
     """What is handed out is anybody's after half a second, however long its handler runs."""
 

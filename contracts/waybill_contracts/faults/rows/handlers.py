@@ -23,10 +23,14 @@ async def _turns(number: int, pause: float) -> None:
         await asyncio.sleep(pause)
 
 
+def _numbered(task: Task) -> str:
+    return f"task-{task.number}"
+
+
 @fault(24, seconds=3)
 async def a_publish_that_is_cancelled_at_any_moment_leaves_the_next_one_its_own_confirmation(bench: Bench) -> None:
     """Either not sent, or counted unknown; the next publish gets the confirmation of its own message."""
-    topic = bench.topic(id=lambda task: f"task-{task.number}")
+    topic = bench.topic(id=_numbered)
     app, given = bench.receiver(topic)
     place = Range(bench)
     sent, cancelled = set[int](), set[int]()

@@ -19,7 +19,7 @@ from waybill_contracts.linking import linked
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["contract", "faults", "load_behaviours", "load_faults", "prove"]
+__all__ = ["contract", "load_behaviours", "load_faults", "prove", "survives"]
 
 
 def load_behaviours() -> dict[str, Behaviour]:
@@ -94,8 +94,8 @@ def contract(harness: Harness) -> Callable[..., Any]:
     return _cases(harness, load_behaviours().values())
 
 
-def faults(harness: Harness) -> Callable[..., Any]:
-    """A test function, with a case for each fault that must be survived: `test_faults = faults(MyHarness())`."""
+def survives(harness: Harness) -> Callable[..., Any]:
+    """A test function, with a case for each fault that must be survived: `test_survives = survives(MyHarness())`."""
     return _cases(harness, load_faults().values())
 
 

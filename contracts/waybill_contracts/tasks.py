@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from waybill import Delivery, Reject, RetryAfter
+from waybill import Delivery, Handled, Reject, RetryAfter
+from waybill.outcomes import Lost
 
 __all__ = ["Journal", "Step", "Task", "perform"]
 
@@ -65,6 +66,11 @@ class Journal:
                 delivery.out_of_order,
             )
         )
+
+    def settled(self, handled: Handled) -> None:
+        """What the broker answered, for `App.observe`."""
+        what = "lost" if isinstance(handled.result, Lost) else "settled"
+        self.note(what, handled.delivery.value, handled.delivery)
 
     def of(self, what: str, number: int | None = None) -> list[Step]:
         return [step for step in self.steps if step.what == what and number in {None, step.number}]

@@ -116,8 +116,7 @@ def main(spec: dict[str, Any]) -> None:
     if skew := spec.get("skew"):
         right = time.time
         time.time = lambda: right() + skew
-    from waybill import App, Delivery, Handled, Retry, Settings, Topic  # noqa: PLC0415 - the parent needs none of it
-    from waybill.outcomes import Lost  # noqa: PLC0415
+    from waybill import App, Delivery, Retry, Settings, Topic  # noqa: PLC0415 - the parent needs none of it
     from waybill.redrive import redrive  # noqa: PLC0415
     from waybill.serving import serve  # noqa: PLC0415
     from waybill.topology import Subscription  # noqa: PLC0415
@@ -151,11 +150,7 @@ def main(spec: dict[str, Any]) -> None:
     async def handle(task: Task, delivery: Delivery[Task]) -> None:
         await perform(task, delivery, journal)
 
-    @app.observe
-    def settled(handled: Handled) -> None:
-        what = "lost" if isinstance(handled.result, Lost) else "settled"
-        journal.note(what, handled.delivery.value, handled.delivery)
-
+    app.observe(journal.settled)
     publishing: list[asyncio.Task[None]] = []
 
     async def publish() -> None:

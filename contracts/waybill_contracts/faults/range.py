@@ -9,8 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
 from typing import Any
 
-from waybill import App, Handled, Retry
-from waybill.outcomes import Lost
+from waybill import App, Retry
 from waybill_contracts.bench import Bench
 from waybill_contracts.faults.checking import Allowed, check
 from waybill_contracts.faults.fault import ROUNDS, SEED
@@ -30,10 +29,10 @@ STILL = 15.0
 class Range:
     """Consumes ordered where the broker can, so that order is held as well."""
 
-    def __init__(self, bench: Bench, *, ordered: bool | None = None) -> None:
+    def __init__(self, bench: Bench, name: str = "steps", *, ordered: bool | None = None) -> None:
         self.bench, self.chance = bench, Random(SEED)
         self.ordered = bench.can.ordered if ordered is None else ordered
-        self.topic = bench.topic("steps", groups=["group"])
+        self.topic = bench.topic(name, groups=["group"])
         self.journal = Journal(bench.gate)
         self.faults = 0
         self.at_risk = 0
@@ -46,12 +45,7 @@ class Range:
         """An application in this process that consumes and journals. `options`: of `Bench.consumer`."""
         options = {"concurrency": CONCURRENCY, "window": WINDOW, "retry": Retry.fixed(50, delay=0.02), **options}
         app, _ = self.bench.consumer(self.topic, name, self.journal, ordered=self.ordered, **options)
-
-        @app.observe
-        def settled(handled: Handled) -> None:
-            what = "lost" if isinstance(handled.result, Lost) else "settled"
-            self.journal.note(what, handled.delivery.value, handled.delivery)
-
+        app.observe(self.journal.settled)
         return app
 
     def load(self, app: App, **options: Any) -> Load:

@@ -34,8 +34,7 @@ async def what_killed_processes_held_or_had_published_is_not_lost(bench: Bench) 
     while place.faults < ROUNDS:
         await asyncio.sleep(place.chance.uniform(0.1, 0.8))  # the moment of the kill is the experiment
         victim = min(crew, key=lambda one: (kills[one], place.chance.random()))
-        if _kill(place, victim, undecided if victim is publisher else unsettled):
-            kills[victim] += 1
+        kills[victim] += _killed(place, victim, publishes=victim is publisher)
         await victim.start()
     assert await publisher.stop() == 0
     await place.calm()
@@ -45,15 +44,16 @@ async def what_killed_processes_held_or_had_published_is_not_lost(bench: Bench) 
     await place.holds(repeats=risk, confirmed=20 * ROUNDS)
 
 
-def _kill(place: Range, victim: Worker, risk: object) -> bool:
+def _killed(place: Range, victim: Worker, *, publishes: bool) -> bool:
     """Whether that was worth it: the kill of one that is idle shows nothing."""
     victim.pause()  # so that what is counted is what dies
-    held = (undecided if risk is undecided else unsettled)(victim.journal().steps, victim.pid)
+    steps, pid = victim.journal().steps, victim.pid
     victim.kill()
+    held = undecided(steps, pid) if publishes else unsettled(steps, pid)
     if held:
         place.faults += 1
-        place.at_risk += held if risk is unsettled else 0
-        print(f"fault {place.faults}: killed {victim.pid} with {held} in flight")
+        place.at_risk += 0 if publishes else held
+        print(f"fault {place.faults}: killed {pid} with {held} in flight")
     return bool(held)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
 from typing import Any
@@ -14,6 +14,7 @@ from waybill_contracts.bench import Bench
 from waybill_contracts.faults.checking import Allowed, check
 from waybill_contracts.faults.fault import ROUNDS, SEED
 from waybill_contracts.faults.load import KEYS, Load
+from waybill_contracts.leftovers import left_since
 from waybill_contracts.tasks import Journal, Step
 from waybill_contracts.workers import Worker
 
@@ -59,7 +60,9 @@ class Range:
 
     async def publisher(self, **options: Any) -> Worker:
         """A process that publishes until it is told to end. `options`: of `Load`."""
-        return await self.bench.worker(self.topic, load={"seed": self.chance.randrange(1 << 30), **options})
+        return await self.bench.worker(
+            self.topic, ordered=self.ordered, load={"seed": self.chance.randrange(1 << 30), **options}
+        )
 
     # ---------------------------------------------------------------- what they have done
 
@@ -102,6 +105,14 @@ class Range:
         new = self.numbers("try") - before
         self.bench.once([step.number for step in self.steps() if step.what == "started" and step.number in new])
         assert not (self.numbers("refused") | self.numbers("unknown")) - before, "publishing fails though all is well"
+
+    async def left_nothing(self, before: Mapping[str, set[object]]) -> None:
+        """Wait until there is no more in use than `before`."""
+
+        async def left() -> list[str]:
+            return left_since(before)
+
+        await self.bench.eventually(left, lambda found: not found, "nothing is left of it, but")
 
     async def _until(self, true: Any, what: str, within: float | None = None) -> None:
         within = self.bench.patience if within is None else within

@@ -13,7 +13,7 @@ from waybill_contracts.faults.checking import undecided, unsettled
 from waybill_contracts.faults.fault import ROUNDS, fault, lasting
 from waybill_contracts.faults.load import KEYS
 from waybill_contracts.faults.range import WINDOW, Range
-from waybill_contracts.leftovers import in_use, left_since
+from waybill_contracts.leftovers import in_use
 from waybill_contracts.workers import Worker
 
 LEASE = 10.0
@@ -165,7 +165,7 @@ async def _stopped_in_an_outage(bench: Bench, *, reconnecting: bool) -> None:
         took = time.monotonic() - began
         accepted = link.accepted if link is not None else 0
     assert took <= 2.0 + MARGIN, f"after {took:.1f} s, with 2 s of grace"
-    await bench.until(lambda: not left_since(before), "nothing is left of it")
+    await place.left_nothing(before)
     assert not complaints, f"the event loop was told: {complaints}"
     if link is not None:
         await bench.never(lambda: link.accepted > accepted, "it has connected once more", during=2.0)

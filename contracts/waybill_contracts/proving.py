@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,12 @@ def _cases(harness: Harness, promises: Iterable[Behaviour]) -> Callable[..., Any
 
     from waybill_contracts.pytest_plugin import PROPERTY  # noqa: PLC0415
 
-    cases = [pytest.param(p, id=f"{p.id}-{p.name}", marks=pytest.mark.timeout(p.limit + 60)) for p in promises]
+    def marks(
+        promise: Behaviour,
+    ) -> list[pytest.MarkDecorator]:  # pytest-timeout need not be there: `prove` ends it first
+        return [pytest.mark.timeout(promise.limit + 60)] if find_spec("pytest_timeout") else []
+
+    cases = [pytest.param(p, id=f"{p.id}-{p.name}", marks=marks(p)) for p in promises]
 
     @pytest.mark.parametrize("promise", cases)
     async def test_contract(promise: Behaviour, tmp_path: Path, request: pytest.FixtureRequest) -> None:

@@ -6,16 +6,19 @@ BIN := $(VENV)/bin
 URL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check conformance mutants bench soak docs brokers brokers-down format lock clean
+.PHONY: help demo test test-containers check conformance mutants bench soak docs brokers brokers-down format lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.ready ## the main job on real input: 27,004 flights, two workers, one of them killed
 	@$(BIN)/python -m examples.flights.demo $(if $(URL),--url "$(URL)")
 
 test: $(VENV)/.ready ## all tests
 	@$(BIN)/python -m pytest -q
+
+test-containers: $(VENV)/.ready ## the tests of real brokers once more, on Docker (as root, its engine too)
+	@scripts/containers $(BIN)/python
 
 check: $(VENV)/.ready ## style, types and structure
 	$(BIN)/ruff check
@@ -35,6 +38,7 @@ mutants: $(VENV)/.ready ## show that each wrong adapter is noticed by the promis
 
 soak: $(VENV)/.ready ## the fault tests with many rounds
 	@FAULT_SOAK=1 $(BIN)/python -m pytest -q -s tests/faults tests/contract -k faults
+	@$(BIN)/python -m pytest -q -m soak
 
 brokers: $(VENV)/.ready ## RabbitMQ, Kafka, SQS and SNS to try things on; prints their URLs
 	@$(BIN)/python -m tests.brokers

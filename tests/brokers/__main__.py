@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from tests.brokers.cluster import NODES
 from tests.brokers.plugin import describe
 from tests.brokers.providers import RECIPES
 from tests.brokers.running import Running
@@ -50,7 +51,9 @@ def main() -> int:
     parser.add_argument("what", nargs="?", choices=("up", "down"), default="up")
     parser.add_argument("names", nargs="*", choices=(*RECIPES, []), metavar="NAME", help=", ".join(RECIPES))
     arguments = parser.parse_args()
-    return down() if arguments.what == "down" else up(arguments.names or [*RECIPES])
+    return (
+        down() if arguments.what == "down" else up(arguments.names or [name for name in RECIPES if name not in NODES])
+    )
 
 
 if __name__ == "__main__":

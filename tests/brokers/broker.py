@@ -8,25 +8,31 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from tests.brokers.recipe import Recipe
+from tests.brokers.recipe import Address, Recipe
 from tests.brokers.running import Broken, Provider
 
 
 class Broker(ABC):
-    """Each verb returns when it is done; `start`, `restart` when the broker answers."""
+    """Each verb returns when it is done; `create`, `start` and `restart` when the broker answers."""
 
     provider: Provider
     recipe: Recipe
-    host: str
-    port: int
+    at: Address
     version: str
+    seconds: float = 0.0
+    """How long it took until it answered, with whatever had to be fetched."""
 
     @property
     def url(self) -> str:
-        return self.recipe.url(self.host, self.port)
+        return self.recipe.url(self.at.host, self.at.port)
 
     @abstractmethod
-    async def start(self) -> None: ...
+    async def create(self) -> None:
+        """Start it for the first time."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Start it again, with its data, if it does not run."""
 
     @abstractmethod
     async def restart(self) -> None: ...
@@ -42,7 +48,11 @@ class Broker(ABC):
 
     @abstractmethod
     async def stop(self) -> None:
-        """End it in good order; `restart` brings it back with its data."""
+        """End it in good order."""
+
+    @abstractmethod
+    async def run(self, *command: str) -> str:
+        """Run one of the broker's own programs beside it, and return what it printed."""
 
     @abstractmethod
     async def discard(self) -> None:
@@ -53,7 +63,7 @@ class Broker(ABC):
         end = time.monotonic() + patience
         while True:
             try:
-                self.version = await asyncio.to_thread(self.recipe.probe, self.host, self.port) or self.version
+                self.version = await asyncio.to_thread(self.recipe.probe, self.at.host, self.at.port) or self.version
             except OSError as problem:
                 if (words := failed()) is not None:
                     raise Broken(f"The broker ended instead of answering:\n{words}") from problem
@@ -73,22 +83,25 @@ class Given(Broker):
         parts = urlsplit(url)
         defaults = {"amqp": 5672, "amqps": 5671, "kafka": 9092, "https": 443}
         self.recipe, self.version, self.given = recipe, "", url
-        self.host, self.port = parts.hostname or "127.0.0.1", parts.port or defaults.get(parts.scheme, 80)
+        self.at = Address(parts.hostname or "127.0.0.1", parts.port or defaults.get(parts.scheme, 80), {})
 
     @property
     def url(self) -> str:
         return self.given
 
-    async def start(self) -> None:
+    async def create(self) -> None:
         try:
             await self.ready(lambda: None, patience=10)
         except Broken as problem:
             raise Broken(f"{self.recipe.variable} names a broker that does not answer: {problem}") from None
 
+    async def run(self, *command: str) -> str:
+        raise Broken(f"The broker that {self.recipe.variable} names is elsewhere: {command[0]} has to be run there.")
+
     async def restart(self) -> None:
         raise Broken(f"The broker that {self.recipe.variable} names is not ours to stop, start or hold.")
 
-    pause = resume = kill = stop = restart
+    start = pause = resume = kill = stop = restart
 
     async def discard(self) -> None:
         """It goes on without us."""

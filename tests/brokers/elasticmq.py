@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.brokers import images
 from tests.brokers.fetching import Cache
-from tests.brokers.recipe import Image, Launch, Recipe, http_answers, java
+from tests.brokers.recipe import Address, Image, Launch, Recipe, http_answers, java
 
 VERSION = "1.7.1"
 DIGEST = "6575f6e1f7968c697f27ccd9cfc52c3cf0e49af40ae28228a85e835b7c0840bc"
@@ -47,13 +47,15 @@ class ElasticMQ(Recipe):
         name = f"org.elasticmq:elasticmq-server_2.13:{VERSION}"
         return await cache.jars(f"elasticmq-{VERSION}", DIGEST, name), VERSION
 
-    def launch(self, installed: Path, folder: Path, port: int) -> Launch:
+    def launch(self, installed: Path, folder: Path, at: Address) -> Launch:
         file = folder / "elasticmq.conf"
-        file.write_text(CONFIGURATION.format(host="127.0.0.1", port=port, bind="127.0.0.1", inner=port, data=folder))
+        file.write_text(
+            CONFIGURATION.format(host="127.0.0.1", port=at.port, bind="127.0.0.1", inner=at.port, data=folder)
+        )
         return Launch(java(installed, f"-Dconfig.file={file}", "org.elasticmq.server.Main", heap=256))
 
-    def files(self, host: str, port: int) -> Mapping[str, str]:
-        conf = CONFIGURATION.format(host=host, port=port, bind="0.0.0.0", inner=9324, data="/tmp/elasticmq")
+    def files(self, at: Address) -> Mapping[str, str]:
+        conf = CONFIGURATION.format(host=at.host, port=at.port, bind="0.0.0.0", inner=9324, data="/tmp/elasticmq")
         return {"/opt/elasticmq.conf": conf}
 
     async def _build(self, cache: Cache) -> str:

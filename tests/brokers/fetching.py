@@ -129,6 +129,18 @@ class Cache:
 
         return await self.part(name, f"{coordinates[0]} and what it needs, by Maven", make)
 
+    async def wheels(self, name: str, requirement: str, python: str) -> Path:
+        """A Python package and what it needs, unpacked, for this version of Python, at the versions of constraints.txt."""
+
+        async def make(half: Path) -> None:
+            options = ("-q", "--no-compile", "--only-binary=:all:", "--python-version", python, "--target", str(half))
+            constraints = Path(__file__).parents[2] / "constraints.txt"
+            await run(
+                sys.executable, "-m", "pip", "install", *options, "-c", str(constraints), requirement, remedy=ONLINE
+            )
+
+        return await self.part(name, f"{requirement} and what it needs, by pip", make)
+
     async def debian(self, name: str, suite: str, package: str) -> Path:
         """The root folder of a small Debian with this package. Its archive's signatures are checked by apt."""
         if sys.platform != "linux":
@@ -144,7 +156,8 @@ class Cache:
             options = ("--quiet", "--variant=essential", f"--include={package}")
             freshness = '--aptopt=Acquire::Check-Valid-Until "false"'  # a frozen mirror is good enough for tests
             remedy = UNPRIVILEGED if os.geteuid() else ONLINE
-            await run(*alone, mmdebstrap, *options, freshness, HOOK, suite, str(half), *mirrors, remedy=remedy)
+            again = '--aptopt=Acquire::Retries "3"'
+            await run(*alone, mmdebstrap, *options, freshness, again, HOOK, suite, str(half), *mirrors, remedy=remedy)
 
         return await self.part(name, f"{package} and what it needs, from Debian {suite}", make)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,8 +81,9 @@ async def pull(client: docker.DockerClient, name: str, cache: Cache) -> None:
 async def rabbitmq(cache: Cache, root: Path, version: str) -> str:
     """The root folder of the native RabbitMQ as an image."""
     environment = "RABBITMQ_NODENAME=rabbit@localhost RUNNING_UNDER_SYSTEMD=true LANG=C.UTF-8 HOME=/var/lib/rabbitmq"
+    path = "PATH=/usr/lib/rabbitmq/bin:/usr/bin:/bin"
     command = 'CMD ["/usr/lib/rabbitmq/bin/rabbitmq-server"]'
-    return await made(cache, f"waybill/rabbitmq:{version}", root, RABBITMQ, {}, f"ENV {environment}", command)
+    return await made(cache, f"waybill/rabbitmq:{version}", root, RABBITMQ, {}, f"ENV {environment} {path}", command)
 
 
 async def kafka(cache: Cache, jars: Path, version: str) -> str:
@@ -97,6 +97,14 @@ async def elasticmq(cache: Cache, jars: Path, version: str) -> str:
     files, folders = {"opt/elasticmq/start": ELASTICMQ}, {"opt/elasticmq/libs": jars}
     root = await java(cache)
     return await made(cache, f"waybill/elasticmq:{version}", root, files, folders, 'CMD ["/opt/elasticmq/start"]')
+
+
+async def moto(cache: Cache, packages: Path, version: str) -> str:
+    """A small Debian with Python and moto's packages."""
+    root = await cache.debian("python-trixie", "trixie", "python3")
+    command = 'CMD ["/usr/bin/python3", "-m", "moto.server", "-H", "0.0.0.0", "-p", "5000"]'
+    path = "ENV PYTHONPATH=/opt/moto PYTHONDONTWRITEBYTECODE=1"
+    return await made(cache, f"waybill/moto:{version}", root, {}, {"opt/moto": packages}, path, command)
 
 
 async def java(cache: Cache) -> Path:
@@ -113,24 +121,33 @@ async def made(
         if not await present(client, name):
             cache.say(f"making the image {name} …")
             with tempfile.TemporaryDirectory(dir=cache.folder) as scratch:
-                whole, archive = Path(scratch, "root"), Path(scratch, "image.tar")
-                await run("cp", "-al", str(root), str(whole), remedy="Is the disk full?")  # links: the files are shared
+                over, archive = Path(scratch, "over"), Path(scratch, "image.tar")
+                for path in (*files, *folders):
+                    (over / path).parent.mkdir(parents=True, exist_ok=True)
                 for path, text in files.items():
-                    (whole / path).parent.mkdir(parents=True, exist_ok=True)
-                    (whole / path).unlink(missing_ok=True)
-                    (whole / path).write_text(text)
-                    (whole / path).chmod(0o755)
+                    (over / path).write_text(text)
+                    (over / path).chmod(0o755)
                 for path, folder in folders.items():
-                    shutil.copytree(folder, whole / path)
-                await run(
-                    "tar", "--numeric-owner", "-cf", str(archive), "-C", str(whole), ".", remedy="Is the disk full?"
-                )
+                    (over / path).symlink_to(folder.absolute())  # tar follows it
+                # Nothing twice: `docker import` refuses that.
+                without = ["--anchored", *(f"--exclude={path}" for path in files)]
+                await tar("--create", archive, root, [path.name for path in root.iterdir()], *without)
+                owned = ("--dereference", "--owner=0", "--group=0")
+                await tar("--append", archive, over, [*files, *folders], *owned)
                 await asyncio.to_thread(import_image, client, archive, name, list(changes))
     except DockerException as problem:
         raise Broken(f"The image {name} could not be made: {problem}") from problem
     finally:
         client.close()
     return name
+
+
+async def tar(how: str, archive: Path, folder: Path, names: list[str], *options: str) -> None:
+    """Put these things of the folder into the archive."""
+    await run(
+        "tar", how, "--numeric-owner", *options, "--file", str(archive), "-C", str(folder), *names,
+        remedy="Is the disk full?",
+    )  # fmt: skip
 
 
 def brief(problem: DockerException) -> str:

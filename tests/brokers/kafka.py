@@ -7,11 +7,12 @@ import struct
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from tests.brokers import images
 from tests.brokers.fetching import Cache
 from tests.brokers.processes import free_port
-from tests.brokers.recipe import Image, Launch, Recipe, ask, java
+from tests.brokers.recipe import Address, Image, Launch, Recipe, ask, java
 
 VERSION = "4.3.1"
 DIGEST = "9b241538730d32e890117f2362eee3ff6ed60f753d73e6a46652b547a64df32f"
@@ -20,7 +21,7 @@ DIGEST = "9b241538730d32e890117f2362eee3ff6ed60f753d73e6a46652b547a64df32f"
 SETTINGS = {
     "process.roles": "broker,controller",
     "node.id": "1",
-    "listener.security.protocol.map": "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "listener.security.protocol.map": "CLIENT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
     "inter.broker.listener.name": "CLIENT",
     "controller.listener.names": "CONTROLLER",
     "auto.create.topics.enable": "false",
@@ -44,6 +45,8 @@ class Kafka(Recipe):
     """A broker without security, whose topics are made by hand."""
 
     variable = "WAYBILL_TEST_KAFKA"
+    further: ClassVar = {"proxied": 9093, "proxy": 0}
+    """Who comes by `proxied` is sent to `proxy` for all that follows."""
 
     def __init__(self) -> None:
         self.image = Image("WAYBILL_TEST_KAFKA_IMAGE", f"apache/kafka:{VERSION}", 9092, self._build)
@@ -62,11 +65,11 @@ class Kafka(Recipe):
         coordinates = (f"org.apache.kafka:kafka_2.13:{VERSION}", "org.slf4j:slf4j-simple:1.7.36")
         return await cache.jars(f"kafka-{VERSION}", DIGEST, *coordinates), VERSION
 
-    def launch(self, installed: Path, folder: Path, port: int) -> Launch:
+    def launch(self, installed: Path, folder: Path, at: Address) -> Launch:
         controller = free_port()
         settings = SETTINGS | {
-            "listeners": f"CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"CLIENT://127.0.0.1:{port}",
+            "listeners": f"{advertised(at, at.further['proxied'])},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": advertised(at, at.further["proxy"]),
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "log.dirs": str(folder / "data"),
         }
@@ -79,10 +82,10 @@ class Kafka(Recipe):
             once=[java(installed, *tool, heap=512)],
         )
 
-    def environment(self, host: str, port: int) -> Mapping[str, str]:
+    def environment(self, at: Address) -> Mapping[str, str]:
         settings = SETTINGS | {
-            "listeners": "CLIENT://:9092,CONTROLLER://localhost:9094",
-            "advertised.listeners": f"CLIENT://{host}:{port}",
+            "listeners": "CLIENT://:9092,PROXIED://:9093,CONTROLLER://localhost:9094",
+            "advertised.listeners": advertised(at, at.further["proxy"]),
             "controller.quorum.voters": "1@localhost:9094",
         }
         return {f"KAFKA_{name.upper().replace('.', '_')}": value for name, value in settings.items()}
@@ -90,3 +93,8 @@ class Kafka(Recipe):
     async def _build(self, cache: Cache) -> str:
         jars, version = await self.install(cache)
         return await images.kafka(cache, jars, version)
+
+
+def advertised(at: Address, proxied: int) -> str:
+    """The two listeners of clients."""
+    return f"CLIENT://{at.host}:{at.port},PROXIED://127.0.0.1:{proxied}"

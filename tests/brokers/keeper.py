@@ -2,8 +2,8 @@
 
 Who wants a broker connects to `FOLDER/socket` and sends requests, one JSON object a line:
 
-    {"do": "start", "brokers": ["kafka", …]}   {"name": {"url": …, "version": …, "provider": …} | {"unavailable": why} | {"broken": why}}
-    {"do": "restart" | "pause" | "resume" | "kill" | "stop", "broker": "kafka"}   {} | {"broken": why}
+    {"do": "provide", "brokers": ["kafka", …]}  {"kafka": {"url": …, "version": …, …} | {"unavailable": why} | {"broken": why}, …}
+    {"do": "restart", "broker": "kafka", "arguments": []}   {"output": …} | {"broken": why}; as each verb of `Broker`
     {"do": "keep"}                             go on when nobody is connected
     {"do": "down"}                             end everything, and say so
 
@@ -83,7 +83,7 @@ class Keeper:
                 writer.write(json.dumps(line).encode() + b"\n")
 
         match request["do"]:
-            case "start":
+            case "provide":
                 names: list[str] = request["brokers"]
                 found = await asyncio.gather(*(self._start(name, lambda text: tell({"say": text})) for name in names))
                 tell(dict(zip(names, found, strict=True)))
@@ -95,9 +95,9 @@ class Keeper:
                 await self.gone.wait()
                 tell({})
             case verb:
-                tell(await self._do(request["broker"], verb))
+                tell(await self._do(request["broker"], verb, request["arguments"]))
 
-    async def _start(self, name: str, say: Say) -> dict[str, str]:
+    async def _start(self, name: str, say: Say) -> dict[str, Any]:
         if name not in self.starting:
             self.starting[name] = asyncio.create_task(provide(name, self.folder, say))
         try:
@@ -108,22 +108,35 @@ class Keeper:
             return {"broken": str(problem)}
         except Exception as problem:  # noqa: BLE001 - whatever it is, those who wait are told
             return {"broken": repr(problem)}
-        return {"url": broker.url, "version": broker.version, "provider": broker.provider}
+        return {
+            "url": broker.url,
+            "version": broker.version,
+            "provider": broker.provider,
+            "further": dict(broker.at.further),
+            "seconds": broker.seconds,
+        }
 
-    async def _do(self, name: str, verb: str) -> dict[str, str]:
+    async def _do(self, name: str, verb: str, arguments: list[str]) -> dict[str, str]:
         try:
-            await getattr(await self.starting[name], verb)()
+            output = await getattr(await self.starting[name], verb)(*arguments)
         except Broken as problem:
             return {"broken": str(problem)}
         except Exception as problem:  # noqa: BLE001 - whatever it is, those who wait are told
             return {"broken": repr(problem)}
-        return {}
+        return {"output": output or ""}
 
     async def _discard_all(self) -> None:
         for task in self.starting.values():
             task.cancel()  # one that still starts ends what it had started itself
         found = await asyncio.gather(*self.starting.values(), return_exceptions=True)
-        await asyncio.gather(*(broker.discard() for broker in found if isinstance(broker, Broker)))
+        brokers = [broker for broker in found if isinstance(broker, Broker)]
+        for broker, problem in zip(
+            brokers,
+            await asyncio.gather(*(broker.discard() for broker in brokers), return_exceptions=True),
+            strict=True,
+        ):
+            if problem:
+                print(f"{broker.url} could not be ended: {problem!r}", file=sys.stderr)
 
 
 def main() -> None:

@@ -7,9 +7,13 @@ import importlib.util
 import sys
 from pathlib import Path
 
+from tests.brokers import images
 from tests.brokers.fetching import Cache
-from tests.brokers.recipe import Image, Launch, Recipe, http_answers
+from tests.brokers.recipe import Address, Image, Launch, Recipe, http_answers
 from tests.brokers.running import Unavailable
+
+VERSION = "5.2.5"
+"""Of the image. Natively it is the one that is installed, as constraints.txt has it."""
 
 
 class Moto(Recipe):
@@ -18,8 +22,7 @@ class Moto(Recipe):
     variable = "WAYBILL_TEST_SNS"
 
     def __init__(self) -> None:
-        # No image is built here: it would be the same Python packages once more.
-        self.image = Image("WAYBILL_TEST_SNS_IMAGE", "motoserver/moto:5.2.5", 5000)
+        self.image = Image("WAYBILL_TEST_SNS_IMAGE", f"motoserver/moto:{VERSION}", 5000, self._build)
 
     def url(self, host: str, port: int) -> str:
         return f"http://{host}:{port}"
@@ -33,5 +36,10 @@ class Moto(Recipe):
             raise Unavailable("moto's server is missing. Install it with: pip install 'moto[server]'")
         return Path(sys.executable), importlib.metadata.version("moto")
 
-    def launch(self, installed: Path, folder: Path, port: int) -> Launch:
-        return Launch([str(installed), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)])
+    def launch(self, installed: Path, folder: Path, at: Address) -> Launch:
+        return Launch([str(installed), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(at.port)])
+
+    async def _build(self, cache: Cache) -> str:
+        return await images.moto(
+            cache, await cache.wheels(f"moto-{VERSION}", f"moto[server]=={VERSION}", "3.13"), VERSION
+        )

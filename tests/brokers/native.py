@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tests.brokers.broker import Broker
 from tests.brokers.processes import free_port, record, run, tied
-from tests.brokers.recipe import Recipe
-from tests.brokers.running import Broken
+from tests.brokers.recipe import Address, Recipe
+from tests.brokers.running import Broken, Unavailable
 
 Process = asyncio.subprocess.Process
 
@@ -22,24 +22,28 @@ class Native(Broker):
 
     def __init__(self, recipe: Recipe, installed: Path, version: str, session: Path, name: str) -> None:
         self.recipe, self.version, self.session = recipe, version, session
-        self.host, self.port = "127.0.0.1", free_port()
+        self.at = Address("127.0.0.1", free_port(), {name: free_port() for name in recipe.further})
         self.folder = session / name
         self.folder.mkdir()
         self.log = self.folder / "console.log"
-        self.commands = recipe.launch(installed, self.folder, self.port)
+        self.commands = recipe.launch(installed, self.folder, self.at)
         self.beside: list[Process] = []
         self.main: Process | None = None
 
-    async def start(self) -> None:
+    async def create(self) -> None:
         for command in self.commands.once:
             await run(*command, remedy="Its folder could not be prepared.")
         for command in self.commands.beside:
             self.beside.append(await self._spawn(command))
         await self._start_main()
 
+    async def start(self) -> None:
+        if self.main is None or self.main.returncode is not None:
+            await self._start_main()
+
     async def restart(self) -> None:
         await self.stop()
-        await self._start_main()
+        await self.start()
 
     async def pause(self) -> None:
         self._signal(signal.SIGSTOP)
@@ -56,6 +60,12 @@ class Native(Broker):
             self._signal(signal.SIGTERM)
             self._signal(signal.SIGCONT)  # a paused one could not hear it
             await self._ended()
+
+    async def run(self, *command: str) -> str:
+        try:
+            return await run(*self.commands.tool, *command, remedy=f"{command[0]} failed.")
+        except Unavailable as problem:
+            raise Broken(str(problem)) from None
 
     async def discard(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -79,7 +89,7 @@ class Native(Broker):
 
     def _signal(self, number: signal.Signals) -> None:
         if self.main is None or self.main.returncode is not None:
-            raise Broken("The broker does not run: `restart` it first.")
+            raise Broken("The broker does not run: `start` it first.")
         self.main.send_signal(number)
 
     async def _ended(self) -> None:

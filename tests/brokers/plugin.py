@@ -1,8 +1,10 @@
 """Brokers as pytest fixtures, and a word at the end on which broker ran where.
 
-Before the first test, the brokers that the collected tests ask for are started, all at once: a fetch may take longer
-than a test may. A broker that cannot be had skips its tests with the reason, or fails them when $CI is true. A test that
-ends or holds a broker is marked `disturbs`; in the processes of pytest-xdist, no other test uses that broker meanwhile.
+A test gets a broker by a fixture of its name, or is marked `broker("kafka")` and calls `running("kafka")`; whoever asks
+by a fixture is marked as well, so that `-m broker` selects all tests of real brokers. The brokers that the collected
+tests ask for are started before the first of them, all at once: a fetch may take longer than a test may. A broker that
+cannot be had skips its tests with the reason, or fails them when $CI is true. A test that ends or holds a broker is
+marked `disturbs`; in the processes of pytest-xdist, no other test uses that broker meanwhile.
 """
 
 from __future__ import annotations
@@ -15,17 +17,28 @@ from collections.abc import Callable, Generator
 
 import pytest
 
+from tests.brokers.cluster import NODES, Cluster
 from tests.brokers.providers import RECIPES
 from tests.brokers.running import Running, Unavailable
 from tests.brokers.session import Found, Session
 
 SESSION = pytest.StashKey[Session]()
 SUMMARY = pytest.StashKey[dict[str, str]]()
+ACTIVE: list[Session] = []
+"""The session of this process, for those who have no fixture."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[SUMMARY] = {}
+    config.addinivalue_line("markers", "broker(*names): uses these brokers; a fixture of such a name marks as well")
     config.addinivalue_line("markers", "disturbs: ends or holds its brokers, so no other test uses them meanwhile")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if names := RECIPES.keys() & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.broker(*sorted(names)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -35,6 +48,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     # The processes of one run by pytest-xdist share a name, and so the brokers.
     config.stash[SESSION] = Session(os.environ.get("PYTEST_XDIST_TESTRUNUID", secrets.token_hex(8))[:16], say(config))
+    ACTIVE[:] = [config.stash[SESSION]]
     found = config.stash[SESSION].start(sorted(names))
     config.stash[SUMMARY] = {name: describe(found[name]) for name in sorted(names)}
     if hasattr(config, "workeroutput"):
@@ -50,9 +64,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for name in wanted(item):
+        given(item.config, name)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if session := config.stash.get(SESSION, None):
         session.close()
+        ACTIVE.clear()
         del config.stash[SESSION]
 
 
@@ -71,7 +91,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 def wanted(item: pytest.Item) -> list[str]:
     """The brokers of a test; always in the same order, so that nobody waits in a circle."""
-    return sorted(RECIPES.keys() & {*getattr(item, "fixturenames", ())})
+    return sorted({name for mark in item.iter_markers("broker") for name in mark.args})
 
 
 def say(config: pytest.Config) -> Callable[[str], None]:
@@ -88,14 +108,27 @@ def say(config: pytest.Config) -> Callable[[str], None]:
 def describe(found: Found) -> str:
     """One line on a broker, or on why there is none."""
     if isinstance(found, Running):
-        return f"{found.version or 'version unknown'}, {found.provider}, {found.url.rpartition('@')[2].rstrip('/')}"
+        where = found.url.rpartition("@")[2].rstrip("/")
+        return f"{found.version or 'version unknown'}, {found.provider}, {where}, ready after {found.seconds:.1f} s"
     return f"left out: {found}" if isinstance(found, Unavailable) else f"broken: {found}"
+
+
+def running(name: str) -> Running:
+    """The broker, for a test that is marked with its name and has begun."""
+    found = ACTIVE[0].found[name]
+    if not isinstance(found, Running):
+        raise found
+    return found
 
 
 def given(config: pytest.Config, name: str) -> Running:
     """The broker, or the end of the test that asked for it."""
     found = config.stash[SESSION].start([name])[name]
     if isinstance(found, Running):
+        if os.environ.get("WAYBILL_TEST_BROKERS") == "docker" and found.provider != "container":
+            pytest.fail(
+                f"{name} is no container, as WAYBILL_TEST_BROKERS asks for, but: {describe(found)}", pytrace=False
+            )
         return found
     if isinstance(found, Unavailable) and os.environ.get("CI", "").lower() not in {"true", "1"}:
         pytest.skip(f"{name} is left out: {found}")
@@ -104,8 +137,26 @@ def given(config: pytest.Config, name: str) -> Running:
 
 @pytest.fixture(scope="session")
 def rabbitmq(pytestconfig: pytest.Config) -> Running:
-    """RabbitMQ 4.0, or the version that $WAYBILL_TEST_RABBITMQ names."""
+    """RabbitMQ 4.0."""
     return given(pytestconfig, "rabbitmq")
+
+
+@pytest.fixture(scope="session")
+def rabbitmq43(pytestconfig: pytest.Config) -> Running:
+    """RabbitMQ 4.3."""
+    return given(pytestconfig, "rabbitmq43")
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.broker(name)) for name in ("rabbitmq", "rabbitmq43")])
+def each_rabbitmq(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Running:
+    """Both versions of RabbitMQ, one after the other."""
+    return given(pytestconfig, request.param)
+
+
+@pytest.fixture(params=[pytest.param(NODES, marks=pytest.mark.broker(*NODES))], ids=["three_nodes"])
+def rabbitmq_cluster(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Cluster:
+    """RabbitMQ 4.0 as a cluster of three nodes, natively."""
+    return Cluster({name: given(pytestconfig, name) for name in request.param})
 
 
 @pytest.fixture(scope="session")

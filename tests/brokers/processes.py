@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -85,7 +86,12 @@ async def run(*command: str, remedy: str, stdin: bytes = b"") -> str:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nothing listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A port of the loopback interface that nothing listens on just now.
+
+    Below those that the kernel gives to connections: while a broker is down, none of them may take its port, and no
+    client that tries to connect there may meet itself.
+    """
+    while True:
+        port = 12000 + secrets.randbelow(20000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

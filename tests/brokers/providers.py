@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.brokers.broker import Broker, Given
+from tests.brokers.cluster import NODES, ClusterNode
 from tests.brokers.containers import container
 from tests.brokers.elasticmq import ElasticMQ
 from tests.brokers.fetching import Cache, cache_folder
@@ -20,10 +22,12 @@ from tests.brokers.recipe import Recipe
 from tests.brokers.running import Broken, Unavailable
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    "rabbitmq": lambda: RabbitMQ(os.environ.get("WAYBILL_TEST_RABBITMQ", "4.0")),
+    "rabbitmq": lambda: RabbitMQ("4.0"),
+    "rabbitmq43": lambda: RabbitMQ("4.3", "43"),
     "kafka": Kafka,
     "sqs": ElasticMQ,
     "sns": Moto,
+    **{name: functools.partial(ClusterNode, name) for name in NODES},
 }
 
 
@@ -32,19 +36,19 @@ async def provide(name: str, session: Path, say: Callable[[str], None]) -> Broke
     recipe, begin = RECIPES[name](), time.monotonic()
     broker = await find(recipe, name, session, Cache(cache_folder(), say))
     try:
-        await broker.start()
+        await broker.create()
     except BaseException:
         await asyncio.shield(broker.discard())
         raise
     where = {"url": f"as {recipe.variable} says", "container": "in a container", "native": "as a native process"}
-    took = time.monotonic() - begin
-    say(f"{name} {broker.version} is ready {where[broker.provider]}, after {took:.1f} s.")
+    broker.seconds = time.monotonic() - begin
+    say(f"{name} {broker.version} is ready {where[broker.provider]}, after {broker.seconds:.1f} s.")
     return broker
 
 
 async def find(recipe: Recipe, name: str, session: Path, cache: Cache) -> Broker:
     """The first way that is open. WAYBILL_TEST_BROKERS=docker or native leaves no other than that."""
-    if url := os.environ.get(recipe.variable):
+    if recipe.variable and (url := os.environ.get(recipe.variable)):
         return Given(recipe, url)
     way = os.environ.get("WAYBILL_TEST_BROKERS", "")
     if way not in {"", "docker", "native"}:
@@ -60,5 +64,6 @@ async def find(recipe: Recipe, name: str, session: Path, cache: Cache) -> Broker
     try:
         installed, version = await recipe.install(cache)
     except Unavailable as problem:
-        raise Unavailable(f"{closed}{problem}\nOr name a broker that runs with {recipe.variable}.") from None
+        other = f"\nOr name a broker that runs with {recipe.variable}." if recipe.variable else ""
+        raise Unavailable(f"{closed}{problem}{other}") from None
     return Native(recipe, installed, version, session, name)

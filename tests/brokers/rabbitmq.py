@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from tests.brokers import images
 from tests.brokers.fetching import Cache
 from tests.brokers.processes import free_port
-from tests.brokers.recipe import Image, Launch, Recipe, ask
+from tests.brokers.recipe import Address, Image, Launch, Recipe, ask
 
 SUITES = {"4.0": "trixie", "4.3": "forky"}
 """Debian's release for each version. The first is stable; the second moves, so only a run that asks for the newest uses it."""
@@ -29,11 +32,12 @@ disk_free_limit.absolute = 50MB
 class RabbitMQ(Recipe):
     """One node, with the management plugin."""
 
-    variable = "WAYBILL_TEST_AMQP"
+    further: ClassVar = {"management": 15672}
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, suffix: str = "") -> None:
         self.version, self.suite = version, SUITES[version]
-        self.image = Image("WAYBILL_TEST_RABBITMQ_IMAGE", f"rabbitmq:{version}-management", 5672, self._build)
+        self.variable = f"WAYBILL_TEST_AMQP{suffix}"
+        self.image = Image(f"WAYBILL_TEST_RABBITMQ{suffix}_IMAGE", f"rabbitmq:{version}-management", 5672, self._build)
 
     def url(self, host: str, port: int) -> str:
         return f"amqp://guest:guest@{host}:{port}/"
@@ -48,32 +52,48 @@ class RabbitMQ(Recipe):
         root = await cache.debian(f"rabbitmq-{self.suite}", self.suite, "rabbitmq-server")
         return root, self.version
 
-    def launch(self, installed: Path, folder: Path, port: int) -> Launch:
-        names, distribution, management = free_port(), free_port(), free_port()
-        (folder / "rabbitmq.conf").write_text(CONFIGURATION.format(port=port, management=management))
-        (folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
-        (folder / ".erlang.cookie").write_text(os.urandom(12).hex())
-        (folder / ".erlang.cookie").chmod(0o400)
-        environment = {
-            "HOME": "/data",
-            "ERL_EPMD_PORT": names,
-            "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODENAME": "rabbit@localhost",
-            "RABBITMQ_DIST_PORT": distribution,
-            "RABBITMQ_CONFIG_FILE": "/data/rabbitmq.conf",
-            "RABBITMQ_ENABLED_PLUGINS_FILE": "/data/enabled_plugins",
-            "RABBITMQ_MNESIA_BASE": "/data/db",
-            "RABBITMQ_LOG_BASE": "/data/log",
-            "RUNNING_UNDER_SYSTEMD": "true",  # exec the virtual machine, with no shell in between
-        }
-        given = [f"{name}={value}" for name, value in environment.items()]
-        # The node would start a port mapper that outlives it; this one is in the foreground.
-        mapper = inside(installed, folder, "epmd", "-port", str(names), "-address", "127.0.0.1")
-        return Launch(inside(installed, folder, *given, "/usr/lib/rabbitmq/bin/rabbitmq-server"), beside=[mapper])
+    def launch(self, installed: Path, folder: Path, at: Address) -> Launch:
+        return node(installed, folder, at, Node())
 
     async def _build(self, cache: Cache) -> str:
         root, _ = await self.install(cache)
         return await images.rabbitmq(cache, root, self.version)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A native node as others of its cluster know it."""
+
+    name: str = "rabbit"
+    mapper: int = field(default_factory=free_port)
+    """The port where names are looked up, the same in all of a cluster, as is the cookie."""
+    cookie: str = field(default_factory=lambda: os.urandom(12).hex())
+    settings: str = ""
+
+
+def node(installed: Path, folder: Path, at: Address, this: Node) -> Launch:
+    """Write a node's files into `folder`, and tell how it runs."""
+    (folder / "rabbitmq.conf").write_text(CONFIGURATION.format(port=at.port, **at.further) + this.settings)
+    (folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
+    (folder / ".erlang.cookie").write_text(this.cookie)
+    (folder / ".erlang.cookie").chmod(0o400)
+    environment = {
+        "HOME": "/data",
+        "ERL_EPMD_PORT": this.mapper,
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODENAME": f"{this.name}@localhost",
+        "RABBITMQ_DIST_PORT": free_port(),
+        "RABBITMQ_CONFIG_FILE": "/data/rabbitmq.conf",
+        "RABBITMQ_ENABLED_PLUGINS_FILE": "/data/enabled_plugins",
+        "RABBITMQ_MNESIA_BASE": "/data/db",
+        "RABBITMQ_LOG_BASE": "/data/log",
+    }
+    tool = inside(installed, folder, environment)
+    # RUNNING_UNDER_SYSTEMD: exec the virtual machine, with no shell in between.
+    server = [*tool, "env", "RUNNING_UNDER_SYSTEMD=true", "rabbitmq-server"]
+    # The node would start a port mapper that outlives it; this one is in the foreground.
+    mapper = [*tool, "epmd", "-port", str(this.mapper), "-address", "127.0.0.1"]
+    return Launch(server, beside=[mapper], tool=tool)
 
 
 def whole_frame(answer: bytes) -> bool:
@@ -83,14 +103,18 @@ def whole_frame(answer: bytes) -> bool:
     return len(answer) >= 7 and len(answer) >= 8 + int.from_bytes(answer[3:7], "big")
 
 
-def inside(root: Path, folder: Path, *command: str) -> list[str]:
-    """The command, with `root` as its root folder and `folder` on its /data; every step execs, so the process id stays."""
+def inside(root: Path, folder: Path, environment: Mapping[str, object]) -> list[str]:
+    """What stands before a command that has `root` as its root folder, `folder` on its /data, and this environment.
+
+    Every step execs, so the process id stays.
+    """
     here, there = shlex.quote(str(folder)), shlex.quote(str(root))
     alone = ["--mount", "--propagation", "private"]
     proc = f"mount -t proc proc {there}/proc"
     if os.geteuid():
         alone, proc = ["--user", "--map-root-user", *alone], f"mount --rbind /proc {there}/proc"
-    clean = shlex.join(["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", *command])
-    script = f"mount --bind {here} {there}/data && {proc} && exec chroot {there} {clean}"
+    path = "/usr/lib/rabbitmq/bin:/usr/bin:/bin"  # not /usr/sbin: Debian's wrappers there ask for another user
+    given = [f"{name}={value}" for name, value in {"PATH": path, "LANG": "C.UTF-8", **environment}.items()]
+    script = f'mount --bind {here} {there}/data && {proc} && exec chroot {there} env -i {shlex.join(given)} "$@"'
     # A new user namespace forgets whom it dies with, so that is said inside.
-    return ["unshare", *alone, "setpriv", "--pdeathsig", "KILL", "sh", "-ec", script]
+    return ["unshare", *alone, "setpriv", "--pdeathsig", "KILL", "sh", "-ec", script, "sh"]

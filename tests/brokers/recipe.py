@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from tests.brokers.fetching import Cache
 
@@ -22,6 +23,18 @@ class Launch:
     """Run to their end before the first start."""
     beside: list[list[str]] = field(default_factory=list)
     """Run as long as the broker exists, whether it runs or not."""
+    tool: list[str] = field(default_factory=list)
+    """What stands before one of the broker's own programs, so that it runs beside the broker."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a broker is reached, by the tests as by others."""
+
+    host: str
+    port: int
+    further: Mapping[str, int]
+    """Its other ports, by the names of `Recipe.further`."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +52,12 @@ class Image:
 class Recipe(ABC):
     """One kind of broker."""
 
-    variable: str
+    variable: str = ""
     """The environment variable that names one that runs already."""
-    image: Image
+    image: Image | None = None
+    """Nothing: it runs natively only."""
+    further: ClassVar[Mapping[str, int]] = {}
+    """Ports beside the one of its URL, by name: their numbers in a container, or 0 for one that is kept free for a proxy."""
 
     @abstractmethod
     def url(self, host: str, port: int) -> str: ...
@@ -58,14 +74,14 @@ class Recipe(ABC):
         """Fetch what the native broker is made of. Returns where it is and its version, as far as that is known."""
 
     @abstractmethod
-    def launch(self, installed: Path, folder: Path, port: int) -> Launch:
-        """The processes of a native broker that keeps its data in `folder` and listens on `port`; writes its files."""
+    def launch(self, installed: Path, folder: Path, at: Address) -> Launch:
+        """The processes of a native broker that keeps its data in `folder` and listens at `at`; writes its files."""
 
-    def environment(self, host: str, port: int) -> Mapping[str, str]:
+    def environment(self, at: Address) -> Mapping[str, str]:
         """What the container is told of how it is reached."""
         return {}
 
-    def files(self, host: str, port: int) -> Mapping[str, str]:
+    def files(self, at: Address) -> Mapping[str, str]:
         """The container's own files, by their path in it."""
         return {}
 

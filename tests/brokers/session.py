@@ -48,7 +48,7 @@ class Session:
     def start(self, names: Iterable[str]) -> dict[str, Found]:
         """Start these brokers, all at once, and wait for all of them. One that runs already is not started again."""
         wanted = [name for name in names if name not in self.found]
-        answers = self._ask({"do": "start", "brokers": wanted}) if wanted else {}
+        answers = self._ask({"do": "provide", "brokers": wanted}) if wanted else {}
         for name, answer in answers.items():
             if "url" in answer:
                 self.found[name] = Running(name, ask=self._command, **answer)
@@ -81,9 +81,12 @@ class Session:
         self._answers.close()
         self._connection.close()
 
-    def _command(self, name: str, verb: Command) -> None:
-        if why := self._ask({"do": verb, "broker": name}).get("broken"):
+    def _command(self, name: str, verb: Command, *arguments: str) -> str:
+        answer = self._ask({"do": verb, "broker": name, "arguments": arguments})
+        if why := answer.get("broken"):
             raise Broken(f"{name}, {verb}: {why}")
+        output: str = answer["output"]
+        return output
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         with self._one_at_a_time:

@@ -15,6 +15,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from tests.brokers.administration import Administration
 from tests.brokers.running import Running
 
 COUNT = 20
@@ -57,36 +58,44 @@ async def drain_queue(url: str, queue: str) -> list[bytes]:
         return bodies
 
 
-async def test_rabbitmq(rabbitmq: Running) -> None:
+async def round_trip(url: str) -> None:
     queue = unique("smoke")
-    await fill_queue(rabbitmq.url, queue)
-    assert await drain_queue(rabbitmq.url, queue) == BODIES
+    await fill_queue(url, queue)
+    assert await drain_queue(url, queue) == BODIES
+
+
+async def test_rabbitmq(each_rabbitmq: Running) -> None:
+    await round_trip(each_rabbitmq.url)
 
 
 @pytest.mark.disturbs
 @pytest.mark.parametrize("end", ["restart", "kill", "stop"])
-async def test_rabbitmq_restart_keeps_data(rabbitmq: Running, end: str) -> None:
-    ours(rabbitmq)
+async def test_rabbitmq_restart_keeps_data(each_rabbitmq: Running, end: str) -> None:
+    ours(each_rabbitmq)
     queue = unique("smoke")
-    await fill_queue(rabbitmq.url, queue)
-    if end != "restart":
-        await asyncio.to_thread(getattr(rabbitmq, end))
+    await fill_queue(each_rabbitmq.url, queue)
+    if end == "kill":
+        await asyncio.to_thread(Administration(each_rabbitmq).store)
+    if end == "restart":
+        await asyncio.to_thread(each_rabbitmq.restart)
+    else:
+        await asyncio.to_thread(getattr(each_rabbitmq, end))
         with pytest.raises(OSError):
-            await aio_pika.connect(rabbitmq.url)
-    await asyncio.to_thread(rabbitmq.restart)
-    assert await drain_queue(rabbitmq.url, queue) == BODIES
+            await aio_pika.connect(each_rabbitmq.url)
+        await asyncio.to_thread(each_rabbitmq.start)
+    assert await drain_queue(each_rabbitmq.url, queue) == BODIES
 
 
 @pytest.mark.disturbs
-async def test_rabbitmq_is_paused_and_resumed(rabbitmq: Running) -> None:
-    ours(rabbitmq)
-    rabbitmq.pause()
+async def test_rabbitmq_is_paused_and_resumed(each_rabbitmq: Running) -> None:
+    ours(each_rabbitmq)
+    each_rabbitmq.pause()
     try:
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(aio_pika.connect(rabbitmq.url), 0.5)
+            await asyncio.wait_for(aio_pika.connect(each_rabbitmq.url), 0.5)
     finally:
-        rabbitmq.resume()
-    await test_rabbitmq(rabbitmq)
+        each_rabbitmq.resume()
+    await round_trip(each_rabbitmq.url)
 
 
 async def fill_topic(address: str, topic: str) -> None:

@@ -1,4 +1,4 @@
-"""The fixtures `rabbitmq`, `kafka`, `sqs` and `sns`. They stand in plugin.py, so that another folder's conftest.py can have them too."""
+"""Any test can have a real broker: the fixtures are in tests/brokers/plugin.py."""
 
 from __future__ import annotations
 

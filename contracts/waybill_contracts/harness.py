@@ -73,7 +73,7 @@ class Broker:
 
     url: str
     version: str = ""
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     restart: Callable[[], Awaitable[None]] | None = None
     away: Callable[[], AbstractAsyncContextManager[None]] | None = None
     cut: Callable[[], Awaitable[None]] | None = None
@@ -81,7 +81,7 @@ class Broker:
     rolling: Callable[[], Awaitable[None]] | None = None
     throttle: Callable[[], AbstractAsyncContextManager[None]] | None = None
     remove: Callable[[str, str], Awaitable[None]] | None = None
-    cannot: Mapping[str, str] = field(default_factory=dict)
+    cannot: Mapping[str, str] = field(default_factory=dict[str, str])
     foreign: Callable[[str, bytes], Awaitable[None]] | None = None
     permissions: str | None = None
     partitions: Callable[[int], BrokerOptions] | None = None

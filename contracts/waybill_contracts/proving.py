@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,23 +21,26 @@ from waybill_contracts.linking import linked
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["contract", "load_behaviours", "load_faults", "prove", "survives"]
+__all__ = ["contract", "load_all", "load_behaviours", "load_faults", "prove", "survives"]
 
 
 def load_behaviours() -> dict[str, Behaviour]:
     """All of them, by id, in the order of their sections."""
-    import waybill_contracts.behaviours  # noqa: F401, PLC0415 - registers them; they import this package
-
+    import_module("waybill_contracts.behaviours")  # registers them; they import this package
     return BEHAVIOURS
 
 
 def load_faults() -> dict[str, Behaviour]:
     """All faults to survive, by id, in the order of the table."""
-    from waybill_contracts.faults import rows  # noqa: PLC0415 - registers them
-    from waybill_contracts.faults.fault import FAULTS  # noqa: PLC0415
+    from waybill_contracts.faults.fault import FAULTS  # noqa: PLC0415 - it imports this package
 
-    assert rows.__all__
+    import_module("waybill_contracts.faults.rows")  # registers them
     return dict(sorted(FAULTS.items()))
+
+
+def load_all() -> dict[str, Behaviour]:
+    """All promises, then all faults."""
+    return load_behaviours() | load_faults()
 
 
 async def prove(harness: Harness, promise: Behaviour, folder: Path, *, patience: float = PATIENCE) -> Row:
@@ -103,11 +107,9 @@ def survives(harness: Harness) -> Callable[..., Any]:
 def _cases(harness: Harness, promises: Iterable[Behaviour]) -> Callable[..., Any]:
     import pytest  # noqa: PLC0415 - needed by tests only
 
-    from waybill_contracts.pytest_plugin import PROPERTY  # noqa: PLC0415
+    from waybill_contracts.pytest_plugin import PROPERTY, SHOWS  # noqa: PLC0415
 
-    def marks(
-        promise: Behaviour,
-    ) -> list[pytest.MarkDecorator]:  # pytest-timeout need not be there: `prove` ends it first
+    def marks(promise: Behaviour) -> list[pytest.MarkDecorator]:  # where pytest-timeout is not there, `prove` ends it
         return [pytest.mark.timeout(promise.limit + 60)] if find_spec("pytest_timeout") else []
 
     cases = [pytest.param(p, id=f"{p.id}-{p.name}", marks=marks(p)) for p in promises]
@@ -117,4 +119,5 @@ def _cases(harness: Harness, promises: Iterable[Behaviour]) -> Callable[..., Any
         row = await prove(harness, promise, tmp_path)
         request.node.user_properties.append((PROPERTY, msgspec.to_builtins(row)))
 
+    setattr(test_contract, SHOWS, True)
     return test_contract

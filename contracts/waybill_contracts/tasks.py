@@ -13,7 +13,7 @@ from typing import Any
 from waybill import Delivery, Handled, Reject, RetryAfter
 from waybill.outcomes import Lost
 
-__all__ = ["Journal", "Step", "Task", "perform"]
+__all__ = ["Journal", "Step", "Task", "key_of", "numbered", "perform"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,16 @@ class Task:
     number: int
     key: str = "k"
     do: str = ""
+
+
+def key_of(task: Task) -> str:
+    """What orders it."""
+    return task.key
+
+
+def numbered(task: Task) -> str:
+    """An id of its own."""
+    return f"task-{task.number}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,8 @@ class Source(Protocol):
         ...
 
     async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
-        """Renew the leases by the subscription's lease from now, and say how long they are.
+        """Renew the leases by the subscription's lease from now, and say how long they are. With no delivery, only show
+        that the broker can be reached, or raise.
 
         Where one heartbeat keeps all leases this only asks. An adapter judges by its own clock: past the end of a lease it
         answers `Lost`, even if the broker might be kinder.
@@ -226,7 +227,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     history: bool = False
     """What has been handled can be kept, so that a new group may start with the earliest."""
     delays: bool = True
-    """A message can be published to be delivered later."""
+    """A message can be published to be delivered later. Elsewhere the core refuses a delay; `Limits.delay` says how long."""
     limits_length: bool = False
     """Publishing is refused while a group has `TopicSpec.max_length` messages to handle."""
     dedup_window: float | None = 0.0

@@ -165,4 +165,4 @@ class HoldsTheProcess(Wrapped):
 
 def _is_worker() -> bool:
     """Whether this is a process that may hang; the one that runs the mutants may not."""
-    return getattr(sys.modules["__main__"].__spec__, "name", "") == "waybill_contracts.workers"
+    return getattr(sys.modules["__main__"].__spec__, "name", "") == "waybill_contracts.working"

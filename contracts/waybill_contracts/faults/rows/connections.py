@@ -113,7 +113,7 @@ async def what_was_handled_when_its_acknowledgement_was_cut_is_repeated_at_most(
         bench.partial("what was handled may be handled again by the same process")
 
 
-@fault(5, verbs=("cut",), seconds=4)
+@fault(5, verbs=("link", "cut"), seconds=4)
 async def a_handler_whose_connection_is_cut_is_not_cancelled_unless_its_key_may_go_to_another(bench: Bench) -> None:
     """Unordered: not cancelled, and its acknowledgement fails softly. Ordered: no two of a key at once. D <= P."""
     for ordered in (False, True)[: 1 + bench.can.ordered]:

@@ -60,7 +60,7 @@ def _killed(place: Range, victim: Worker, *, publishes: bool) -> bool:
 @fault(19, verbs=("processes",), seconds=10, soak=60)
 async def told_to_end_busy_workers_finish_what_they_do_and_repeat_nothing(bench: Bench) -> None:
     """SIGTERM: all that run finish and are acknowledged, D = 0, exit within the grace."""
-    place = Range(bench)
+    place = Range(bench, ordered=False)  # so that all have something to do
     await bench.declare(place.consumer())
     publisher = await place.publisher(busy=0.3, failing=0.0, pause=0.6)
     stays = await place.worker()

@@ -195,7 +195,8 @@ async def a_process_killed_while_it_makes_dead_letters_makes_each_of_them(bench:
     often = {number: count for number, count in letters.items() if count > 1 + place.faults}
     assert not often, f"more than once more for each of {place.faults} kills: {often!r:.300}"
     copies = sum(letters.values()) - len(letters)
-    assert copies <= place.at_risk, f"{copies} more than one of each, and {place.at_risk} were in flight"
+    most = place.at_risk if bench.can.acks_surely else place.faults * WINDOW
+    assert copies <= most, f"{copies} more than one of each, and {most} may be: {place.at_risk} were being handled"
     print(f"{len(letters)} dead letters, {copies} twice; {place.faults} kills with {place.at_risk} in flight")
 
 

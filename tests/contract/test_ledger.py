@@ -80,7 +80,7 @@ def show(folder: Path, which: str, *options: str) -> subprocess.CompletedProcess
     (folder / "test_shown.py").write_text(SHOWN)
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-o", "asyncio_mode=auto", "-p", "no:cacheprovider"]
     command += ["-p", "waybill_contracts.pytest_plugin", "--conformance", "ledger.json", "-k", which, *options]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=110, check=False)
 
 
 def test_rows_of_all_processes_are_written_and_held_against_what_is_written(tmp_path: Path) -> None:
@@ -88,7 +88,6 @@ def test_rows_of_all_processes_are_written_and_held_against_what_is_written(tmp_
     assert written.returncode == 0, written.stdout
     rows = read(tmp_path / "ledger.json")
     assert {(row.id, row.broker) for row in rows} == {(i, b) for i in ("T01", "X05") for b in ("sqlite", "memory")}
-    assert show(tmp_path, "T01 or X05").returncode == 0
     write(tmp_path / "ledger.json", rows[1:])
     again = show(tmp_path, "T01 or X05")
     assert again.returncode == 1
@@ -97,7 +96,6 @@ def test_rows_of_all_processes_are_written_and_held_against_what_is_written(tmp_
 
 @pytest.mark.parametrize("which", ["T06", "T06 and memory"])
 def test_a_promise_that_is_skipped_fails_the_run(tmp_path: Path, which: str) -> None:
-    show(tmp_path, "T06", "--conformance-write")
     done = show(tmp_path, which)
     assert done.returncode == 1, done.stdout
     assert "was skipped, and has no row" in done.stdout

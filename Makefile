@@ -43,7 +43,7 @@ flakes: $(VENV)/.ready ## the promises on the embedded broker again and again, h
 	@$(BIN)/python scripts/flakes $(ROUNDS) $(JOBS)
 
 soak: $(VENV)/.ready ## the fault tests with many rounds
-	@FAULT_ROUNDS=50 FAULT_STOP=60 FAULT_SEED=0 $(BIN)/python -m pytest -q -s tests/faults
+	@FAULT_SOAK=1 $(BIN)/python -m pytest -q -s tests/faults tests/contract -k faults
 	@$(BIN)/python -m pytest -q -m soak
 
 brokers: $(VENV)/.ready ## RabbitMQ, Kafka, SQS and SNS to try things on; prints their URLs

@@ -48,6 +48,7 @@ class Bench:
         context = AdapterContext(application="contracts", clock=SystemClock(), options=broker.options)
         self._adapter = open_adapter(self.url, context)
         self.can: Capabilities = self._adapter.claims
+        self.native = self._adapter.native_settlements
 
     def name(self, name: str) -> str:
         """`name`, of this test alone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from waybill_contracts.linking import linked
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["contract", "faults", "load_behaviours", "load_faults", "prove"]
+__all__ = ["contract", "load_all", "load_behaviours", "load_faults", "prove", "survives"]
 
 
 def load_behaviours() -> dict[str, Behaviour]:
@@ -31,11 +32,15 @@ def load_behaviours() -> dict[str, Behaviour]:
 
 def load_faults() -> dict[str, Behaviour]:
     """All faults to survive, by id, in the order of the table."""
-    from waybill_contracts.faults import rows  # noqa: PLC0415 - registers them
-    from waybill_contracts.faults.fault import FAULTS  # noqa: PLC0415
+    from waybill_contracts.faults.fault import FAULTS  # noqa: PLC0415 - it imports this package
 
-    assert rows.__all__
+    import_module("waybill_contracts.faults.rows")  # registers them
     return dict(sorted(FAULTS.items()))
+
+
+def load_all() -> dict[str, Behaviour]:
+    """All promises, then all faults."""
+    return load_behaviours() | load_faults()
 
 
 async def prove(harness: Harness, promise: Behaviour, folder: Path, *, patience: float = PATIENCE) -> Row:
@@ -48,7 +53,7 @@ async def prove(harness: Harness, promise: Behaviour, folder: Path, *, patience:
     async with harness.broker(folder) as given, linked(given, promise.verbs) as broker:
         cannot = [reason for verb in promise.verbs if (reason := _cannot(broker, verb))]
         if cannot:
-            return _row(harness, promise, broker.version, Result.WAIVED, "; ".join(cannot))
+            return _row(harness, promise, broker.version, Result.WAIVED, "; ".join(dict.fromkeys(cannot)))
         bench = Bench(broker, folder, patience=patience)
         try:
             async with asyncio.timeout(promise.limit):
@@ -94,8 +99,8 @@ def contract(harness: Harness) -> Callable[..., Any]:
     return _cases(harness, load_behaviours().values())
 
 
-def faults(harness: Harness) -> Callable[..., Any]:
-    """A test function, with a case for each fault that must be survived: `test_faults = faults(MyHarness())`."""
+def survives(harness: Harness) -> Callable[..., Any]:
+    """A test function, with a case for each fault that must be survived: `test_survives = survives(MyHarness())`."""
     return _cases(harness, load_faults().values())
 
 
@@ -104,7 +109,10 @@ def _cases(harness: Harness, promises: Iterable[Behaviour]) -> Callable[..., Any
 
     from waybill_contracts.pytest_plugin import PROPERTY, SHOWS  # noqa: PLC0415
 
-    cases = [pytest.param(p, id=f"{p.id}-{p.name}", marks=pytest.mark.timeout(p.limit + 60)) for p in promises]
+    def marks(promise: Behaviour) -> list[pytest.MarkDecorator]:  # where pytest-timeout is not there, `prove` ends it
+        return [pytest.mark.timeout(promise.limit + 60)] if find_spec("pytest_timeout") else []
+
+    cases = [pytest.param(p, id=f"{p.id}-{p.name}", marks=marks(p)) for p in promises]
 
     @pytest.mark.parametrize("promise", cases)
     async def test_contract(promise: Behaviour, tmp_path: Path, request: pytest.FixtureRequest) -> None:

@@ -15,8 +15,7 @@ from typing import Any
 
 import msgspec
 
-from waybill import App, Delivery, Handled, Retry, Settings, Topic
-from waybill.outcomes import Lost
+from waybill import App, Delivery, Retry, Settings, Topic
 from waybill.redrive import redrive
 from waybill.serving import serve
 from waybill.topology import Subscription
@@ -61,11 +60,7 @@ def main(spec: dict[str, Any]) -> None:
     async def handle(task: Task, delivery: Delivery[Task]) -> None:
         await perform(task, delivery, journal)
 
-    @app.observe
-    def settled(handled: Handled) -> None:
-        what = "lost" if isinstance(handled.result, Lost) else "settled"
-        journal.note(what, handled.delivery.value, handled.delivery)
-
+    app.observe(journal.settled)
     publishing: list[asyncio.Task[None]] = []
 
     async def publish() -> None:

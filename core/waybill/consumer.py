@@ -43,6 +43,9 @@ __all__ = ["Consumer", "held_of"]
 
 log = logging.getLogger("waybill.consumer")
 
+MOMENT = 0.25
+"""Seconds that a broker is given to let go at least, when it took nothing that was settled."""
+
 
 def held_of(delivery: Delivery[Any]) -> Held | None:
     """What the consumer knows about a delivery it holds; `None` if it does not hold it (any more)."""
@@ -180,25 +183,27 @@ class Consumer:
     async def stop(self, grace: float) -> None:
         """Stop fetching → release what has not started → let handlers finish → cancel the rest and release → settle → close.
 
-        Handlers have `grace` seconds; the broker has `LAST_CALL` seconds more to take what is settled and to let go.
+        Handlers have `grace` seconds; the broker has `LAST_CALL` seconds more, to take what is settled and to let go.
         """
         end = self._loop.time() + grace
+        last = float("inf")
         self._fetcher.close()
         self._handlings.close()
         try:
             await self._fetcher.quiesce(grace)
             self._waiting.give_back_all()
             await self._handlings.finish(end)
-            async with asyncio.timeout(LAST_CALL):
+            last = self._loop.time() + LAST_CALL
+            async with asyncio.timeout_at(last):
                 await self._settler.drain()
         except TimeoutError:
             log.warning(
                 "%s: closed with %d deliveries unsettled; they will be handed out again", self, len(self._window.held)
             )
         finally:
-            await self._close()
+            await self._close(last)
 
-    async def _close(self) -> None:
+    async def _close(self, last: float) -> None:
         self._slots.leave(self._handlings.dispatch)
         self._handlings.cancel()  # those that `stop` did not come to
         tasks = [self._fetcher.task, *self._tasks]
@@ -207,7 +212,8 @@ class Consumer:
         await self._settler.close()
         await asyncio.wait(tasks, timeout=LAST_CALL)
         try:
-            async with asyncio.timeout(LAST_CALL):
+            now = self._loop.time()
+            async with asyncio.timeout_at(min(now + LAST_CALL, max(last, now + MOMENT))):
                 await self._stack.aclose()
         except (TimeoutError, BrokerError) as error:
             log.warning("%s: not closed in order: %s", self, str(error) or "no answer in time")

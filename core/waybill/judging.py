@@ -133,7 +133,8 @@ def _failed(
     if isinstance(error, Reject):
         return DeadLetter(record(delivery, "rejected", now=now, error=error, detail=error.reason))
     if isinstance(error, DecodeError) and delivery._value is msgspec.UNSET:
-        return DeadLetter(record(delivery, "decode_error", now=now, error=error))  # will never decode: no retry
+        # it will never decode: no retry; and no handler was started for it this time
+        return DeadLetter(record(delivery, "decode_error", now=now, error=error, attempts=delivery.attempt - 1))
     first = delivery.message.first_failure or datetime.fromtimestamp(now, UTC)
     asked = error.delay if isinstance(error, RetryAfter) else None
     age = now - first.timestamp()

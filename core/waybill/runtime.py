@@ -18,7 +18,7 @@ from waybill.brokers import Brokers
 from waybill.clock import Clock
 from waybill.consumer import Consumer
 from waybill.errors import CapabilityError, ConfigurationError, PublishRefused, PublishUnknown, TopologyMismatch
-from waybill.explaining import timeline
+from waybill.explaining import emulated, timeline
 from waybill.headers import size
 from waybill.health import Health, judge, watch
 from waybill.holding import Slots
@@ -193,6 +193,8 @@ class Runtime:
             self.consumers.append(consumer)
             self._by_name[registration.subscription.name] = consumer
             log.info("%s: %s; a message that fails: %s", consumer, registration.name, timeline(options.retry))
+            for what, how in emulated(self.brokers.of(registration.subscription.topic)):
+                log.info("%s: %s: %s", consumer, what, how)
         watching = watch(self.consumers, self.brokers.admin, self.settings.stall_after)
         self._watching = self.loop.create_task(watching, name="waybill-health")
 

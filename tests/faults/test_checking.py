@@ -105,6 +105,7 @@ def test_it_goes_on_in_time_after_each_fault() -> None:
     assert "again only after 4.0 s, and 3 s are allowed" in wrong(text, Allowed(over=[4.0], within=3.0))
     assert "never again, and 60 s are allowed" in wrong(text, Allowed(over=[1.0, 8.5], within=60.0))
     assert check(steps(text), Allowed(over=[4.0])).slowest == 4.0
+    assert "never again" in wrong("ok:1 started:1 done:1 ok:2", Allowed(over=[2.5], within=60.0)), "nothing is handled"
     consumer_only = "started:1 done:1 started:2 done:2"
     assert not wrong(consumer_only, Allowed(over=[1.5], within=2.0)), (
         "who publishes nothing need not be confirmed again"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.firing import until
 from tests.faults.test_supervisor import PROGRAM, SERVICE, Site, lives
+from tests.faults.waiting import until
 from waybill.reloading import roots
 
 NEW = SERVICE.replace('journal("end", job)', 'journal("newend", job)')

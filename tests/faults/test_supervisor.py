@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.firing import until
+from tests.faults.waiting import until
 
 SERVICE = """
 import asyncio, os, time

@@ -10,6 +10,7 @@ from typing import Any
 
 from waybill import App, CapabilityError, PublishRefused, Retry, TopicPattern
 from waybill.adapter import Capabilities
+from waybill.outcomes import DeadLetter, Defer
 from waybill_contracts.behaviour import behaviour
 from waybill_contracts.behaviours.publishing import numbers_of
 from waybill_contracts.bench import Bench
@@ -143,6 +144,8 @@ async def where_it_is_weaker_it_says_so_and_where_it_does_not_it_is_not(bench: B
     weaker: dict[str, tuple[bool, str]] = {
         "a restart of the broker": (not bench.can.durable, "LOST"),
         "only messages": (not bench.can.filters, "passed over here"),
+        "waiting for a retry": (Defer not in bench.native or bench.can.longest_defer is not None, "emulated"),
+        "becoming a dead letter": (DeadLetter not in bench.native, "emulated"),
     }
     for about, (is_so, word) in weaker.items():
         said = facts.get(about, "")

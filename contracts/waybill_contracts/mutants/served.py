@@ -26,7 +26,7 @@ class AcknowledgesWhatIsCut(StandIn):
         await source.settle([Settled(delivery, ACK) for delivery in out])
 
 
-@mutant("C03", "C09")
+@mutant("C03", "C09", "fault-01")
 class StaysCut(StandIn):
     """A connection that is lost is made anew, and nothing is asked for over it."""
 

@@ -22,7 +22,7 @@ from waybill_contracts.harness import Broker
 from waybill_contracts.ledger import Result
 from waybill_contracts.mutants.running import serve_mutants, sort_of
 from waybill_contracts.mutants.standing_in import StandIn, with_servers
-from waybill_contracts.proving import load_behaviours, prove
+from waybill_contracts.proving import load_all, prove
 
 __all__ = ["Tried"]
 
@@ -60,7 +60,7 @@ async def attempt(name: str, ident: str) -> Tried:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         try:
-            row = await prove(Mutated(name), load_behaviours()[ident], Path(folder).resolve(), patience=PATIENCE)
+            row = await prove(Mutated(name), load_all()[ident], Path(folder).resolve(), patience=PATIENCE)
         except Exception as error:  # noqa: BLE001 - whatever notices it
             said = (str(error) or type(error).__name__).split("\n")[0]
             return Tried(name, ident, holds=False, said=said, seconds=time.monotonic() - began)

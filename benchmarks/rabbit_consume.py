@@ -20,7 +20,7 @@ from waybill import Confirmed, Topic
 
 __all__ = ["WINDOW", "measure", "publish"]
 
-MESSAGES = 12_800
+MESSAGES = 6_400
 WINDOW = 200
 CONCURRENCY = 50
 BULK = 50

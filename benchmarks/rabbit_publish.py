@@ -17,7 +17,7 @@ from benchmarks.rabbit import IN_FLIGHT, OURS, QUEUE, application, by_hand, decl
 
 __all__ = ["measure"]
 
-MESSAGES = 12_800
+MESSAGES = 6_400
 ABOVE = 20.0
 """Microseconds that ours may cost more than a channel driven by hand."""
 

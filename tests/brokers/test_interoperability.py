@@ -70,7 +70,13 @@ async def test_aio_pika_publishes_to_us(url: str, of: str) -> None:
                 BODY, content_type="application/json", message_id="m1", timestamp=sent, headers={"tenant": "t1", "n": 3}
             )
         else:
-            attributes = {"specversion": "1.0", "id": "m1", "source": "/shop", "type": "placed", "time": sent.isoformat()}
+            attributes = {
+                "specversion": "1.0",
+                "id": "m1",
+                "source": "/shop",
+                "type": "placed",
+                "time": sent.isoformat(),
+            }
             headers = {f"cloudEvents:{name}": value for name, value in attributes.items()}
             message = aio_pika.Message(BODY, content_type="application/json", headers={**headers, "tenant": "t1"})
         await exchange.publish(message, "whatever")
@@ -105,7 +111,9 @@ async def test_aio_pika_consumes_what_we_publish(url: str) -> None:
     assert message.body.replace(b" ", b"") == BODY.replace(b" ", b"")
     assert (message.message_id, message.content_type) == (confirmed.id, "application/json")
     assert message.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
-    attributes = {name: message.headers[f"cloudEvents:{name}"] for name in ("specversion", "id", "source", "partitionkey")}
+    attributes = {
+        name: message.headers[f"cloudEvents:{name}"] for name in ("specversion", "id", "source", "partitionkey")
+    }
     assert attributes == {"specversion": "1.0", "id": confirmed.id, "source": "shop", "partitionkey": "c1"}
     assert message.headers["tenant"] == "t1"
 

@@ -125,10 +125,8 @@ def given(config: pytest.Config, name: str) -> Running:
     """The broker, or the end of the test that asked for it."""
     found = config.stash[SESSION].start([name])[name]
     if isinstance(found, Running):
-        if os.environ.get("WAYBILL_TEST_BROKERS") == "docker" and found.provider != "container":
-            pytest.fail(
-                f"{name} is no container, as WAYBILL_TEST_BROKERS asks for, but: {describe(found)}", pytrace=False
-            )
+        if os.environ.get("TEST_BROKERS") == "docker" and found.provider != "container":
+            pytest.fail(f"{name} is no container, as TEST_BROKERS asks for, but: {describe(found)}", pytrace=False)
         return found
     if isinstance(found, Unavailable) and os.environ.get("CI", "").lower() not in {"true", "1"}:
         pytest.skip(f"{name} is left out: {found}")

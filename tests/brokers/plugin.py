@@ -21,6 +21,7 @@ from tests.brokers.cluster import NODES, Cluster
 from tests.brokers.providers import RECIPES
 from tests.brokers.running import Running, Unavailable
 from tests.brokers.session import Found, Session
+from waybill_contracts.pytest_plugin import LEFT_OUT
 
 SESSION = pytest.StashKey[Session]()
 SUMMARY = pytest.StashKey[dict[str, str]]()
@@ -66,7 +67,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for name in wanted(item):
+        item.user_properties.append((LEFT_OUT, name))
         given(item.config, name)
+        item.user_properties.pop()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

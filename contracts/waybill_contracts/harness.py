@@ -13,7 +13,7 @@ from waybill import BrokerOptions
 if TYPE_CHECKING:
     from waybill_contracts.faults.proxy import Proxy
 
-__all__ = ["VERBS", "Broker", "Harness", "Route"]
+__all__ = ["DISTURBING", "VERBS", "Broker", "Harness", "Route"]
 
 VERBS = {
     "processes": "several processes use it at once",
@@ -37,6 +37,8 @@ VERBS = {
     "dead_end": "for as long as a block lasts, a group's dead letters cannot be placed",
 }
 """What a behaviour may ask for beyond connecting."""
+DISTURBING = frozenset({"restart", "rolling", "kill", "stop", "pause"})
+"""Those that end or hold the broker, for whoever else uses it as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ import msgspec
 from waybill import CapabilityError
 from waybill_contracts.behaviour import BEHAVIOURS, NEEDS, Behaviour
 from waybill_contracts.bench import PATIENCE, Bench
-from waybill_contracts.harness import Broker, Harness
+from waybill_contracts.harness import DISTURBING, Broker, Harness
 from waybill_contracts.ledger import Result, Row
 from waybill_contracts.linking import linked
 
@@ -94,23 +94,34 @@ def _row(harness: Harness, promise: Behaviour, version: str, result: Result, not
     return Row(id=promise.id, broker=harness.name, version=version, provider=harness.provider, result=result, note=note)
 
 
-def contract(harness: Harness) -> Callable[..., Any]:
-    """A test function, with a case for each promise: `test_contract = contract(MyHarness())` in a test module."""
-    return _cases(harness, load_behaviours().values())
+def contract(harness: Harness, *, disturbing: pytest.MarkDecorator | None = None) -> Callable[..., Any]:
+    """A test function, with a case for each promise: `test_contract = contract(MyHarness())` in a test module.
+
+    disturbing: the mark of cases that end or hold the broker, where tests that run at the same time share it.
+    """
+    return _cases(harness, load_behaviours().values(), disturbing)
 
 
-def survives(harness: Harness) -> Callable[..., Any]:
-    """A test function, with a case for each fault that must be survived: `test_survives = survives(MyHarness())`."""
-    return _cases(harness, load_faults().values())
+def survives(harness: Harness, *, disturbing: pytest.MarkDecorator | None = None) -> Callable[..., Any]:
+    """A test function, with a case for each fault that must be survived: `test_survives = survives(MyHarness())`.
+
+    disturbing: as of `contract`.
+    """
+    return _cases(harness, load_faults().values(), disturbing)
 
 
-def _cases(harness: Harness, promises: Iterable[Behaviour]) -> Callable[..., Any]:
+def _cases(
+    harness: Harness, promises: Iterable[Behaviour], disturbing: pytest.MarkDecorator | None
+) -> Callable[..., Any]:
     import pytest  # noqa: PLC0415 - needed by tests only
 
     from waybill_contracts.pytest_plugin import PROPERTY, SHOWS  # noqa: PLC0415
 
-    def marks(promise: Behaviour) -> list[pytest.MarkDecorator]:  # where pytest-timeout is not there, `prove` ends it
-        return [pytest.mark.timeout(promise.limit + 60)] if find_spec("pytest_timeout") else []
+    def marks(promise: Behaviour) -> list[pytest.MarkDecorator]:
+        found = [disturbing] if disturbing is not None and DISTURBING & set(promise.verbs) else []
+        if find_spec("pytest_timeout"):  # where it is not there, `prove` ends it
+            found.append(pytest.mark.timeout(promise.limit + 60))
+        return found
 
     cases = [pytest.param(p, id=f"{p.id}-{p.name}", marks=marks(p)) for p in promises]
 

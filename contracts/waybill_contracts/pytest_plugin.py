@@ -22,6 +22,8 @@ __all__ = ["pytest_addoption", "pytest_configure"]
 PROPERTY = "waybill_ledger"
 SHOWS = "waybill_contract"
 """An attribute of the tests that `contract` makes; pytest carries it in their reports."""
+LEFT_OUT = "waybill_left_out"
+"""A property of a test that may be skipped, since its broker cannot be had on this machine."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,7 +52,7 @@ class Ledger:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         rows = list(_rows(report.user_properties)) if report.when == "call" else []
         self._rows += rows
-        if report.skipped and SHOWS in report.keywords:
+        if report.skipped and SHOWS in report.keywords and LEFT_OUT not in dict(report.user_properties):
             self._skipped.append(report.nodeid)
 
     @pytest.hookimpl(trylast=True)

@@ -7,47 +7,22 @@ one survives, or a promise has no mutant and no reason for that.
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
 
-import msgspec
-
-from waybill_contracts.behaviour import Behaviour
 from waybill_contracts.embedded import NOT_OF_A_FILE
+from waybill_contracts.mutants.asking import AT_ONCE, ask
 from waybill_contracts.mutants.running import load_mutants
 from waybill_contracts.mutants.standing_in import StandIn
 from waybill_contracts.mutants.trying import Tried
 from waybill_contracts.proving import load_all
 
-AT_ONCE = 4 * (os.cpu_count() or 1)
-"""Most of it is waiting."""
 NO_MUTANT: dict[str, str] = dict.fromkeys(
     (f"fault-{row:02}" for row in (2, 3, 4, 5, 7, 8, 10, 12, 13, 14, 16, 17, 29)),
     "it needs a server, or a network that leads to one",
 )
 """Promises that no mutant can be made for here, by id, and why."""
-
-
-async def attempt(name: str, promise: Behaviour, slots: asyncio.Semaphore) -> Tried:
-    command = [sys.executable, "-m", "waybill_contracts.mutants.trying", name, promise.id]
-    async with slots:
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        try:
-            async with asyncio.timeout(promise.limit + 30):
-                told, _ = await process.communicate()
-            tried = msgspec.json.decode((told.splitlines() or [b""])[-1], type=Tried)  # some print what they do
-        except (TimeoutError, msgspec.DecodeError) as error:
-            tried = Tried(name, promise.id, holds=True, said=f"it gave no answer: {error!r}")
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-    sound = name == StandIn.__name__
-    word = "holds" if sound and tried.holds else "BROKEN" if sound else "SURVIVED" if tried.holds else "killed"
-    print(f"{word:9} {name} by {promise.id} in {tried.seconds:.1f} s: {tried.said[:100]}", flush=True)
-    return tried
 
 
 def show(found: Sequence[Tried], *, whole: bool) -> list[str]:
@@ -79,7 +54,7 @@ async def main(asked: Sequence[str]) -> int:
     cases = [(name, ident) for name, ident in cases if not asked or name in asked or ident in asked]
     slots = asyncio.Semaphore(AT_ONCE)
     longest = sorted(cases, key=lambda case: -promises[case[1]].seconds)
-    found = await asyncio.gather(*(attempt(name, promises[ident], slots) for name, ident in longest))
+    found = await asyncio.gather(*(ask(name, promises[ident], slots) for name, ident in longest))
     wrong = show(found, whole=not asked)
     killed = sum(1 for tried in found if tried.name in mutants and not tried.holds)
     print(f"\n{killed} of {sum(1 for tried in found if tried.name in mutants)} killed")

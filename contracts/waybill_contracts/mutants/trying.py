@@ -14,17 +14,18 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
 from waybill_contracts.embedded import file_broker
-from waybill_contracts.harness import Broker
+from waybill_contracts.harness import Broker, Harness
 from waybill_contracts.ledger import Result
 from waybill_contracts.mutants.running import serve_mutants, sort_of
 from waybill_contracts.mutants.standing_in import StandIn, with_servers
 from waybill_contracts.proving import load_all, prove
 
-__all__ = ["Tried"]
+__all__ = ["Tried", "attempt", "tell"]
 
 PATIENCE = 6.0
 """Seconds a mutant is given where a broker is given 20: what shows a promise on the sound adapter takes less."""
@@ -55,12 +56,12 @@ class Mutated:
             yield with_servers(broker, str(folder / "bus.db")) if issubclass(sort_of(self.name), StandIn) else broker
 
 
-async def attempt(name: str, ident: str) -> Tried:
-    """Whether the promise holds though the mutant is there."""
+async def attempt(name: str, ident: str, harness: Harness) -> Tried:
+    """Whether the promise holds though the mutant of this name is there, with the broker of this harness."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         try:
-            row = await prove(Mutated(name), load_all()[ident], Path(folder).resolve(), patience=PATIENCE)
+            row = await prove(harness, load_all()[ident], Path(folder).resolve(), patience=PATIENCE)
         except Exception as error:  # noqa: BLE001 - whatever notices it
             said = (str(error) or type(error).__name__).split("\n")[0]
             return Tried(name, ident, holds=False, said=said, seconds=time.monotonic() - began)
@@ -68,10 +69,14 @@ async def attempt(name: str, ident: str) -> Tried:
     return Tried(name, ident, holds=True, said=said, seconds=time.monotonic() - began)
 
 
+def tell(tried: Tried) -> NoReturn:
+    """Print it, and end the process: some mutants leave things open on purpose."""
+    sys.stdout.write(msgspec.json.encode(tried).decode() + "\n")
+    sys.stdout.flush()
+    os._exit(0)
+
+
 if __name__ == "__main__":
     serve_mutants()
     logging.disable()  # what mutants cause is not ours to tell
-    tried = asyncio.run(attempt(*sys.argv[1:]))
-    sys.stdout.write(msgspec.json.encode(tried).decode() + "\n")
-    sys.stdout.flush()
-    os._exit(0)  # some mutants leave things open on purpose
+    tell(asyncio.run(attempt(*sys.argv[1:3], Mutated(sys.argv[1]))))

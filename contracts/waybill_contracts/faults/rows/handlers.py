@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from contextlib import suppress
 
-from waybill import App, PublishError, Retry
+from waybill import App, PublishError, Retry, Status
 from waybill_contracts.bench import Bench
 from waybill_contracts.faults.checking import unsettled
 from waybill_contracts.faults.fault import ROUNDS, SOAK, fault, lasting
@@ -162,7 +162,7 @@ async def where_dead_letters_cannot_be_placed_the_message_stays_and_nothing_spin
         await bench.until(lambda: 0 in journal.numbers())
         async with bench.broker.dead_end(topic.name, "group"):
             await bench.publish(topic, Task(1, "b", "reject"), app=app)
-            await bench.until(lambda: not app.health().ok, "health says so")
+            await bench.until(lambda: app.health().status is not Status.UP, "health says so")
             await asyncio.sleep(lasting(20.0, 2.0))  # as long as it lasts
             begun = len(journal.of("started", 1))
         assert begun <= 5, f"it was begun {begun} times"

@@ -24,6 +24,7 @@ from waybill_rabbitmq.connecting import Connector, locate
 from waybill_rabbitmq.dead import DeadSource
 from waybill_rabbitmq.diagnosis import diagnose
 from waybill_rabbitmq.line import Line
+from waybill_rabbitmq.management import Management
 from waybill_rabbitmq.options import RabbitMQ, read_table
 from waybill_rabbitmq.shapes import Shapes
 from waybill_rabbitmq.sink import RabbitSink
@@ -56,7 +57,10 @@ class RabbitMQAdapter:
         self._publishing = Line(connector, "publishing")
         self._consuming = Line(connector, "consuming")
         self._shapes = Shapes()
-        self._admin = RabbitAdmin(self._publishing, self._shapes, self._clock, delivery_limit=table.delivery_limit)
+        self._management = None if table.management is None else Management(table.management, connector)
+        self._admin = RabbitAdmin(
+            self._publishing, self._shapes, self._clock, self._management, delivery_limit=table.delivery_limit
+        )
         self.admin: Admin = self._admin
         self.claims = Capabilities(
             broker="RabbitMQ", ordered=True, durable=True, ephemeral=True, limits_length=True, crash_factor=CRASH_FACTOR
@@ -129,4 +133,4 @@ class RabbitMQAdapter:
 
     async def diagnose(self) -> Sequence[Finding]:
         """Look at the broker and our rights there. See `waybill.findings.Diagnoses`."""
-        return await diagnose(self._connector, self._place)
+        return await diagnose(self._connector, self._place, self._management)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 
 from waybill.adapter import Page
 from waybill.clock import Clock
-from waybill.errors import ConfigurationError
+from waybill.errors import BrokerError, ConfigurationError
 from waybill.topology import Backlog, Change, Count, Exactness, Plan, Subscription, TopicSpec, Topology
 from waybill_rabbitmq import names, objects
 from waybill_rabbitmq.browsing import Browser
 from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.line import Line
+from waybill_rabbitmq.management import Management
 from waybill_rabbitmq.moving import replace
 from waybill_rabbitmq.objects import Shape
-from waybill_rabbitmq.shapes import Shapes, drift
+from waybill_rabbitmq.shapes import Shapes, compare, drift
+from waybill_rabbitmq.survey import Survey
 
 __all__ = ["RabbitAdmin"]
+
+log = logging.getLogger("waybill.rabbitmq")
 
 NOTHING = Count(None, Exactness.UNKNOWN)
 
@@ -24,9 +29,12 @@ NOTHING = Count(None, Exactness.UNKNOWN)
 class RabbitAdmin:
     """Declares topics and groups, counts, and shows dead letters."""
 
-    def __init__(self, line: Line, shapes: Shapes, clock: Clock, *, delivery_limit: int) -> None:
+    def __init__(
+        self, line: Line, shapes: Shapes, clock: Clock, management: Management | None, *, delivery_limit: int
+    ) -> None:
         self._line = line
         self._shapes = shapes
+        self._management = management
         self._browser = Browser(line, clock)
         self._limit = delivery_limit
         self._founded = False
@@ -37,19 +45,37 @@ class RabbitAdmin:
         return len(self._groups.get(topic.name, ()))
 
     async def plan(self, topology: Topology) -> Plan:
+        survey = await self._survey()
         changes: list[Change] = []
         async with Hand(self._line) as hand:
-            if not self._founded:
+            if survey is not None:
+                founded = await compare(hand, survey, "delays and retries", objects.infrastructure())
+                changes += [change for change in founded if change.action == "differs"]
+                self._founded = not [change for change in founded if change.action == "create"]
+            elif not self._founded:
                 self._founded = await hand.queue(names.LOST) is not None
-            changes += [
-                Change("create", f"topic {topic.name}")
-                for topic in sorted(topology.topics, key=lambda topic: topic.name)
-                if not (self._founded and await hand.exchange(names.exchange(topic)))
-            ]
+            for topic in sorted(topology.topics, key=lambda topic: topic.name):
+                changes += await self._topic(hand, survey, topic)
             for subscription in topology.subscriptions:
                 self._groups.setdefault(subscription.topic.name, set()).add(subscription.group)
-                changes += await drift(hand, subscription, self._limit)
+                changes += await drift(hand, survey, subscription, self._limit)
         return Plan(topology, tuple(changes))
+
+    async def _topic(self, hand: Hand, survey: Survey | None, topic: TopicSpec) -> Sequence[Change]:
+        what = f"topic {topic.name}"
+        if not (self._founded and await hand.exchange(names.exchange(topic))):
+            return [Change("create", what)]
+        return await compare(hand, survey, what, objects.topic(topic))
+
+    async def _survey(self) -> Survey | None:
+        """What the management API shows, if there is one. It is an aid: that it does not answer stops nobody."""
+        if self._management is None:
+            return None
+        try:
+            return await self._management.survey()
+        except BrokerError as error:
+            log.warning("%s. Comparing without it: of each object, no more than the first difference is seen", error)
+            return None
 
     async def apply(self, plan: Plan, *, allow: Collection[str] = ()) -> None:
         wanted = {c.what: c.action for c in plan.changes if c.action == "create" or c.what in allow}
@@ -101,12 +127,21 @@ class RabbitAdmin:
         return Backlog(
             subscription=subscription,
             ready=ready,
-            in_flight=NOTHING,
+            in_flight=NOTHING if shape is None else await self._in_flight(shape.queues(subscription)),
             delayed=NOTHING,
             dead=dead,
             oldest=NOTHING,
             next_due=NOTHING,
         )
+
+    async def _in_flight(self, queues: Sequence[str]) -> Count:
+        if self._management is None:
+            return NOTHING
+        try:
+            return await self._management.in_flight(*queues)
+        except BrokerError as error:
+            log.warning("%s", error)
+            return NOTHING
 
     async def browse(self, subscription: Subscription, *, after: str | None = None, limit: int = 100) -> Page:
         return await self._browser.page(subscription, after, limit)

@@ -15,8 +15,9 @@ from waybill_rabbitmq.client import Channel
 from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.mapping import NotPermitted, mapped, said
 from waybill_rabbitmq.objects import Binding, Exchange, Objects, Queue
+from waybill_rabbitmq.survey import Different
 
-__all__ = ["Different", "Found", "Hand"]
+__all__ = ["Found", "Hand"]
 
 T = TypeVar("T")
 
@@ -28,14 +29,6 @@ class Found(NamedTuple):
 
     messages: int
     consumers: int
-
-
-class Different(NamedTuple):
-    """What the broker says of an object that is there and is another: the first argument that differs."""
-
-    argument: str
-    wanted: str
-    there: str
 
 
 class Hand:
@@ -84,10 +77,13 @@ class Hand:
             raise
         return True
 
-    async def difference(self, queue: Queue) -> Different | None:
-        """What of a queue that is there is not as it should be; nothing where we may not ask."""
+    async def has(self, item: Exchange | Queue) -> bool:
+        return await self.exchange(item.name) if isinstance(item, Exchange) else await self.queue(item.name) is not None
+
+    async def difference(self, item: Exchange | Queue) -> Different | None:
+        """The first argument of what is there that is not as it should be; nothing where we may not ask."""
         try:
-            await self.make_queue(queue)
+            await (self.make_exchange(item) if isinstance(item, Exchange) else self.make_queue(item))
         except NotPermitted:
             return None
         except BrokerError as error:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
 
 from waybill.errors import BrokerError, CapabilityError
 from waybill.findings import Finding
@@ -12,17 +13,25 @@ from waybill_rabbitmq import ladder, names
 from waybill_rabbitmq.connecting import Connector, Place
 from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.line import Line
+from waybill_rabbitmq.management import Management
 from waybill_rabbitmq.mapping import CredentialsRefused, NotPermitted
 from waybill_rabbitmq.objects import Exchange
 from waybill_rabbitmq.version import check_version
 
-__all__ = ["diagnose"]
+__all__ = ["diagnose", "policies"]
 
 PATIENCE = 10.0
+HARMFUL = {
+    "expires": "the queue is deleted with what lies in it when nobody has used it for so long",
+    "message-ttl": "what waits for so long becomes a dead letter, or comes before its time where it is delayed",
+    "max-length": "publishing is refused when so many messages wait",
+    "max-length-bytes": "publishing is refused when so many bytes wait",
+}
+"""Rules of policies that change what is promised, and how."""
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
-async def diagnose(connector: Connector, place: Place) -> Sequence[Finding]:
+async def diagnose(connector: Connector, place: Place, management: Management | None) -> Sequence[Finding]:
     """See `waybill.findings.Diagnoses`."""
     found = [Finding("aiormq", version("aiormq")), _secrecy(place)]
     line = Line(connector, "doctor")
@@ -30,6 +39,8 @@ async def diagnose(connector: Connector, place: Place) -> Sequence[Finding]:
         async with asyncio.timeout(PATIENCE):
             async for finding in _findings(line, place):
                 found.append(finding)  # noqa: PERF401 - what was found before the time is over
+            if management is not None:
+                found += await _managed(management)
     except TimeoutError:
         found.append(Finding("rabbitmq", "", f"it has not answered within {PATIENCE:g} s"))
     finally:
@@ -68,6 +79,28 @@ async def _findings(line: Line, place: Place) -> AsyncIterator[Finding]:
     async with Hand(line) as hand:
         async for finding in _rights(hand, place):
             yield finding
+
+
+async def _managed(management: Management) -> Sequence[Finding]:
+    try:
+        queues = await management.policies()
+    except BrokerError as error:
+        return [Finding("management", "", str(error), "correct the setting `management` of [broker.rabbitmq]")]
+    return [Finding("management", management.name.removeprefix("the ")), *policies(queues)]
+
+
+def policies(queues: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """What operators have set for our queues besides the arguments these were made with."""
+    for queue in queues:
+        name: str = queue["name"]
+        rules: Mapping[str, Any] = queue.get("effective_policy_definition") or {}
+        if "/" not in name or not rules:
+            continue
+        whose = " and ".join(str(queue[kind]) for kind in ("policy", "operator_policy") if queue.get(kind))
+        shown = ", ".join(f"{rule}={value}" for rule, value in sorted(rules.items()))
+        troubles = [HARMFUL[rule] for rule in sorted(rules) if rule in HARMFUL]
+        fix = f"see that this is meant, or change the policy {whose}" if troubles else None
+        yield Finding(f"policy {whose} on {name}", shown, "; ".join(troubles) or None, fix)
 
 
 async def _rights(hand: Hand, place: Place) -> AsyncIterator[Finding]:

@@ -18,10 +18,11 @@ from waybill.findings import Finding
 from waybill.loading import AdapterContext
 from waybill.outcomes import Ack, Release, SettlementKind
 from waybill.topology import Destination, Subscription, Topology
-from waybill_rabbitmq import ladder
+from waybill_rabbitmq import ladder, rights
 from waybill_rabbitmq.admin import RabbitAdmin
 from waybill_rabbitmq.connecting import Connector, locate
 from waybill_rabbitmq.dead import DeadSource
+from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.diagnosis import diagnose
 from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.management import Management
@@ -130,6 +131,11 @@ class RabbitMQAdapter:
             yield source
         finally:
             await source.close()
+
+    async def rights(self, topology: Topology) -> Sequence[Finding]:
+        """What we may do of what is asked for. See `waybill.findings.KnowsRights`."""
+        async with Hand(self._publishing) as hand:
+            return await rights.missing(hand, topology, vhost=self._place.vhost, username=self._place.username)
 
     async def diagnose(self) -> Sequence[Finding]:
         """Look at the broker and our rights there. See `waybill.findings.Diagnoses`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from waybill.adapter import Page
 from waybill.clock import Clock
@@ -14,6 +15,7 @@ from waybill_rabbitmq.browsing import Browser
 from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.management import Management
+from waybill_rabbitmq.mapping import NotPermitted
 from waybill_rabbitmq.moving import replace
 from waybill_rabbitmq.objects import Shape
 from waybill_rabbitmq.shapes import Shapes, compare, drift
@@ -53,17 +55,19 @@ class RabbitAdmin:
                 changes += [change for change in founded if change.action == "differs"]
                 self._founded = not [change for change in founded if change.action == "create"]
             elif not self._founded:
-                self._founded = await hand.queue(names.LOST) is not None
+                self._founded = not await hand.visible(names.LOST) or await hand.queue(names.LOST) is not None
             for topic in sorted(topology.topics, key=lambda topic: topic.name):
-                changes += await self._topic(hand, survey, topic)
+                with suppress(NotPermitted):  # what we may not look at, from 4.3 on, is somebody else's to make
+                    changes += await self._topic(hand, survey, topic)
             for subscription in topology.subscriptions:
                 self._groups.setdefault(subscription.topic.name, set()).add(subscription.group)
-                changes += await drift(hand, survey, subscription, self._limit)
+                with suppress(NotPermitted):
+                    changes += await drift(hand, survey, subscription, self._limit)
         return Plan(topology, tuple(changes))
 
     async def _topic(self, hand: Hand, survey: Survey | None, topic: TopicSpec) -> Sequence[Change]:
         what = f"topic {topic.name}"
-        if not (self._founded and await hand.exchange(names.exchange(topic))):
+        if not (await hand.exchange(names.exchange(topic)) and self._founded):
             return [Change("create", what)]
         return await compare(hand, survey, what, objects.topic(topic))
 
@@ -115,19 +119,20 @@ class RabbitAdmin:
         return [subscription]
 
     async def backlog(self, subscription: Subscription) -> Backlog:
-        ready: Count = NOTHING
-        dead: Count = NOTHING
+        ready = dead = in_flight = NOTHING
         async with Hand(self._line) as hand:
-            shape = await self._shapes.find(hand, subscription)
-            if shape is not None:
-                queues = [await hand.queue(name) for name in shape.queues(subscription)]
-                ready = Count(sum(queue.messages for queue in queues if queue is not None))
+            with suppress(NotPermitted):
+                if (shape := await self._shapes.find(hand, subscription)) is not None:
+                    queues = [await hand.queue(name) for name in shape.queues(subscription)]
+                    ready = Count(sum(queue.messages for queue in queues if queue is not None))
+                    in_flight = await self._in_flight(shape.queues(subscription))
+            with suppress(NotPermitted):
                 letters = await hand.queue(names.dead(subscription.topic, subscription.group))
                 dead = NOTHING if letters is None else Count(letters.messages)
         return Backlog(
             subscription=subscription,
             ready=ready,
-            in_flight=NOTHING if shape is None else await self._in_flight(shape.queues(subscription)),
+            in_flight=in_flight,
             delayed=NOTHING,
             dead=dead,
             oldest=NOTHING,

@@ -21,6 +21,7 @@ from waybill_rabbitmq.version import check_version
 __all__ = ["diagnose", "policies"]
 
 PATIENCE = 10.0
+OTHERS = "publish and consume: topics and groups are made by somebody else (topology = 'verify')"
 HARMFUL = {
     "expires": "the queue is deleted with what lies in it when nobody has used it for so long",
     "message-ttl": "what waits for so long becomes a dead letter, or comes before its time where it is delayed",
@@ -77,7 +78,7 @@ async def _findings(line: Line, place: Place) -> AsyncIterator[Finding]:
         )
     yield Finding("user", f"{place.username} on {place.vhost}")
     async with Hand(line) as hand:
-        async for finding in _rights(hand, place):
+        async for finding in _rights(hand):
             yield finding
 
 
@@ -103,20 +104,18 @@ def policies(queues: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
         yield Finding(f"policy {whose} on {name}", shown, "; ".join(troubles) or None, fix)
 
 
-async def _rights(hand: Hand, place: Place) -> AsyncIterator[Finding]:
+async def _rights(hand: Hand) -> AsyncIterator[Finding]:
     apply = "waybill topology apply, by a user who may configure `.*`"
-    try:
-        lost = await hand.queue(names.LOST)
-    except NotPermitted as error:
-        fix = f"rabbitmqctl set_permissions -p {place.vhost} {place.username} '' '.*' '.*'"
-        yield Finding("rights", "none here", str(error), fix)
+    if not await hand.visible(names.LOST):
+        yield Finding("rights", OTHERS)
         return
+    lost = await hand.queue(names.LOST)
     if lost is None:
         yield Finding("delays and retries", "", f"the {ladder.STEPS} queues that they wait in are not there", apply)
-    else:
-        there = f"{lost.messages} messages came back for groups or topics that are gone" if lost.messages else None
-        yield Finding("lost", str(lost.messages), there, f"look at the queue {names.LOST}" if there else None)
-        yield await _declaring(hand)
+        return
+    there = f"{lost.messages} messages came back for groups or topics that are gone" if lost.messages else None
+    yield Finding("lost", str(lost.messages), there, f"look at the queue {names.LOST}" if there else None)
+    yield await _declaring(hand)
 
 
 async def _declaring(hand: Hand) -> Finding:
@@ -124,7 +123,5 @@ async def _declaring(hand: Hand) -> Finding:
     try:
         await hand.make_exchange(Exchange(names.LOST, "fanout"))
     except NotPermitted:
-        return Finding(
-            "rights", "publish and consume: topics and groups are made by somebody else (topology = 'verify')"
-        )
+        return Finding("rights", OTHERS)
     return Finding("rights", "declare, publish and consume")

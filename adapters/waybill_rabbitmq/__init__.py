@@ -18,12 +18,14 @@ from waybill.findings import Finding
 from waybill.loading import AdapterContext
 from waybill.outcomes import Ack, Release, SettlementKind
 from waybill.topology import Destination, Subscription, Topology
-from waybill_rabbitmq import ladder
+from waybill_rabbitmq import ladder, rights
 from waybill_rabbitmq.admin import RabbitAdmin
 from waybill_rabbitmq.connecting import Connector, locate
 from waybill_rabbitmq.dead import DeadSource
+from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.diagnosis import diagnose
 from waybill_rabbitmq.line import Line
+from waybill_rabbitmq.management import Management
 from waybill_rabbitmq.options import RabbitMQ, read_table
 from waybill_rabbitmq.shapes import Shapes
 from waybill_rabbitmq.sink import RabbitSink
@@ -56,7 +58,10 @@ class RabbitMQAdapter:
         self._publishing = Line(connector, "publishing")
         self._consuming = Line(connector, "consuming")
         self._shapes = Shapes()
-        self._admin = RabbitAdmin(self._publishing, self._shapes, self._clock, delivery_limit=table.delivery_limit)
+        self._management = None if table.management is None else Management(table.management, connector)
+        self._admin = RabbitAdmin(
+            self._publishing, self._shapes, self._clock, self._management, delivery_limit=table.delivery_limit
+        )
         self.admin: Admin = self._admin
         self.claims = Capabilities(
             broker="RabbitMQ", ordered=True, durable=True, ephemeral=True, limits_length=True, crash_factor=CRASH_FACTOR
@@ -127,6 +132,11 @@ class RabbitMQAdapter:
         finally:
             await source.close()
 
+    async def rights(self, topology: Topology) -> Sequence[Finding]:
+        """What we may do of what is asked for. See `waybill.findings.KnowsRights`."""
+        async with Hand(self._publishing) as hand:
+            return await rights.missing(hand, topology, vhost=self._place.vhost, username=self._place.username)
+
     async def diagnose(self) -> Sequence[Finding]:
         """Look at the broker and our rights there. See `waybill.findings.Diagnoses`."""
-        return await diagnose(self._connector, self._place)
+        return await diagnose(self._connector, self._place, self._management)

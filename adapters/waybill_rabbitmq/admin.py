@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from waybill.adapter import Page
 from waybill.clock import Clock
-from waybill.errors import ConfigurationError
+from waybill.errors import BrokerError, ConfigurationError
 from waybill.topology import Backlog, Change, Count, Exactness, Plan, Subscription, TopicSpec, Topology
 from waybill_rabbitmq import names, objects
 from waybill_rabbitmq.browsing import Browser
 from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.line import Line
+from waybill_rabbitmq.management import Management
+from waybill_rabbitmq.mapping import NotPermitted
 from waybill_rabbitmq.moving import replace
 from waybill_rabbitmq.objects import Shape
-from waybill_rabbitmq.shapes import Shapes, drift
+from waybill_rabbitmq.shapes import Shapes, compare, drift
+from waybill_rabbitmq.survey import Survey
 
 __all__ = ["RabbitAdmin"]
+
+log = logging.getLogger("waybill.rabbitmq")
 
 NOTHING = Count(None, Exactness.UNKNOWN)
 
@@ -24,9 +31,12 @@ NOTHING = Count(None, Exactness.UNKNOWN)
 class RabbitAdmin:
     """Declares topics and groups, counts, and shows dead letters."""
 
-    def __init__(self, line: Line, shapes: Shapes, clock: Clock, *, delivery_limit: int) -> None:
+    def __init__(
+        self, line: Line, shapes: Shapes, clock: Clock, management: Management | None, *, delivery_limit: int
+    ) -> None:
         self._line = line
         self._shapes = shapes
+        self._management = management
         self._browser = Browser(line, clock)
         self._limit = delivery_limit
         self._founded = False
@@ -37,19 +47,39 @@ class RabbitAdmin:
         return len(self._groups.get(topic.name, ()))
 
     async def plan(self, topology: Topology) -> Plan:
+        survey = await self._survey()
         changes: list[Change] = []
         async with Hand(self._line) as hand:
-            if not self._founded:
-                self._founded = await hand.queue(names.LOST) is not None
-            changes += [
-                Change("create", f"topic {topic.name}")
-                for topic in sorted(topology.topics, key=lambda topic: topic.name)
-                if not (self._founded and await hand.exchange(names.exchange(topic)))
-            ]
+            if survey is not None:
+                founded = await compare(hand, survey, "delays and retries", objects.infrastructure())
+                changes += [change for change in founded if change.action == "differs"]
+                self._founded = not [change for change in founded if change.action == "create"]
+            elif not self._founded:
+                self._founded = not await hand.visible(names.LOST) or await hand.queue(names.LOST) is not None
+            for topic in sorted(topology.topics, key=lambda topic: topic.name):
+                with suppress(NotPermitted):  # what we may not look at, from 4.3 on, is somebody else's to make
+                    changes += await self._topic(hand, survey, topic)
             for subscription in topology.subscriptions:
                 self._groups.setdefault(subscription.topic.name, set()).add(subscription.group)
-                changes += await drift(hand, subscription, self._limit)
+                with suppress(NotPermitted):
+                    changes += await drift(hand, survey, subscription, self._limit)
         return Plan(topology, tuple(changes))
+
+    async def _topic(self, hand: Hand, survey: Survey | None, topic: TopicSpec) -> Sequence[Change]:
+        what = f"topic {topic.name}"
+        if not (await hand.exchange(names.exchange(topic)) and self._founded):
+            return [Change("create", what)]
+        return await compare(hand, survey, what, objects.topic(topic))
+
+    async def _survey(self) -> Survey | None:
+        """What the management API shows, if there is one. It is an aid: that it does not answer stops nobody."""
+        if self._management is None:
+            return None
+        try:
+            return await self._management.survey()
+        except BrokerError as error:
+            log.warning("%s. Comparing without it: of each object, no more than the first difference is seen", error)
+            return None
 
     async def apply(self, plan: Plan, *, allow: Collection[str] = ()) -> None:
         wanted = {c.what: c.action for c in plan.changes if c.action == "create" or c.what in allow}
@@ -89,24 +119,34 @@ class RabbitAdmin:
         return [subscription]
 
     async def backlog(self, subscription: Subscription) -> Backlog:
-        ready: Count = NOTHING
-        dead: Count = NOTHING
+        ready = dead = in_flight = NOTHING
         async with Hand(self._line) as hand:
-            shape = await self._shapes.find(hand, subscription)
-            if shape is not None:
-                queues = [await hand.queue(name) for name in shape.queues(subscription)]
-                ready = Count(sum(queue.messages for queue in queues if queue is not None))
+            with suppress(NotPermitted):
+                if (shape := await self._shapes.find(hand, subscription)) is not None:
+                    queues = [await hand.queue(name) for name in shape.queues(subscription)]
+                    ready = Count(sum(queue.messages for queue in queues if queue is not None))
+                    in_flight = await self._in_flight(shape.queues(subscription))
+            with suppress(NotPermitted):
                 letters = await hand.queue(names.dead(subscription.topic, subscription.group))
                 dead = NOTHING if letters is None else Count(letters.messages)
         return Backlog(
             subscription=subscription,
             ready=ready,
-            in_flight=NOTHING,
+            in_flight=in_flight,
             delayed=NOTHING,
             dead=dead,
             oldest=NOTHING,
             next_due=NOTHING,
         )
+
+    async def _in_flight(self, queues: Sequence[str]) -> Count:
+        if self._management is None:
+            return NOTHING
+        try:
+            return await self._management.in_flight(*queues)
+        except BrokerError as error:
+            log.warning("%s", error)
+            return NOTHING
 
     async def browse(self, subscription: Subscription, *, after: str | None = None, limit: int = 100) -> Page:
         return await self._browser.page(subscription, after, limit)

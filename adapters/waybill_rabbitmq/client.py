@@ -26,7 +26,7 @@ from pamqp.heartbeat import Heartbeat
 
 from waybill_rabbitmq import wire
 
-__all__ = ["Channel", "Connection", "Delivered", "RawHeader"]
+__all__ = ["Channel", "Connection", "Delivered", "RawHeader", "unused"]
 
 log = logging.getLogger("waybill.rabbitmq")
 
@@ -151,7 +151,7 @@ class Channel(aiormq.channel.Channel):
 
     async def consume(self, queue: str, deliver: Deliver, *, tag: str, arguments: dict[str, Any] | None = None) -> None:
         self.on_delivery[tag] = deliver
-        await self.basic_consume(queue, _unused, consumer_tag=tag, arguments=arguments)
+        await self.basic_consume(queue, unused, consumer_tag=tag, arguments=arguments)
 
     async def write(self, parts: Sequence[bytes]) -> None:
         """Hand these frames to the socket, and wait until it takes more. Raises what the connection raises."""
@@ -235,7 +235,7 @@ class Channel(aiormq.channel.Channel):
         self.on_confirm(frame.delivery_tag, bool(frame.multiple), isinstance(frame, spec.Basic.Ack))
 
 
-async def _unused(_: object) -> None:
+async def unused(_: object) -> None:
     """aiormq wants a callback for each consumer; ours is called without a task."""
 
 

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from aiormq.exceptions import ChannelLockedResource, ChannelNotFoundEntity, ChannelPreconditionFailed
 
-from waybill.errors import BrokerError
-from waybill_rabbitmq.client import Channel
+from waybill.errors import BrokerError, DestinationMissing
+from waybill_rabbitmq.client import Channel, unused
 from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.mapping import NotPermitted, mapped, said
 from waybill_rabbitmq.objects import Binding, Exchange, Objects, Queue
+from waybill_rabbitmq.survey import Different
 
-__all__ = ["Different", "Found", "Hand"]
+__all__ = ["Found", "Hand"]
 
 T = TypeVar("T")
 
@@ -28,14 +29,6 @@ class Found(NamedTuple):
 
     messages: int
     consumers: int
-
-
-class Different(NamedTuple):
-    """What the broker says of an object that is there and is another: the first argument that differs."""
-
-    argument: str
-    wanted: str
-    there: str
 
 
 class Hand:
@@ -84,10 +77,21 @@ class Hand:
             raise
         return True
 
-    async def difference(self, queue: Queue) -> Different | None:
-        """What of a queue that is there is not as it should be; nothing where we may not ask."""
+    async def visible(self, name: str) -> bool:
+        """Whether we may look at a queue or exchange of this name: from 4.3 on, that takes some right to it."""
         try:
-            await self.make_queue(queue)
+            await self.queue(name)
+        except NotPermitted:
+            return False
+        return True
+
+    async def has(self, item: Exchange | Queue) -> bool:
+        return await self.exchange(item.name) if isinstance(item, Exchange) else await self.queue(item.name) is not None
+
+    async def difference(self, item: Exchange | Queue) -> Different | None:
+        """The first argument of what is there that is not as it should be; nothing where we may not ask."""
+        try:
+            await (self.make_exchange(item) if isinstance(item, Exchange) else self.make_queue(item))
         except NotPermitted:
             return None
         except BrokerError as error:
@@ -96,6 +100,28 @@ class Hand:
                 return Different(*found.groups())
             raise
         return None
+
+    async def may_write(self, exchange: str) -> bool:
+        """Asked by unbinding what was never bound, which takes the right to write there and changes nothing."""
+        try:
+            await self._with(f"exchange {exchange}", lambda c: c.exchange_unbind(exchange, exchange, routing_key="/"))
+        except NotPermitted as error:
+            return "write access" not in str(error)
+        except DestinationMissing:
+            pass
+        return True
+
+    async def may_read(self, queue: str) -> bool:
+        """Asked by consuming with an argument that cannot be, which the broker sees after the right to read."""
+        nothing = {"x-priority": "none"}
+        try:
+            await self._with(f"queue {queue}", lambda c: c.basic_consume(queue, unused, arguments=nothing))
+        except NotPermitted:
+            return False
+        except BrokerError as error:
+            if not isinstance(error.__cause__, ChannelPreconditionFailed | ChannelNotFoundEntity):
+                raise
+        return True
 
     # ---------------------------------------------------------------- making
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from waybill.errors import ConfigurationError
 from waybill.topology import BrokerOptions, TopicSpec
@@ -77,7 +78,14 @@ class BrokerTable(BaseModel):
     """Its key, where it is not in the same file."""
     management: str | None = Field(default=None, repr=False)
     """The URL of the management API, e.g. `http://localhost:15672`: with it, backlogs say what is in flight, and plans
-    compare bindings as well. The credentials are the same unless it has its own."""
+    compare every argument and bindings. The credentials are the broker's unless it has its own."""
+
+    @field_validator("management")
+    @classmethod
+    def _is_http(cls, url: str | None) -> str | None:
+        if url is not None and (urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname):
+            raise ValueError("write http://host:15672 or https://host:15671")
+        return url
 
 
 def read_table(table: Mapping[str, Any]) -> BrokerTable:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from waybill.topology import Change, Subscription
 from waybill_rabbitmq import names, objects
 from waybill_rabbitmq.declaring import Hand
-from waybill_rabbitmq.objects import Queue, Shape
+from waybill_rabbitmq.objects import Binding, Objects, Shape
 from waybill_rabbitmq.options import partitions_of
+from waybill_rabbitmq.survey import Different, Survey
 
-__all__ = ["Shapes", "drift", "look"]
+__all__ = ["Shapes", "compare", "drift", "look"]
 
 WORDS = {"x-max-length": "max_length", "x-delivery-limit": "delivery_limit"}
 """Arguments of queues, by the names that they have in the code."""
@@ -44,8 +45,8 @@ async def look(hand: Hand, subscription: Subscription) -> Shape | None:
     return None
 
 
-async def drift(hand: Hand, subscription: Subscription, delivery_limit: int) -> Sequence[Change]:
-    """What of a group is missing, or is not as the code asks for."""
+async def drift(hand: Hand, survey: Survey | None, subscription: Subscription, delivery_limit: int) -> Sequence[Change]:
+    """What of a group is missing, or is not as the code asks for. Without a survey: the first thing that is not."""
     what, topic = f"group {subscription.name}", subscription.topic
     found, wanted = await look(hand, subscription), Shape.of(subscription)
     if found is None or await hand.queue(names.dead(topic, subscription.group)) is None:
@@ -57,12 +58,29 @@ async def drift(hand: Hand, subscription: Subscription, delivery_limit: int) -> 
         if shared is None or not shared.consumers:
             return [Change("create", what, "nobody has consumed it yet, and it is to be consumed in order")]
         return [Change("differs", what, "it is consumed there, and not in order: stop its consumers")]
-    made = objects.group(subscription, found, delivery_limit=delivery_limit)
-    for queue in (item for item in made if isinstance(item, Queue)):
-        if (different := await hand.difference(queue)) is not None:
-            word = WORDS.get(different.argument, different.argument)
-            return [Change("differs", what, f"{word}: {different.there} there, {different.wanted} in the code")]
+    return await compare(hand, survey, what, objects.group(subscription, found, delivery_limit=delivery_limit))
+
+
+async def compare(hand: Hand, survey: Survey | None, what: str, made: Objects) -> Sequence[Change]:
+    """What of these objects, which together are `what`, is missing or differs."""
+    if survey is not None:
+        if different := survey.differences(made):
+            return [Change("differs", what, "; ".join(_told(*found) for found in different))]
+        missing = survey.missing(made)
+        return [Change("create", what, f"{', '.join(missing)}")] if missing else []
+    for item in made:
+        if isinstance(item, Binding):
+            continue  # these cannot be seen
+        if not await hand.has(item):
+            return [Change("create", what, item.name)]
+        if (first := await hand.difference(item)) is not None:
+            return [Change("differs", what, _told(item.name, first))]
     return []
+
+
+def _told(name: str, found: Different) -> str:
+    word = WORDS.get(found.argument, found.argument)
+    return f"{name}: {word}: {found.there} there, {found.wanted} in the code"
 
 
 def _difference(subscription: Subscription, found: Shape, wanted: Shape) -> str | None:

@@ -153,7 +153,7 @@ class RabbitSink:
         channel = await self._line.channel(confirms=True)
         missing = f"{self._destination.name} does not exist on this broker: run `waybill topology apply`"
         try:
-            with mapped(missing):
+            with mapped(f"cannot publish to {self._destination.name}"):
                 await channel.exchange_declare(self._exchange, passive=True)
         except DestinationMissing as error:
             raise DestinationMissing(missing) from error

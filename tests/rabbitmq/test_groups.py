@@ -3,24 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 
-import pytest_asyncio
-
-from tests.brokers.administration import Administration
-from tests.brokers.running import Running
 from waybill import App, Settings, Topic
-from waybill.loading import use_adapter
-from waybill_rabbitmq import adapter
-
-use_adapter("amqp", adapter)
-
-
-@pytest_asyncio.fixture
-async def url(each_rabbitmq: Running) -> AsyncGenerator[str, None]:
-    with Administration(each_rabbitmq).vhost() as url:
-        yield url
 
 
 async def test_what_lay_there_comes_first_and_in_order_and_members_may_start_at_once(url: str) -> None:

@@ -11,18 +11,11 @@ from typing import Any
 
 import aiormq
 import pytest
-import pytest_asyncio
 from aiormq.abc import ChannelFrame
 
-from tests.brokers.administration import Administration
-from tests.brokers.running import Running
-from waybill import App, Confirmed, Message, PublishRefused, Refused, Retry, Settings, Topic
-from waybill.letters import pages
-from waybill.loading import use_adapter
-from waybill.topology import Subscription
-from waybill_rabbitmq import adapter, wire
-
-use_adapter("amqp", adapter)
+from tests.rabbitmq.looking import dead, eventually, until
+from waybill import App, Confirmed, PublishRefused, Refused, Retry, Settings, Topic
+from waybill_rabbitmq import wire
 
 
 def nested(depth: int) -> bytes:
@@ -40,25 +33,6 @@ POISON = {
     "tables within tables": b"\x20\x00" + nested(900),
     "a delivery mode that there is not": b"\x10\x00\x03",
 }
-
-
-@pytest_asyncio.fixture
-async def url(each_rabbitmq: Running) -> AsyncGenerator[str, None]:
-    with Administration(each_rabbitmq).vhost() as url:
-        yield url
-
-
-async def eventually(look: Callable[[], Awaitable[Any]], within: float = 15.0) -> Any:
-    async with asyncio.timeout(within):
-        while not (seen := await look()):
-            await asyncio.sleep(0.05)
-        return seen
-
-
-async def dead(app: App, topic: Topic[Any]) -> list[Message]:
-    async with app.admin() as admin:
-        subscription = Subscription(topic=topic.spec, group="group")
-        return [letter async for page in pages(admin, subscription) for letter in page.messages]
 
 
 @asynccontextmanager
@@ -87,7 +61,7 @@ async def test_what_kills_other_clients_is_a_dead_letter_and_the_connection_live
     async with app.running(), raw(url) as publish:
         await publish("orders", properties, b"the poison")
         await app.publish(topic, b"sound")
-        await eventually(lambda: asyncio.sleep(0, b"sound" in seen))
+        await until(lambda: b"sound" in seen)
         if b"the poison" not in seen:  # a strange delivery mode hurts nobody here
             (letter,) = await eventually(lambda: dead(app, topic))
             assert letter.body == b"the poison"

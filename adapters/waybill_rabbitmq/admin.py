@@ -16,7 +16,6 @@ from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.management import Management
 from waybill_rabbitmq.mapping import NotPermitted
-from waybill_rabbitmq.moving import replace
 from waybill_rabbitmq.objects import Shape
 from waybill_rabbitmq.shapes import Shapes, compare, drift
 from waybill_rabbitmq.survey import Survey
@@ -107,12 +106,10 @@ class RabbitAdmin:
             )
         if found is not None and subscription.by_contract and not shape.partitions:
             shape = found
-        made = objects.group(subscription, shape, delivery_limit=self._limit)
+        await hand.make(objects.group(subscription, shape, delivery_limit=self._limit))
         if found is not None and shape.partitions and not found.partitions:
-            inbox = names.inbox(subscription.topic, subscription.group)
-            await replace(self._line, hand, inbox, shape.queues(subscription), made)
-        else:
-            await hand.make(made)
+            where = subscription.topic, subscription.group
+            await hand.unbind(names.inbox(*where), names.rest(*where), "")  # what lies there is handled first: Earlier
         self._shapes.forget(subscription)
 
     async def expand(self, subscription: Subscription) -> Sequence[Subscription]:

@@ -24,8 +24,6 @@ from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
-from waybill_rabbitmq import wire
-
 __all__ = ["Channel", "Connection", "Delivered", "RawHeader", "unused"]
 
 log = logging.getLogger("waybill.rabbitmq")
@@ -133,8 +131,6 @@ class Channel(aiormq.channel.Channel):
         self.on_delivery: dict[str, Deliver] = {}
         self.on_confirm: Callable[[int, bool, bool], None] = lambda _tag, _multiple, _stored: None
         self.on_return: Callable[[RawHeader, str], None] = lambda _header, _reason: None
-        self.on_got: Callable[[int, RawHeader, bytes], None] | None = None
-        """Told of each answer while `get_many` waits: the tag, or 0 where the queue is empty."""
         self.published = 0
         """The number of the last publish: what confirms refer to."""
         library: Any = connection
@@ -190,46 +186,6 @@ class Channel(aiormq.channel.Channel):
         header: Any = await self._get_frame()
         await self._read_content(frame, header)
         self.on_return(header, frame.reply_text or "")
-
-    async def get_many(self, queue: str, times: int) -> list[tuple[int, RawHeader, bytes]]:
-        """Ask so many times for a message of a queue, all at once. Each with its tag; fewer where the queue has no more."""
-        lot: list[tuple[int, RawHeader, bytes]] = []
-        left, answered = times, asyncio.get_running_loop().create_future()
-
-        def got(tag: int, header: RawHeader, body: bytes) -> None:
-            nonlocal left
-            left -= 1
-            if tag:
-                lot.append((tag, header, body))
-            if not left and not answered.done():
-                answered.set_result(None)
-
-        self.on_got = got
-        try:
-            await self.write([wire.gets(self.number, queue, times)])
-            await answered
-        finally:
-            self.on_got = None
-            self._forget_answers()
-        return lot
-
-    def _forget_answers(self) -> None:
-        """Answers to gets are put where those to calls are awaited, and are none."""
-        library: Any = self
-        while not library.rpc_frames.empty():
-            library.rpc_frames.get_nowait()
-
-    async def _on_get_frame(self, frame: spec.Basic.GetOk | spec.Basic.GetEmpty) -> None:
-        if self.on_got is None:
-            await super()._on_get_frame(frame)
-            return
-        self._forget_answers()
-        if isinstance(frame, spec.Basic.GetOk):
-            header: Any = await self._get_frame()
-            message = await self._read_content(frame, header)
-            self.on_got(frame.delivery_tag or 0, header, message.body)
-        else:
-            self.on_got(0, RawHeader(b""), b"")
 
     async def _on_confirm_frame(self, frame: Any) -> None:
         self.on_confirm(frame.delivery_tag, bool(frame.multiple), isinstance(frame, spec.Basic.Ack))

@@ -47,6 +47,11 @@ class Feed:
         await self.channel.basic_qos(prefetch_count=1)
         await self._consume(queue, self._first if self._prefetch else self._came)
 
+    async def first(self, queue: str) -> None:
+        """Consume what came before the partitions, which is for one member."""
+        await self.channel.basic_qos(prefetch_count=PARTITION_PREFETCH)
+        await self._consume(queue, self._came)
+
     async def own(self, queues: Sequence[str], priorities: Sequence[int]) -> None:
         """Consume partitions, each for as long as no other member is before us."""
         await self.channel.basic_qos(prefetch_count=PARTITION_PREFETCH)

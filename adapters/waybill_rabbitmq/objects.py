@@ -1,6 +1,7 @@
 """Exchanges, queues and bindings as data: what a topic and a group are made of. Pure.
 
-    topic `t`: exchange t ──#──▶ each group's exchange t/g ──▶ its queue t/g, or its partitions t/g/0, t/g/1 …
+    topic `t`: exchange t ──#──▶ each group's exchange t/g ──▶ its partitions t/g/0, t/g/1 …
+                                 what fits none: t/g/rest ──▶ its queue t/g, or where it has partitions t/g/0
     the group's dead letters: exchange and queue t/g/dead, which is also where the broker itself puts what it gives up
     the ladder, one for all: step 27 ▶ … ▶ step 0 ▶ waybill/return ──address──▶ t (delayed), t/g (retried)
 
@@ -84,18 +85,44 @@ def group(subscription: Subscription, shape: Shape, *, delivery_limit: int) -> O
     kept = (
         {"x-queue-type": "classic"} if passing else quorum({"x-delivery-limit": MANY, "x-overflow": "reject-publish"})
     )
-    queues = shape.queues(subscription)
-    keys = [f"#.{number}" for number in range(shape.partitions)] or ["#"]
     return (
-        Exchange(inbox, passing=passing),
-        *(Queue(name, _arguments(subscription, shape, delivery_limit), passing) for name in queues),
-        *(Binding(inbox, name, key, "queue") for name, key in zip(queues, keys, strict=True)),
+        *_inbox(subscription),
+        *_queues(subscription, shape, _arguments(subscription, shape, delivery_limit)),
         Binding(names.RETURN, inbox, f"#.{names.address(inbox)}.*", "exchange"),
         Binding(names.exchange(spec), inbox, "#", "exchange"),
         Exchange(dead, "fanout", passing=passing),
         Queue(dead, kept, passing),
         Binding(dead, dead, "", "queue"),
     )
+
+
+def _inbox(subscription: Subscription) -> Objects:
+    """What goes with its bindings needs one, so the exchange of an ephemeral group has no rest."""
+    inbox, rest = (
+        names.inbox(subscription.topic, subscription.group),
+        names.rest(subscription.topic, subscription.group),
+    )
+    if subscription.ephemeral:
+        return (Exchange(inbox, passing=True),)
+    return (Exchange(rest, "fanout"), Exchange(inbox, arguments={"alternate-exchange": rest}))
+
+
+def _queues(subscription: Subscription, shape: Shape, arguments: Mapping[str, Any]) -> Objects:
+    """From the moment that a partition is bound, its messages go nowhere else. The first one comes last: it shows that all
+    of them are there."""
+    spec, passing = subscription.topic, subscription.ephemeral
+    inbox, queues = names.inbox(spec, subscription.group), shape.queues(subscription)
+    rest = (
+        Binding(inbox, queues[0], "#", "queue")
+        if passing
+        else Binding(names.rest(spec, subscription.group), queues[0], "", "queue")
+    )
+    if not shape.partitions:
+        return (Queue(queues[0], arguments, passing), rest)
+    made: list[Queue | Binding] = []
+    for number in reversed(range(shape.partitions)):
+        made += (Queue(queues[number], arguments, passing), Binding(inbox, queues[number], f"#.{number}", "queue"))
+    return tuple(made) if passing else (*made, rest)
 
 
 def _arguments(subscription: Subscription, shape: Shape, delivery_limit: int) -> dict[str, Any]:

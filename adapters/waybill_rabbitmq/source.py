@@ -34,6 +34,7 @@ from waybill.topology import Subscription
 from waybill_rabbitmq import headers, objects
 from waybill_rabbitmq.client import Channel
 from waybill_rabbitmq.declaring import Hand
+from waybill_rabbitmq.earlier import Busy, Earlier
 from waybill_rabbitmq.feed import Came, Feed
 from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.mapping import mapped
@@ -46,6 +47,8 @@ log = logging.getLogger("waybill.rabbitmq")
 
 PATIENCE = 1.0
 """Seconds that `receive` waits for something."""
+TURN = 0.2
+"""Seconds after which is asked again whether another member is through."""
 MOST_PREFETCHED = 2000
 
 
@@ -82,6 +85,7 @@ class RabbitSource:
         self._limit = delivery_limit
         self._member = f"{random.getrandbits(64):016x}"
         self._shape = Shape()
+        self._earlier = Earlier(line, subscription)
         self._feed: Feed | None = None
         self._cause = ""
         self._out: dict[int, Delivery[Any]] = {}
@@ -89,6 +93,8 @@ class RabbitSource:
         self._news = asyncio.Event()
         self._closings: set[asyncio.Task[None]] = set()
         self._quiet = False
+        self._waits = False
+        """For another member, not for the broker."""
 
     # ---------------------------------------------------------------- life
 
@@ -106,17 +112,24 @@ class RabbitSource:
                     f"{subscription.name} does not exist on this broker: run `waybill topology apply`"
                 )
             self._shape = shape
-        await self._consume()
+        try:
+            await self._consume()
+        except Busy as busy:
+            self._cause = str(busy)
 
     async def _consume(self) -> None:
         if self._subscription.ephemeral:
             async with Hand(self._line) as hand:
                 await hand.make(objects.group(self._subscription, self._shape, delivery_limit=self._limit))
+        elif self._shape.partitions:
+            await self._earlier.claim()
         channel = await self._line.channel()
         feed = Feed(channel, self._member, self._news.set)
         queues = self._shape.queues(self._subscription)
         with mapped(f"cannot consume {self._subscription.name}"):
-            if self._shape.partitions:
+            if self._earlier.ours:
+                await feed.first(self._earlier.queue)
+            elif self._shape.partitions:
                 await feed.own(queues, self._priorities())
             else:
                 await feed.share(queues[0], self._prefetch)
@@ -165,6 +178,8 @@ class RabbitSource:
         feed, self._feed = self._feed, None
         if feed is not None:
             await feed.close()
+        if self._earlier.ours:
+            await self._earlier.leave()
         if self._closings:
             await asyncio.wait(self._closings)
 
@@ -183,7 +198,7 @@ class RabbitSource:
                     self._notify(Resumed())
             elif feed.ready:
                 return self._take(feed, limit)
-            elif not await self._wait() and self._feed is not None:
+            elif not await self._wait() and self._feed is feed and not await self._through(feed):
                 return ()
         return ()
 
@@ -195,18 +210,34 @@ class RabbitSource:
                 return await self._news.wait()
         return False
 
+    async def _through(self, feed: Feed) -> bool:
+        """Whether what came before the partitions is handled, and it is their turn. Asked when nothing has come for a while."""
+        if not self._earlier.ours or self._out:
+            return False
+        try:
+            if not await self._earlier.is_through():
+                return False
+            self._feed = None
+            await feed.close()
+            await self._earlier.remove()
+            await self._consume()
+        except BrokerError as error:
+            self._cause = str(error)
+        return True
+
     async def _again(self, failures: int) -> bool:
         """Consume anew, after a pause. Raises `DestinationMissing` where there is nothing any more."""
         if failures > 1:
-            await asyncio.sleep(back_off(failures))
+            await asyncio.sleep(TURN if self._waits else back_off(failures))
         try:
+            self._waits = False
             await self._consume()
         except DestinationMissing as error:
             raise DestinationMissing(
                 f"{self._subscription.name} does not exist on this broker any more: run `waybill topology apply`"
             ) from error
         except BrokerError as error:
-            self._cause = str(error)
+            self._cause, self._waits = str(error), isinstance(error, Busy)
             return False
         return True
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["Properties", "acks", "gets", "nacks", "properties", "publish", "read"]
+__all__ = ["Properties", "acks", "nacks", "properties", "publish", "read"]
 
 PERSISTENT = 2
 DEEPEST = 16
@@ -103,12 +103,6 @@ def acks(channel: int, tags: Iterable[tuple[int, bool]]) -> bytes:
     """Acknowledge these deliveries, each alone or (`True`) with all before it."""
     head = FRAME.pack(1, channel, 13) + b"\x00\x3c\x00\x50"
     return b"".join(b"%b%b%c\xce" % (head, TAG.pack(tag), multiple) for tag, multiple in tags)
-
-
-def gets(channel: int, queue: str, times: int) -> bytes:
-    """Ask so many times for a message of a queue."""
-    payload = b"\x00\x3c\x00\x46\x00\x00" + short(queue) + b"\x00"
-    return (FRAME.pack(1, channel, len(payload)) + payload + END) * times
 
 
 def nacks(channel: int, tags: Iterable[int]) -> bytes:

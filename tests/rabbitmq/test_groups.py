@@ -22,11 +22,13 @@ async def test_what_lay_there_comes_first_and_in_order_and_members_may_start_at_
     async with publisher.running(consume=False), AsyncExitStack() as stack:
         for number in range(30):
             await publisher.publish(topic, number)
-        await asyncio.gather(*(stack.enter_async_context(app.running()) for app in apps))
-        for number in range(30, 60):
-            await publisher.publish(topic, number)
-        async with asyncio.timeout(15):
-            while len(handled) < 60:
+        published, starting = 30, asyncio.gather(*(stack.enter_async_context(app.running()) for app in apps))
+        while not starting.done() or published < 500:  # the partitions take the queue's place under way
+            await publisher.publish(topic, published)
+            published += 1
+        await starting
+        async with asyncio.timeout(30):
+            while len(handled) < published:
                 await asyncio.sleep(0.02)
     for key in range(3):
-        assert [number for number in handled if number % 3 == key] == list(range(key, 60, 3))
+        assert [number for number in handled if number % 3 == key] == list(range(key, published, 3))

@@ -38,6 +38,7 @@ conformance: $(VENV)/.ready ## show every promise on every broker here, and writ
 
 mutants: $(VENV)/.ready ## show that each wrong adapter is noticed by the promises that must
 	@$(BIN)/python -m waybill_contracts.mutants
+	@$(BIN)/python -m tests.contract.mutating
 
 flakes: $(VENV)/.ready ## the promises on the embedded broker again and again, half of the time on a busy machine
 	@$(BIN)/python scripts/flakes $(ROUNDS) $(JOBS)

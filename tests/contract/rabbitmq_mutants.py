@@ -5,19 +5,23 @@ python -m tests.contract.mutating runs them. Each is put in the place of what it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 import waybill_rabbitmq
+from waybill.adapter import Source
+from waybill.loading import AdapterContext
 from waybill.outcomes import DONE, LOST, Confirmed, Refused, SendResult, Settled, SettleResult
-from waybill.topology import Destination, TopicSpec
-from waybill_rabbitmq import feed, ladder, names, sink
+from waybill.topology import Destination, Subscription, TopicSpec
+from waybill_rabbitmq import RabbitMQAdapter, feed, ladder, names, sink
 from waybill_rabbitmq.client import Channel
 from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.objects import Exchange
 from waybill_rabbitmq.sink import RabbitSink
-from waybill_rabbitmq.source import RabbitSource
 from waybill_rabbitmq.window import Window
 
 __all__ = ["MUTANTS", "Mutant"]
@@ -74,7 +78,7 @@ class RetriesByTheTopic(RabbitSink):
             self._address = names.address(self._exchange)
 
 
-@instead_of(waybill_rabbitmq, "RabbitSink", "T03")
+@instead_of(waybill_rabbitmq, "RabbitSink", "T07")
 class DeclaresAnew(RabbitSink):
     """What is missing when a channel is opened is declared, as by connect_robust, whoever has removed it."""
 
@@ -116,7 +120,7 @@ def ignores_a_return(returned: dict[int, str], header: object, reason: str) -> N
 # ---------------------------------------------------------------- settling
 
 
-@instead_of(feed, "Window", "A06", "L03")
+@instead_of(feed, "Window", "A07")
 class AcknowledgesPastWhatIsUnsettled(Window):
     """The last of those that are settled is acknowledged with all before it."""
 
@@ -125,12 +129,24 @@ class AcknowledgesPastWhatIsUnsettled(Window):
         return [(max(tags), True)]
 
 
-@instead_of(waybill_rabbitmq, "RabbitSource", "A15")
-class ForgetsLostAcknowledgements(RabbitSource):
-    """An acknowledgement that the connection was lost before counts as given."""
+@instead_of(waybill_rabbitmq, "RabbitMQAdapter", "A15")
+class ForgetsLostAcknowledgements(RabbitMQAdapter):
+    """An acknowledgement that the connection was lost before counts as given, and surely so."""
 
-    async def settle(self, settled: Sequence[Settled]) -> Sequence[SettleResult]:
-        return [DONE if result is LOST else result for result in await super().settle(settled)]
+    def __init__(self, url: str, context: AdapterContext) -> None:
+        super().__init__(url, context)
+        self.claims = self.capabilities = msgspec.structs.replace(self.claims, acks_surely=True)
+
+    @asynccontextmanager
+    async def source(self, subscription: Subscription, **options: Any) -> AsyncGenerator[Source, None]:
+        async with super().source(subscription, **options) as source:
+            given = source.settle
+
+            async def settle(settled: Sequence[Settled]) -> Sequence[SettleResult]:
+                return [DONE if result is LOST else result for result in await given(settled)]
+
+            source.settle = settle  # type: ignore[method-assign]
+            yield source
 
 
 @instead_of(feed.Feed, "share", "F03")

@@ -79,4 +79,5 @@ def tell(tried: Tried) -> NoReturn:
 if __name__ == "__main__":
     serve_mutants()
     logging.disable()  # what mutants cause is not ours to tell
-    tell(asyncio.run(attempt(*sys.argv[1:3], Mutated(sys.argv[1]))))
+    given, promise = sys.argv[1:]
+    tell(asyncio.run(attempt(given, promise, Mutated(given))))

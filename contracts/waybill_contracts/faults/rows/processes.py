@@ -44,10 +44,11 @@ async def what_killed_processes_held_or_had_published_is_not_lost(bench: Bench) 
 
 
 def _kill(place: Range, victim: Worker, *, publishes: bool) -> None:
-    """Counts if it was worth it: the kill of one that is idle shows nothing."""
+    """Counts as a fault if it was worth it: the kill of one that is idle shows nothing."""
     victim.pause()  # so that what is counted is what dies
     steps, pid = victim.journal().steps, victim.pid
     victim.kill()
+    place.kills += 1
     held = undecided(steps, pid) if publishes else unsettled(steps, pid)
     if held:
         place.faults += 1

@@ -19,7 +19,7 @@ from waybill.topology import Subscription, TopicSpec
 from waybill_rabbitmq import ladder, names
 from waybill_rabbitmq.options import options_of, partitions_of
 
-__all__ = ["Binding", "Exchange", "Objects", "Queue", "Shape", "group", "infrastructure", "topic"]
+__all__ = ["Binding", "Exchange", "Objects", "Queue", "Shape", "group", "infrastructure", "share", "topic"]
 
 MANY = 2**31 - 1
 """A limit that is never reached. Without any, what is given back goes to the end of the queue instead of its place."""
@@ -91,11 +91,17 @@ def group(subscription: Subscription, shape: Shape, *, delivery_limit: int) -> O
         *(Queue(name, _arguments(subscription, shape, delivery_limit), passing) for name in queues),
         *(Binding(inbox, name, key, "queue") for name, key in zip(queues, keys, strict=True)),
         Binding(names.RETURN, inbox, f"#.{names.address(inbox)}.*", "exchange"),
-        Binding(names.exchange(spec), inbox, "#", "exchange"),
+        share(subscription),
         Exchange(dead, "fanout", passing=passing),
         Queue(dead, kept, passing),
         Binding(dead, dead, "", "queue"),
     )
+
+
+def share(subscription: Subscription) -> Binding:
+    """What lets a group have what is published to its topic."""
+    spec = subscription.topic
+    return Binding(names.exchange(spec), names.inbox(spec, subscription.group), "#", "exchange")
 
 
 def _arguments(subscription: Subscription, shape: Shape, delivery_limit: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import aiormq
 import pytest
 
-from tests.brokers.administration import Administration, vhost_of
+from tests.brokers.administration import Administration
 from tests.rabbitmq.looking import until
 from waybill import App, Confirmed, PublishRefused, PublishUnknown, Refused, Settings, Topic
 from waybill_rabbitmq import RabbitMQ
@@ -108,31 +108,3 @@ async def test_a_broker_that_refuses_what_is_too_much_loses_nothing(url: str) ->
     async with receiver.running():
         await until(lambda: {number for _, number in handled} == stored)
     assert len(handled) == len(stored)
-
-
-async def test_who_takes_too_long_gets_his_consumer_back_and_the_message_once_more(
-    boss: Administration, url: str
-) -> None:
-    """4.0 closes the channel of a consumer that holds a message for too long, 4.3 cancels the consumer."""
-    topic, app = Topic("orders", int, groups=["group"]), App("group", settings=Settings(url=url))
-    begun, redelivered, go = list[int](), list[int](), asyncio.Event()
-
-    @app.consume(topic, concurrency=2)
-    async def handle(number: int) -> None:
-        begun.append(number)
-        if number == 1:
-            await go.wait()
-
-    async with app.running():
-        assert vhost_of(url)
-        policy = {"pattern": ".*", "definition": {"consumer-timeout": 1000}, "apply-to": "queues"}
-        boss.ask("PUT", f"policies/{vhost_of(url)}/impatient", policy)
-        boss.ctl("eval", "application:set_env(rabbit, channel_tick_interval, 500).")
-        await app.publish(topic, 1)
-        await until(lambda: [part for part in app.health().parts if part.reasons], 90)
-        await app.publish(topic, 2)
-        await until(lambda: 2 in begun, 30)
-        go.set()
-        await until(lambda: app.health().ok)
-    assert begun.count(2) == 1
-    assert redelivered == []

@@ -4,7 +4,8 @@
     the group's dead letters: exchange and queue t/g/dead, which is also where the broker itself puts what it gives up
     the ladder, one for all: step 27 ▶ … ▶ step 0 ▶ waybill/return ──address──▶ t (delayed), t/g (retried)
 
-A publish has its partition as routing key, or as the last word of it behind the ladder's. Whatever passes through a
+A publish has its partition as routing key, or as the last word of it behind the ladder's; what has another one, since
+another program published it, goes to the first partition, by way of t/g/foreign. Whatever passes through a
 queue on its way is handed on at least once: without that, a copy is lost when a server dies at the wrong moment.
 """
 
@@ -86,10 +87,13 @@ def group(subscription: Subscription, shape: Shape, *, delivery_limit: int) -> O
     )
     queues = shape.queues(subscription)
     keys = [f"#.{number}" for number in range(shape.partitions)] or ["#"]
+    foreign = names.foreign(spec, subscription.group)
     return (
-        Exchange(inbox, passing=passing),
+        Exchange(foreign, "fanout", passing),
+        Exchange(inbox, passing=passing, arguments={"alternate-exchange": foreign}),
         *(Queue(name, _arguments(subscription, shape, delivery_limit), passing) for name in queues),
         *(Binding(inbox, name, key, "queue") for name, key in zip(queues, keys, strict=True)),
+        Binding(foreign, queues[0], "", "queue"),
         Binding(names.RETURN, inbox, f"#.{names.address(inbox)}.*", "exchange"),
         share(subscription),
         Exchange(dead, "fanout", passing=passing),

@@ -95,6 +95,8 @@ class RabbitAdmin:
             for subscription in plan.topology.subscriptions:
                 if (action := wanted.get(f"group {subscription.name}")) is not None:
                     await self._make(hand, subscription, allowed=action != "create")
+                elif f"topic {subscription.topic.name}" in wanted:  # its exchange is new, and nothing is bound to it
+                    await hand.make((objects.share(subscription),))
 
     async def _make(self, hand: Hand, subscription: Subscription, *, allowed: bool) -> None:
         found = await self._shapes.find(hand, subscription)

@@ -17,7 +17,8 @@ import aiormq
 import aiormq.channel
 import aiormq.connection
 from aiormq.abc import ChannelFrame
-from aiormq.exceptions import AMQPConnectionError, InvalidFrameError
+from aiormq.channel import exception_by_code
+from aiormq.exceptions import AMQPConnectionError, ChannelInvalidStateError, InvalidFrameError
 from pamqp import commands as spec
 from pamqp import frame as frames
 from pamqp.body import ContentBody
@@ -135,6 +136,8 @@ class Channel(aiormq.channel.Channel):
         """The number of the last publish: what confirms refer to."""
         library: Any = connection
         self._writing: asyncio.Queue[ChannelFrame] = library.write_queue
+        self._turn = asyncio.Lock()
+        self._ended = False
 
     def when_gone(self, tell: Callable[[BaseException | None], None]) -> None:
         """Call this once when the channel has closed, with what ended it."""
@@ -165,17 +168,35 @@ class Channel(aiormq.channel.Channel):
     async def _write(self, lot: list[bytes]) -> None:
         library: Any = self
         drained = library.create_future()
-        await self._writing.put(ChannelFrame(b"".join(lot), should_close=False, drain_future=drained))
+        await self._put(ChannelFrame(b"".join(lot), should_close=False, drain_future=drained))
         await drained
+
+    async def _put(self, frame: ChannelFrame) -> None:
+        async with self._turn:
+            if self._ended:
+                raise ChannelInvalidStateError("the broker has closed the channel")
+            await self._writing.put(frame)
 
     def submit(self, payload: bytes) -> None:
         """Write without waiting: at once, or when the socket has taken what is before it."""
+        if self._ended:
+            return
         frame = ChannelFrame(payload, should_close=False)
         try:
             self._writing.put_nowait(frame)
         except asyncio.QueueFull:
             library: Any = self
-            library.create_task(self._writing.put(frame))
+            library.create_task(self._put(frame))
+
+    async def _on_close_frame(self, frame: spec.Channel.Close) -> None:
+        """Answer surely, and let nothing follow the answer: either would end the connection, and all other channels."""
+        self._ended = True
+        async with self._turn:
+            await self._writing.put(ChannelFrame.marshall(self.number, [spec.Channel.CloseOk()]))
+        library: Any = self
+        library._close_exception = error = exception_by_code(frame)
+        library._Channel__close_event.set()
+        raise error
 
     async def _on_deliver_frame(self, frame: spec.Basic.Deliver) -> None:
         deliver = self.on_delivery.get(frame.consumer_tag or "")

@@ -22,6 +22,8 @@ __all__ = ["Found", "Hand"]
 T = TypeVar("T")
 
 INEQUIVALENT = re.compile(r"inequivalent arg '([^']+)' for .*?: received (.*) but current is (.*)$")
+VALUE = re.compile(r"^(?:the value )?'(.*?)'(?: of type '\w+')?$")
+"""How the broker writes an argument, or a type."""
 
 
 class Found(NamedTuple):
@@ -97,7 +99,7 @@ class Hand:
         except BrokerError as error:
             found = INEQUIVALENT.search(said(error.__cause__)) if error.__cause__ else None
             if isinstance(error.__cause__, ChannelPreconditionFailed) and found:
-                return Different(*found.groups())
+                return Different(*(VALUE.sub(r"\1", text) for text in found.groups()))
             raise
         return None
 

@@ -5,7 +5,8 @@
     the group's dead letters: exchange and queue t/g/dead, which is also where the broker itself puts what it gives up
     the ladder, one for all: step 27 ▶ … ▶ step 0 ▶ waybill/return ──address──▶ t (delayed), t/g (retried)
 
-A publish has its partition as routing key, or as the last word of it behind the ladder's. Whatever passes through a
+A publish has its partition as routing key, or as the last word of it behind the ladder's; what has another one, since
+another program published it, goes to the first partition, by way of t/g/rest. Whatever passes through a
 queue on its way is handed on at least once: without that, a copy is lost when a server dies at the wrong moment.
 """
 
@@ -20,7 +21,7 @@ from waybill.topology import Subscription, TopicSpec
 from waybill_rabbitmq import ladder, names
 from waybill_rabbitmq.options import options_of, partitions_of
 
-__all__ = ["Binding", "Exchange", "Objects", "Queue", "Shape", "group", "infrastructure", "topic"]
+__all__ = ["Binding", "Exchange", "Objects", "Queue", "Shape", "group", "infrastructure", "share", "topic"]
 
 MANY = 2**31 - 1
 """A limit that is never reached. Without any, what is given back goes to the end of the queue instead of its place."""
@@ -89,7 +90,7 @@ def group(subscription: Subscription, shape: Shape, *, delivery_limit: int) -> O
         *_inbox(subscription),
         *_queues(subscription, shape, _arguments(subscription, shape, delivery_limit)),
         Binding(names.RETURN, inbox, f"#.{names.address(inbox)}.*", "exchange"),
-        Binding(names.exchange(spec), inbox, "#", "exchange"),
+        share(subscription),
         Exchange(dead, "fanout", passing=passing),
         Queue(dead, kept, passing),
         Binding(dead, dead, "", "queue"),
@@ -123,6 +124,12 @@ def _queues(subscription: Subscription, shape: Shape, arguments: Mapping[str, An
     for number in reversed(range(shape.partitions)):
         made += (Queue(queues[number], arguments, passing), Binding(inbox, queues[number], f"#.{number}", "queue"))
     return tuple(made) if passing else (*made, rest)
+
+
+def share(subscription: Subscription) -> Binding:
+    """What lets a group have what is published to its topic."""
+    spec = subscription.topic
+    return Binding(names.exchange(spec), names.inbox(spec, subscription.group), "#", "exchange")
 
 
 def _arguments(subscription: Subscription, shape: Shape, delivery_limit: int) -> dict[str, Any]:

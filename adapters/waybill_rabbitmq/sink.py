@@ -108,6 +108,8 @@ class RabbitSink:
     async def _put(self, channel: Channel, messages: Sequence[Message], lot: Lot) -> None:
         """Number them and write them, one lot at a time: the broker counts what it reads. Not cancelled once it has begun."""
         async with self._writing:
+            if channel.is_closed:
+                raise BrokerUnavailable("its channel was closed before it was written")
             lot.begun = True
             frames = self._frames(channel, messages, lot)
             if frames:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from waybill_contracts.faults.checking import Allowed, Verdict, check, undecided, unsettled
+from waybill_contracts.faults.checking import Allowed, Verdict, check, disorder, undecided, unsettled
 from waybill_contracts.tasks import Step
 
 ORDERED = Allowed(ordered=True)
@@ -93,6 +93,20 @@ def test_the_messages_of_a_key_come_in_order_without_a_gap(text: str, said: str)
     assert said in wrong(text, allowed)
     assert ("order" in wrong(text, allowed)) == bool(said)
     assert "order" not in wrong(text, Allowed(faults=1, each=9)), "where none was promised"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("started:1 done:1 started:2 done:2", []),
+        ("started:1 started:1@1 done:1@1", ["a: 1 and 1 at the same time in process 0 and 1"]),
+        ("started:1 done:1@1 started:1@1", ["a: 1 and 1 at the same time in process 0 and 1"]),
+        ("started:1 done:1 started:2 cut:2 started:1@1 done:1@1 started:2@1 done:2@1", []),
+        ("started:1 done:1 started:2 cut:2 started:3@1", ["a: 3 began before 2 had succeeded"]),
+    ],
+)
+def test_where_a_key_is_handled_alone_no_two_processes_have_it_at_once(text: str, said: list[str]) -> None:
+    assert disorder(steps(text), alone=True) == said
 
 
 def test_a_dead_letter_holds_up_nobody() -> None:

@@ -192,7 +192,7 @@ class Channel(aiormq.channel.Channel):
         """Answer surely, and let nothing follow the answer: either would end the connection, and all other channels."""
         self._ended = True
         async with self._turn:
-            await self._writing.put(ChannelFrame.marshall(self.number, [spec.Channel.CloseOk()]))
+            await self._writing.put(ChannelFrame.marshall(self.number, [spec.Channel.CloseOk()]))  # pyright: ignore[reportUnknownMemberType]
         library: Any = self
         library._close_exception = error = exception_by_code(frame)
         library._Channel__close_event.set()

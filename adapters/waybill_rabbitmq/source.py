@@ -40,6 +40,7 @@ from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.mapping import mapped
 from waybill_rabbitmq.objects import Shape
 from waybill_rabbitmq.shapes import Shapes
+from waybill_rabbitmq.version import hands_over
 
 __all__ = ["RabbitSource", "Token"]
 
@@ -130,16 +131,18 @@ class RabbitSource:
             if self._earlier.ours:
                 await feed.first(self._earlier.queue)
             elif self._shape.partitions:
-                await feed.own(queues, self._priorities())
+                await feed.own(queues, self._priorities(channel))
             else:
                 await feed.share(queues[0], self._prefetch)
         channel.on_consumer_cancel_callbacks.add(lambda _: self._cancelled(feed))
         channel.when_gone(lambda _: self._gone(feed))
         self._feed, self._out = feed, {}
 
-    def _priorities(self) -> list[int]:
+    def _priorities(self, channel: Channel) -> list[int]:
         """Who of the members consumes a partition: the one that ranks it highest. Each ranks all of them in an order of its
         own, so that no member is first, or last, everywhere."""
+        if not hands_over(str(channel.connection.server_properties.get("version", ""))):
+            return [0] * self._shape.partitions
         ranks = list(range(self._shape.partitions))
         random.Random(self._member).shuffle(ranks)  # noqa: S311 - not a secret
         return [rank << 16 | random.getrandbits(16) for rank in ranks]

@@ -19,7 +19,7 @@ SET = "[application:set_env(rabbit, K, V) || {K, V} <- [{consumer_timeout, %s}, 
 @pytest.fixture
 def impatient(boss: Administration) -> Iterator[None]:
     """Both are read by a channel when it is opened."""
-    boss.ctl("eval", SET % (1000, 300))
+    boss.ctl("eval", SET % (5000, 300))
     yield
     boss.ctl("eval", SET % (1800000, 60000))
 
@@ -39,13 +39,13 @@ async def test_who_takes_too_long_has_his_consumer_back_and_handles_nothing_twic
 
     async with app.running():
         if boss.broker.version.startswith("4.3"):
-            policy = {"pattern": ".*", "definition": {"consumer-timeout": 1000}, "apply-to": "queues"}
+            policy = {"pattern": ".*", "definition": {"consumer-timeout": 5000}, "apply-to": "queues"}
             boss.ask("PUT", f"policies/{vhost_of(url)}/impatient", policy)
         await app.publish(topic, 1)
         await until(lambda: begun == [1])
         await until(lambda: app.consumer(topic).trouble, 40)
         await app.publish(topic, 2)
-        await until(lambda: 2 in begun, 60)
+        await until(lambda: 2 in begun, 20)
         go.set()
         await until(lambda: not any(part.held for part in app.health().parts), 30)
     assert sorted(begun) == [1, 2], "what came back was adopted, and is handled once"

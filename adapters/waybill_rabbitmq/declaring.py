@@ -115,7 +115,7 @@ class Hand:
 
     async def may_read(self, queue: str) -> bool:
         """Asked by consuming with an argument that cannot be, which the broker sees after the right to read."""
-        nothing = {"x-priority": "none"}
+        nothing: dict[str, Any] = {"x-priority": "none"}
         try:
             await self._with(f"queue {queue}", lambda c: c.basic_consume(queue, unused, arguments=nothing))
         except NotPermitted:

@@ -43,8 +43,8 @@ async def test_who_takes_too_long_has_his_consumer_back_and_handles_nothing_twic
         await app.publish(topic, 1)
         await until(lambda: begun == [1])
         await until(lambda: app.consumer(topic).trouble, 40)
+        go.set()
         await app.publish(topic, 2)
         await until(lambda: 2 in begun, 20)
-        go.set()
         await until(lambda: not any(part.held for part in app.health().parts), 30)
     assert sorted(begun) == [1, 2], "what came back was adopted, and is handled once"

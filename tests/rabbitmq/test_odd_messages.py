@@ -113,7 +113,7 @@ async def test_headers_that_leave_no_room_for_why_keep_nothing_from_being_a_dead
     async def handle(number: int) -> None:
         raise AssertionError(number)
 
-    many = b"".join(b"\x07h%06dS\x00\x00\x02\x00%b" % (number, b"x" * 512) for number in range(248))
+    many = b"".join(b"\x07h%06dS\x00\x00\x02\x00%b" % (number, b"x" * 512) for number in range(249))
     async with app.running(), raw(url) as publish:
         await publish("orders", b"\x20\x00" + struct.pack(">I", len(many)) + many, b"no number")
         (letter,) = await eventually(lambda: dead(app, topic))

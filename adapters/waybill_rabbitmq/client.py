@@ -191,9 +191,10 @@ class Channel(aiormq.channel.Channel):
     async def _on_close_frame(self, frame: spec.Channel.Close) -> None:
         """Answer surely, and let nothing follow the answer: either would end the connection, and all other channels."""
         self._ended = True
-        async with self._turn:
-            await self._writing.put(ChannelFrame.marshall(self.number, [spec.Channel.CloseOk()]))  # pyright: ignore[reportUnknownMemberType]
         library: Any = self
+        frames: Any = ChannelFrame
+        async with self._turn:
+            await self._writing.put(frames.marshall(self.number, [spec.Channel.CloseOk()]))
         library._close_exception = error = exception_by_code(frame)
         library._Channel__close_event.set()
         raise error

@@ -180,14 +180,26 @@ class RabbitSink:
                 way = self._way(message, now)
                 if (method := methods.get(way)) is None:
                     method = methods[way] = wire.method(number, *way, mandatory=self._mandatory)
-                properties = headers.write(message, mark)
-                frames.append(wire.publish(number, method, properties, message.body or b"", most))
+                frames.append(self._written(message, mark, number, method, most))
             except ValueError as error:
                 lot.decide(place, Refused(f"the message cannot be sent: {error}"))
                 continue
             channel.published = mark
             self._pending[mark] = Pending(lot, place, message.id)
         return frames
+
+    def _written(self, message: Message, mark: int, number: int, method: bytes, most: int) -> bytes:
+        """The frames. A dead letter is made to fit, since it has nowhere else to go. Raises `ValueError`."""
+        body = message.body or b""
+        try:
+            return wire.publish(number, method, headers.write(message, mark), body, most)
+        except ValueError:
+            if self._destination.kind != "dead":
+                raise
+            for shorter in headers.shortened(message):
+                with suppress(ValueError):
+                    return wire.publish(number, method, headers.write(shorter, mark), body, most)
+            raise
 
     def _way(self, message: Message, now: float) -> tuple[str, str]:
         """The exchange and the routing key."""

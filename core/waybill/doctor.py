@@ -49,8 +49,8 @@ async def examine(
                 note(Finding(what, f"{value}, connected in {took * 1000:.0f} ms"))
             await _look(app, brokers.admin, topics, note, options)
             for name, part in on_each(_done(app, topics)).items():
-                if isinstance(knowing := brokers.all.get(name), KnowsRights):
-                    for finding in await knowing.rights(part):
+                if isinstance(knows := brokers.all.get(name), KnowsRights):
+                    for finding in await knows.rights(part):
                         note(finding)
     except BrokerUnavailable as error:
         note(Finding("broker", "", str(error), "see that the broker runs, and that this machine may reach it"))

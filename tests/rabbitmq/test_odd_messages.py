@@ -43,7 +43,7 @@ async def raw(url: str) -> AsyncGenerator[Callable[[str, bytes, bytes], Awaitabl
 
         async def publish(exchange: str, properties: bytes, body: bytes) -> None:
             frames = wire.publish(
-                channel.number, wire.method(channel.number, exchange, "x", mandatory=False), properties, body, 100_000
+                channel.number, wire.method(channel.number, exchange, "x", mandatory=False), properties, body, 131_072
             )
             await channel.write_queue.put(ChannelFrame(frames, should_close=False))
 
@@ -104,3 +104,21 @@ async def test_what_the_broker_itself_gives_up_is_a_dead_letter_in_the_same_form
     (letter,) = await eventually(lambda: dead(app, topic))
     assert letter.dead is not None
     assert (letter.id, letter.headers["customer"], letter.dead.reason) == (sent.id, "c", "crashed")
+
+
+async def test_headers_that_leave_no_room_for_why_keep_nothing_from_being_a_dead_letter(url: str) -> None:
+    topic, app = Topic("orders", int), App("group", settings=Settings(url=url))
+
+    @app.consume(topic, retry=Retry.none())
+    async def handle(number: int) -> None:
+        raise AssertionError(number)
+
+    many = b"".join(b"\x07h%06dS\x00\x00\x02\x00%b" % (number, b"x" * 512) for number in range(249))
+    async with app.running(), raw(url) as publish:
+        await publish("orders", b"\x20\x00" + struct.pack(">I", len(many)) + many, b"no number")
+        (letter,) = await eventually(lambda: dead(app, topic))
+        assert letter.body == b"no number"
+        assert {len(value) for value in letter.headers.values()} == {100}
+        assert letter.dead is not None
+        assert letter.dead.reason == "decode_error"
+        await until(lambda: app.health().status.value == "up")

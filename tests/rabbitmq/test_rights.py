@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
@@ -31,7 +31,7 @@ def app(url: str, topic: Topic[int] = ORDERS, *, mode: str = "verify", group: st
 
 
 @contextmanager
-def roles(boss: Administration, url: str) -> Iterator[tuple[str, str, str, str]]:
+def roles(boss: Administration, url: str) -> Generator[tuple[str, str, str, str]]:
     everyone = publishing(ORDERS.spec), consuming(GROUP), letters(GROUP), making([ORDERS.spec])
     with (
         user(boss, url, everyone[0]) as publisher,

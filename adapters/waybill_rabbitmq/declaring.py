@@ -50,6 +50,10 @@ class Hand:
             with suppress(BrokerError), mapped("cannot close a channel"):
                 await self._channel.close()
 
+    def beside(self) -> Hand:
+        """Another one on the same connection, to use at the same time."""
+        return Hand(self._line)
+
     async def _with(self, doing: str, work: Callable[[Channel], Awaitable[T]]) -> T:
         if self._channel is None or self._channel.is_closed:
             self._channel = await self._line.channel()

@@ -18,7 +18,6 @@ __all__ = [
     "address",
     "dead",
     "exchange",
-    "foreign",
     "inbox",
     "partition_of",
     "partition_queue",
@@ -51,11 +50,6 @@ def rest(topic: TopicSpec, group: str | None) -> str:
 
 def dead(topic: TopicSpec, group: str | None) -> str:
     return f"{inbox(topic, group)}/dead"
-
-
-def foreign(topic: TopicSpec, group: str | None) -> str:
-    """Where what has no partition goes: other programs have routing keys of their own."""
-    return f"{inbox(topic, group)}/foreign"
 
 
 def partition_queue(subscription: Subscription, number: int) -> str:

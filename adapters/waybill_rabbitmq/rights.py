@@ -2,11 +2,12 @@
 
     role                    configure   write                                   read
     publishes to t          nothing     t, waybill/delay/NN                     nothing
-    consumes t as g         nothing     t/g, t/g/dead, waybill/delay/NN         t/g, t/g/0 …
+    consumes t as g         t/g/turn    t/g, t/g/dead, waybill/delay/NN         t/g, t/g/0 …
     `dlq` for g             nothing     t/g, t/g/dead                           t/g/dead
     makes topology          t, t/…, waybill/… in all three
 
-Writing to `waybill/delay/NN` is for delays and retries. A group that lives as long as its consumer is made by it: there the
+Writing to `waybill/delay/NN` is for delays and retries, making `t/g/turn` for handling in turn what was published before the
+partitions of an ordered group were there. A group that lives as long as its consumer is made by it: there the
 consumer makes topology too. RabbitMQ's patterns are regular expressions that fit anywhere, so ours have both ends.
 """
 
@@ -53,7 +54,8 @@ def publishing(topic: TopicSpec) -> Rights:
 def consuming(subscription: Subscription) -> Rights:
     """Of who handles its messages."""
     inbox, dead = _both(subscription)
-    return Rights(write=frozenset({inbox, dead, DELAYS}), read=frozenset({rf"{inbox}(/\d+)?"}))
+    turn = frozenset({f"{inbox}/turn"}) if subscription.ordered else frozenset[str]()
+    return Rights(turn, write=frozenset({inbox, dead, DELAYS}), read=frozenset({rf"{inbox}(/\d+)?"}))
 
 
 def letters(subscription: Subscription) -> Rights:

@@ -80,6 +80,11 @@ class Range:
         before = len(self.numbers("done"))
         await self._until(lambda: len(self.numbers("done")) >= before + least, "it works")
 
+    async def publishes(self) -> None:
+        """Wait until one more is confirmed than now."""
+        before = len(self.numbers("ok"))
+        await self._until(lambda: len(self.numbers("ok")) > before, "publishing goes on")
+
     async def calm(self) -> None:
         """Wait until all that was confirmed is handled and settled, or nothing moves any more: then the verdict says what
         is lost."""

@@ -126,6 +126,7 @@ async def a_handler_whose_connection_is_cut_is_not_cancelled_unless_its_key_may_
                 async with place.fault():
                     await bench.broker.cut()
                     await asyncio.sleep(SEEN)
+                await place.publishes()
                 cancelled = place.numbers("cancelled")
                 assert ordered or not cancelled, f"{len(cancelled)} were cancelled, though no order asks for it"
             await place.calm()
@@ -188,10 +189,14 @@ async def a_slow_network_makes_all_slower_and_fails_nothing(bench: Bench) -> Non
     place = Range(bench)
     app = place.consumer()
     async with app.running():
+        await place.goes_on(app)  # connected, and all declared
         with link_of(bench.broker).slow(0.5, 0.5):
             async with place.load(app, failing=0.0):
                 await asyncio.sleep(lasting(30.0, 5.0))  # as long as it lasts
-            await place.calm()
+                await bench.until(
+                    lambda: len(place.numbers("done")) >= CONCURRENCY, "messages are handled all the while"
+                )
+        await place.calm()
         await place.goes_on(app)
     await place.holds()
     assert not place.numbers("refused") | place.numbers("unknown"), "latency is no failure"

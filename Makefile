@@ -4,9 +4,12 @@ VENV := .venv
 BENCH := .venv-bench
 BIN := $(VENV)/bin
 URL ?=
+# Test processes at once, more than there are cores: much of a test is waiting. JOBS=0 runs all in one.
+JOBS ?= 8
+ROUNDS ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-containers check conformance mutants bench soak docs brokers brokers-down format lock clean
+.PHONY: help demo test test-containers check conformance mutants flakes bench soak docs brokers brokers-down format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,7 +18,7 @@ demo: $(VENV)/.ready ## the main job on real input: 27,004 flights, two workers,
 	@$(BIN)/python -m examples.flights.demo $(if $(URL),--url "$(URL)")
 
 test: $(VENV)/.ready ## all tests
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 test-containers: $(VENV)/.ready ## the tests of real brokers once more, on Docker (as root, its engine too)
 	@scripts/containers $(BIN)/python
@@ -31,13 +34,17 @@ bench: $(BENCH)/.ready ## ours beside hand-written loops and peers, in one run
 	@$(BENCH)/bin/python -m benchmarks
 
 conformance: $(VENV)/.ready ## show every promise on every broker here, and write down what came of it
-	@$(BIN)/python -m pytest -q tests/contract --conformance docs/conformance.json --conformance-write
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal tests/contract --conformance docs/conformance.json --conformance-write
 
 mutants: $(VENV)/.ready ## show that each wrong adapter is noticed by the promises that must
 	@$(BIN)/python -m waybill_contracts.mutants
+	@$(BIN)/python -m tests.contract.mutating
+
+flakes: $(VENV)/.ready ## the promises on the embedded broker again and again, half of the time on a busy machine
+	@$(BIN)/python scripts/flakes $(ROUNDS) $(JOBS)
 
 soak: $(VENV)/.ready ## the fault tests with many rounds
-	@FAULT_ROUNDS=50 FAULT_STOP=60 FAULT_SEED=0 $(BIN)/python -m pytest -q -s tests/faults
+	@FAULT_SOAK=1 $(BIN)/python -m pytest -q -s tests/faults tests/contract -k faults
 	@$(BIN)/python -m pytest -q -m soak
 
 brokers: $(VENV)/.ready ## RabbitMQ, Kafka, SQS and SNS to try things on; prints their URLs

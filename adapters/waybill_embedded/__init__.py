@@ -36,6 +36,8 @@ __all__ = ["EmbeddedAdapter", "adapter"]
 
 PATIENCE = 2.0
 """Seconds that leaving waits for its turn."""
+MOMENT = 0.1
+"""Seconds that it waits behind one who is not ours and has the file locked."""
 LIMITS = Limits(body_bytes=16 << 20, header_bytes=256 << 10)
 """SQLite itself carries a gigabyte a row; a message that no other broker could carry should not pass unnoticed."""
 
@@ -92,7 +94,7 @@ class EmbeddedAdapter:
     ) -> None:
         try:
             if self._members.id:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(MOMENT if self._engine.held_up else PATIENCE):
                     await self._engine.write(self._leave)
         except (TimeoutError, BrokerError):
             pass  # the others find the doorbell silent and clear up

@@ -10,6 +10,8 @@ Rules (for ordered groups; unordered ones know READY and LEASED only):
   to the same member. Otherwise it is parked.
 - A parked entry becomes ready when it is the first of its key and nothing of that key is leased, ready or waiting.
   So a retry keeps its key's later messages back, whoever holds them.
+- A retry is leased again when nothing of its key is any more: what was handed out behind it must be given back first, or
+  it would be passed by what came later still, which goes out with the retry.
 - LATER joins the line of its key when it is due; until then it holds nobody up.
 
 An entry that was leased when its holder died is a suspect (`crashes`): suspects are handed out one at a time, so that a
@@ -118,20 +120,15 @@ def claim(
 def _claim_waiting(
     connection: sqlite3.Connection, group: Group, owner: int, now: float, limit: int, *, suspects: bool
 ) -> list[Claimed]:
-    heads = connection.execute(
-        "SELECT seq, key, crashes FROM entries WHERE grp = ? AND state = ? AND due <= ? ORDER BY due, seq LIMIT ?",
-        (group.id, READY, now, limit),
-    ).fetchall()
+    room = {"grp": group.id, "now": now, "limit": limit}
+    heads = connection.execute(_HEADS.format(only=""), room).fetchall()
     if not heads:
         return []
     blamed = [seq for seq, _, crashes in heads if crashes][: 1 if suspects else 0]
     if blamed:
         heads = [head for head in heads if head[0] == blamed[0]]  # a suspect is handed out alone
     elif any(crashes for _, _, crashes in heads):
-        heads = connection.execute(
-            "SELECT seq, key, crashes FROM entries WHERE grp = ? AND state = ? AND due <= ? AND crashes = 0 ORDER BY due, seq LIMIT ?",
-            (group.id, READY, now, limit),
-        ).fetchall()
+        heads = connection.execute(_HEADS.format(only="AND crashes = 0"), room).fetchall()
     seqs = [seq for seq, _, _ in heads]
     if group.ordered and not blamed and len(seqs) < limit:
         keys = [key for _, key, _ in heads if key is not None]
@@ -150,6 +147,13 @@ def _claim_waiting(
         (group.id, listed),
     )
     return [Claimed(*row) for row in rows]
+
+
+_HEADS = f"""
+    SELECT seq, key, crashes FROM entries
+    WHERE grp = :grp AND state = {READY} AND due <= :now {{only}} AND NOT EXISTS (
+        SELECT 1 FROM entries e WHERE e.grp = :grp AND e.key = entries.key AND e.state = {LEASED})
+    ORDER BY due, seq LIMIT :limit"""
 
 
 def _followers(connection: sqlite3.Connection, group: Group, keys: Sequence[str], room: int) -> list[int]:

@@ -54,6 +54,10 @@ EMPTY_PAUSE = 30.0
 """Seconds between two tries to empty it."""
 CLOSING = 5.0
 """Seconds that closing waits for what was asked for before."""
+MOMENT = 0.1
+"""Seconds that it waits where nobody waits for anything."""
+LONG = 0.5
+"""Seconds for which nobody of ours has the turn, unless somebody who is not has the file locked."""
 FOREIGN_PATIENCE = 5.0
 """Seconds that a program which is not ours may hold the file locked before writes fail."""
 LOOK = 1.0
@@ -92,6 +96,10 @@ class Engine:
         self._checkpointer: Task[None] | None = None
         self._synchronous = ""
         self._closed = False
+        self._locked = False
+        """Whether a program that is not ours holds the file now, and something of ours waits for it."""
+        self._queues: float | None = None
+        """Since when the turn is waited for, and nothing begun."""
         self._next_look = float("-inf")
         self._next_room = float("-inf")
         self._copies = False
@@ -169,16 +177,26 @@ class Engine:
             raise foreign(_cannot_open(error), self.location) from error
 
     async def _patiently(self, step: Callable[[], object], end: float) -> None:
-        """Do `step`; until `end` again and again while somebody who is not ours holds the file locked: a shell, a backup."""
-        while True:
-            try:
-                step()
-            except sqlite3.OperationalError as error:
-                if not _is_locked(error) or self._loop.time() > end:
-                    raise
-                await asyncio.sleep(0.01)
-            else:
-                return
+        """Do `step`; until `end`, or until the file is closed, again and again while somebody who is not ours holds it locked:
+        a shell, a backup."""
+        try:
+            while True:
+                try:
+                    step()
+                except sqlite3.OperationalError as error:
+                    if not _is_locked(error) or self._loop.time() > end or self._closed:
+                        raise
+                    self._locked = True
+                    await asyncio.sleep(0.01)
+                else:
+                    return
+        finally:
+            self._locked = False
+
+    @property
+    def held_up(self) -> bool:
+        """Whether somebody has had the file for longer than any of us does."""
+        return self._locked or (self._queues is not None and self._loop.time() - self._queues > LONG)
 
     @property
     def reader(self) -> sqlite3.Connection:
@@ -200,13 +218,16 @@ class Engine:
         self._closed = True
         running = [task for task in (self._runner, self._checkpointer) if task is not None]
         if running:
-            _, stuck = await asyncio.wait(running, timeout=CLOSING)
+            nobody_waits = self._queues is not None and all(job.future.done() for job in self._jobs)
+            _, stuck = await asyncio.wait(running, timeout=MOMENT if nobody_waits else CLOSING)
             for task in stuck:
                 task.cancel()  # another process holds the turn and does not let go
+            if stuck:
+                await asyncio.wait(stuck, timeout=CLOSING)  # or it would give back a turn that is closed
         for job in self._jobs:
             fail(job.future, ClosedError(f"{self.location.name}: the broker was closed before its turn came"))
         self._helper.stop()
-        self._helper.join(1.0)
+        self._helper.join(1.0 if self._queues is None else MOMENT)
         connections = [self._writer] if self.location.path is None else [self._copier, self._reader, self._writer]
         if self._guard.must_not_close():
             _never_close(connections)
@@ -241,8 +262,10 @@ class Engine:
         try:
             while self._jobs:
                 end = self._loop.time() + FOREIGN_PATIENCE
+                self._queues = self._loop.time()
                 try:
                     await self._take_turn(self._helper)
+                    self._queues = None
                 except (OSError, BrokerError) as error:
                     jobs, self._jobs = self._jobs, []
                     self._fail(jobs, error if isinstance(error, BrokerError) else _cannot_open(error))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -50,8 +50,6 @@ class Token(msgspec.Struct, eq=False, gc=False):
     member: int
     source: object = None
     """The mark of the source that handed it out."""
-    lane: str | None = None
-    """The key it is in line of."""
     settled: SettlementKind | None = None
     """What became of it, so that settling it twice is the same as once."""
 
@@ -68,8 +66,6 @@ class FileSource:
         self._clock = clock
         self._notify = notify
         self._mark: object = object()
-        self._out: dict[int, Token] = {}
-        """What is handed out, by its number; of ordered groups only."""
         self._suspects: set[Token] = set()
         self._quiet = False
         self._looked = 0.0
@@ -105,7 +101,6 @@ class FileSource:
             await self._engine.write(lambda c: remove_group(c, self._group.id, member=self._members.doorbell))
         elif member and await self._engine.write(lambda c: claims.release_owner(c, member, group=self._group.id)):
             self._members.ring()
-        self._out.clear()
         self._mark = object()  # what was handed out until now can be settled no more
 
     # ---------------------------------------------------------------- receiving
@@ -146,9 +141,7 @@ class FileSource:
         self._suspects = {
             token for token in self._suspects if token.member == member
         }  # others are lost with their number
-        deliveries = [self._delivery(row, Token(row.seq, member, self._mark, row.lane), lease_until) for row in claimed]
-        if self._group.ordered:
-            self._out |= {delivery.token.seq: delivery.token for delivery in deliveries}
+        deliveries = [self._delivery(row, Token(row.seq, member, self._mark), lease_until) for row in claimed]
         self._suspects.update(delivery.token for delivery, row in zip(deliveries, claimed, strict=True) if row.crashes)
         return deliveries, moved
 
@@ -194,15 +187,10 @@ class FileSource:
     # ---------------------------------------------------------------- settling
 
     async def settle(self, settled: Sequence[Settled]) -> Sequence[SettleResult]:
-        results, rung, behind = await self._engine.write(lambda connection: self._settle(connection, settled))
+        results, rung = await self._engine.write(lambda connection: self._settle(connection, settled))
         for item, result in zip(settled, results, strict=True):
             if result is DONE:
                 item.delivery.token.settled = type(item.settlement)
-            self._out.pop(item.delivery.token.seq, None)
-        for seq in behind:
-            if (token := self._out.pop(seq, None)) is not None:
-                token.settled = Release
-                self._suspects.discard(token)
         if self._suspects:
             self._suspects.difference_update(item.delivery.token for item in settled)
         if rung:
@@ -211,14 +199,12 @@ class FileSource:
             self._members.wake()
         return results
 
-    def _settle(
-        self, connection: sqlite3.Connection, settled: Sequence[Settled]
-    ) -> tuple[list[SettleResult], bool, Sequence[int]]:
-        """The results, whether others may have something to claim now, and what was given back besides."""
+    def _settle(self, connection: sqlite3.Connection, settled: Sequence[Settled]) -> tuple[list[SettleResult], bool]:
+        """The results, and whether others may have something to claim now."""
         alive = self._members.alive(connection)
         if alive and not self._group.ordered and (seqs := self._acknowledged(settled)):
             claims.acknowledge(connection, self._group, seqs, self._clock.time())
-            return [DONE] * len(settled), False, ()
+            return [DONE] * len(settled), False
         results: list[SettleResult] = []
         acked: list[int] = []
         released: list[int] = []
@@ -252,29 +238,12 @@ class FileSource:
                 acked.append(token.seq)
         if acked:
             claims.acknowledge(connection, self._group, acked, self._clock.time())
-        behind: Sequence[int] = ()
         if deferred:
             claims.defer(connection, self._group, deferred)
-            behind = self._behind({seq for seq, _, _, _, relaxed in deferred if not relaxed}, {t.seq for t in seen})
-            released += behind
         if released:
             claims.release(connection, self._group, released, tried)
         promoted = bool(keys) and self._group.ordered and claims.promote(connection, self._group.id, keys)
-        return results, bool(released) or promoted, behind
-
-    def _behind(self, waiting: Collection[int], settled: Collection[int]) -> list[int]:
-        """What is out of the keys that now wait for a retry. It is given back with it: were it to come back by itself, the
-        retry might come due meanwhile, and take with it what is later still."""
-        heads = {token.lane: seq for seq in waiting if (token := self._out.get(seq)) is not None}
-        return [
-            token.seq
-            for token in self._out.values()
-            if token.lane is not None
-            and token.seq > heads.get(token.lane, token.seq)
-            and token.seq not in settled
-            and token.settled is None
-            and self._ours(token)
-        ]
+        return results, bool(released) or promoted
 
     def _acknowledged(self, settled: Sequence[Settled]) -> Sequence[int] | None:
         """The numbers of all of them, if each is acknowledged, ours, and named once: the usual case, in a few steps."""

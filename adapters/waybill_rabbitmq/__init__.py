@@ -14,24 +14,29 @@ import msgspec
 
 from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink, Source
 from waybill.errors import CapabilityError
+from waybill.findings import Finding
 from waybill.loading import AdapterContext
 from waybill.outcomes import Ack, Release, SettlementKind
 from waybill.topology import Destination, Subscription, Topology
-from waybill_rabbitmq import ladder
+from waybill_rabbitmq import ladder, rights
 from waybill_rabbitmq.admin import RabbitAdmin
 from waybill_rabbitmq.connecting import Connector, locate
 from waybill_rabbitmq.dead import DeadSource
+from waybill_rabbitmq.declaring import Hand
+from waybill_rabbitmq.diagnosis import diagnose
 from waybill_rabbitmq.line import Line
+from waybill_rabbitmq.management import Management
 from waybill_rabbitmq.options import RabbitMQ, read_table
 from waybill_rabbitmq.shapes import Shapes
 from waybill_rabbitmq.sink import RabbitSink
 from waybill_rabbitmq.source import RabbitSource
+from waybill_rabbitmq.version import check_version
 
 __all__ = ["RabbitMQ", "RabbitMQAdapter", "adapter"]
 
-LEAST = (4, 0)
-"""The first version whose quorum queues order single active consumers by priority, and never drop in silence."""
 HEADER_BYTES = 64 << 10
+CRASH_FACTOR = 10
+"""The broker counts every hand-out that did not end in an acknowledgement: also those of a process that was stopped."""
 
 
 def adapter(url: str, context: AdapterContext) -> RabbitMQAdapter:
@@ -47,15 +52,19 @@ class RabbitMQAdapter:
 
     def __init__(self, url: str, context: AdapterContext) -> None:
         self._table = table = read_table(context.options.get("rabbitmq", {}))
-        connector = Connector(locate(url, table), table, context.application)
+        self._place = locate(url, table)
+        self._connector = connector = Connector(self._place, table, context.application)
         self._clock = context.clock
         self._publishing = Line(connector, "publishing")
         self._consuming = Line(connector, "consuming")
         self._shapes = Shapes()
-        self._admin = RabbitAdmin(self._publishing, self._shapes, self._clock, delivery_limit=table.delivery_limit)
+        self._management = None if table.management is None else Management(table.management, connector)
+        self._admin = RabbitAdmin(
+            self._publishing, self._shapes, self._clock, self._management, delivery_limit=table.delivery_limit
+        )
         self.admin: Admin = self._admin
         self.claims = Capabilities(
-            broker="RabbitMQ", ordered=True, durable=True, ephemeral=True, limits_length=True, dedup_window=0.0
+            broker="RabbitMQ", ordered=True, durable=True, ephemeral=True, limits_length=True, crash_factor=CRASH_FACTOR
         )
         self.capabilities = self.claims
 
@@ -123,15 +132,11 @@ class RabbitMQAdapter:
         finally:
             await source.close()
 
+    async def rights(self, topology: Topology) -> Sequence[Finding]:
+        """What we may do of what is asked for. See `waybill.findings.KnowsRights`."""
+        async with Hand(self._publishing) as hand:
+            return await rights.missing(hand, topology, vhost=self._place.vhost, username=self._place.username)
 
-def check_version(text: str) -> None:
-    """Raises `CapabilityError` for a broker that is too old."""
-    try:
-        numbers = tuple(int(part) for part in text.split(".")[:2])
-    except ValueError:
-        return  # somebody's own build: let it show
-    if numbers < LEAST:
-        raise CapabilityError(
-            f"this is RabbitMQ {text}, and Waybill needs 4.0: before that, quorum queues know no priorities of single "
-            f"active consumers, and a group's order could not be spread over its members. Upgrade the broker"
-        )
+    async def diagnose(self) -> Sequence[Finding]:
+        """Look at the broker and our rights there. See `waybill.findings.Diagnoses`."""
+        return await diagnose(self._connector, self._place, self._management)

@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from contextlib import suppress
 
 from waybill.adapter import Page
 from waybill.clock import Clock
-from waybill.errors import ConfigurationError
-from waybill.message import Message
+from waybill.errors import BrokerError, ConfigurationError
 from waybill.topology import Backlog, Change, Count, Exactness, Plan, Subscription, TopicSpec, Topology
-from waybill_rabbitmq import headers, names, objects
-from waybill_rabbitmq.client import Delivered, RawHeader
+from waybill_rabbitmq import names, objects
+from waybill_rabbitmq.browsing import Browser
 from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.line import Line
-from waybill_rabbitmq.mapping import mapped
+from waybill_rabbitmq.management import Management
+from waybill_rabbitmq.mapping import NotPermitted
 from waybill_rabbitmq.objects import Shape
-from waybill_rabbitmq.shapes import Shapes, drift
+from waybill_rabbitmq.shapes import Shapes, compare, drift
+from waybill_rabbitmq.survey import Survey
 
 __all__ = ["RabbitAdmin"]
 
+log = logging.getLogger("waybill.rabbitmq")
+
 NOTHING = Count(None, Exactness.UNKNOWN)
-LOOK = 10.0
-"""Seconds that the broker is given to show dead letters."""
 
 
 class RabbitAdmin:
     """Declares topics and groups, counts, and shows dead letters."""
 
-    def __init__(self, line: Line, shapes: Shapes, clock: Clock, *, delivery_limit: int) -> None:
+    def __init__(
+        self, line: Line, shapes: Shapes, clock: Clock, management: Management | None, *, delivery_limit: int
+    ) -> None:
         self._line = line
         self._shapes = shapes
-        self._clock = clock
+        self._management = management
+        self._browser = Browser(line, clock)
         self._limit = delivery_limit
         self._founded = False
         self._groups: dict[str, set[str]] = {}
@@ -42,17 +47,39 @@ class RabbitAdmin:
         return len(self._groups.get(topic.name, ()))
 
     async def plan(self, topology: Topology) -> Plan:
+        survey = await self._survey()
         changes: list[Change] = []
         async with Hand(self._line) as hand:
-            if not self._founded:
-                self._founded = await hand.queue(names.LOST) is not None
+            if survey is not None:
+                founded = await compare(hand, survey, "delays and retries", objects.infrastructure())
+                changes += [change for change in founded if change.action == "differs"]
+                self._founded = not [change for change in founded if change.action == "create"]
+            elif not self._founded:
+                self._founded = not await hand.visible(names.LOST) or await hand.queue(names.LOST) is not None
             for topic in sorted(topology.topics, key=lambda topic: topic.name):
-                if not (self._founded and await hand.exchange(names.exchange(topic))):
-                    changes.append(Change("create", f"topic {topic.name}"))
+                with suppress(NotPermitted):  # what we may not look at, from 4.3 on, is somebody else's to make
+                    changes += await self._topic(hand, survey, topic)
             for subscription in topology.subscriptions:
                 self._groups.setdefault(subscription.topic.name, set()).add(subscription.group)
-                changes += await drift(hand, subscription, self._limit)
+                with suppress(NotPermitted):
+                    changes += await drift(hand, survey, subscription, self._limit)
         return Plan(topology, tuple(changes))
+
+    async def _topic(self, hand: Hand, survey: Survey | None, topic: TopicSpec) -> Sequence[Change]:
+        what = f"topic {topic.name}"
+        if not (await hand.exchange(names.exchange(topic)) and self._founded):
+            return [Change("create", what)]
+        return await compare(hand, survey, what, objects.topic(topic))
+
+    async def _survey(self) -> Survey | None:
+        """What the management API shows, if there is one. It is an aid: that it does not answer stops nobody."""
+        if self._management is None:
+            return None
+        try:
+            return await self._management.survey()
+        except BrokerError as error:
+            log.warning("%s. Comparing without it: of each object, no more than the first difference is seen", error)
+            return None
 
     async def apply(self, plan: Plan, *, allow: Collection[str] = ()) -> None:
         wanted = {c.what: c.action for c in plan.changes if c.action == "create" or c.what in allow}
@@ -69,6 +96,8 @@ class RabbitAdmin:
             for subscription in plan.topology.subscriptions:
                 if (action := wanted.get(f"group {subscription.name}")) is not None:
                     await self._make(hand, subscription, allowed=action != "create")
+                elif f"topic {subscription.topic.name}" in wanted:  # its exchange is new, and nothing is bound to it
+                    await hand.make((objects.share(subscription),))
 
     async def _make(self, hand: Hand, subscription: Subscription, *, allowed: bool) -> None:
         found = await self._shapes.find(hand, subscription)
@@ -78,72 +107,53 @@ class RabbitAdmin:
                 f"{subscription.name}: a queue's arguments cannot be changed, and partitions are never taken away. Set "
                 f"a policy for what may be one, or delete the queue when it is empty, and apply again"
             )
-        if found is not None and subscription.by_contract and shape.partitions <= 1:
+        if found is not None and subscription.by_contract and not shape.partitions:
             shape = found
         await hand.make(objects.group(subscription, shape, delivery_limit=self._limit))
-        if found is not None and found.partitions < shape.partitions and not found.partitions:
-            await hand.remove_queue(names.inbox(subscription.topic, subscription.group))
+        if found is not None and shape.partitions and not found.partitions:
+            where = subscription.topic, subscription.group
+            await hand.unbind(names.inbox(*where), names.rest(*where), "")  # what lies there is handled first: Earlier
         self._shapes.forget(subscription)
 
     async def expand(self, subscription: Subscription) -> Sequence[Subscription]:
         return [subscription]
 
     async def backlog(self, subscription: Subscription) -> Backlog:
-        ready: Count = NOTHING
-        dead: Count = NOTHING
+        where = subscription.topic, subscription.group
+        ready = dead = in_flight = NOTHING
         async with Hand(self._line) as hand:
-            shape = await self._shapes.find(hand, subscription)
-            if shape is not None:
-                queues = [await hand.queue(name) for name in shape.queues(subscription)]
-                ready = Count(sum(queue.messages for queue in queues if queue is not None))
-                letters = await hand.queue(names.dead(subscription.topic, subscription.group))
+            with suppress(NotPermitted):
+                if (shape := await self._shapes.find(hand, subscription)) is not None:
+                    looks = [self._ready(name) for name in {*shape.queues(subscription), names.inbox(*where)}]
+                    ready = Count(sum(await asyncio.gather(*looks)))
+                    in_flight = await self._in_flight(shape.queues(subscription))
+            with suppress(NotPermitted):
+                letters = await hand.queue(names.dead(*where))
                 dead = NOTHING if letters is None else Count(letters.messages)
         return Backlog(
             subscription=subscription,
             ready=ready,
-            in_flight=NOTHING,
+            in_flight=in_flight,
             delayed=NOTHING,
             dead=dead,
             oldest=NOTHING,
             next_due=NOTHING,
         )
 
-    async def browse(self, subscription: Subscription, *, after: str | None = None, limit: int = 100) -> Page:
-        """Fetches all up to the page's end, and gives them back by leaving: so each look begins at the same place."""
-        skipped = int(after or 0)
-        queue = names.dead(subscription.topic, subscription.group)
+    async def _ready(self, queue: str) -> int:
+        """On a channel of its own: one answer after the other would take long where the network is slow."""
         async with Hand(self._line) as hand:
-            there = await hand.queue(queue)
-        if there is None or there.messages <= skipped:
-            return Page((), complete=there is None or not there.consumers)
-        wanted = min(there.messages, skipped + limit)
-        messages = await self._look(subscription, queue, skipped, wanted)
-        more = str(wanted) if wanted < there.messages and len(messages) == wanted - skipped else None
-        return Page(messages, more, complete=not there.consumers)
+            found = await hand.queue(queue)
+        return 0 if found is None else found.messages
 
-    async def _look(self, subscription: Subscription, queue: str, skipped: int, wanted: int) -> list[Message]:
-        received = datetime.fromtimestamp(self._clock.time(), UTC)
-        messages: list[Message] = []
-        seen = 0
-        full = asyncio.Event()
-
-        def deliver(_: Delivered, header: RawHeader, body: bytes) -> None:
-            nonlocal seen
-            seen += 1
-            if skipped < seen <= wanted:
-                message, _headers = headers.read(header.raw, body, subscription=subscription, received=received)
-                messages.append(message)
-            if seen >= wanted:
-                full.set()
-
-        channel = await self._line.channel()
+    async def _in_flight(self, queues: Sequence[str]) -> Count:
+        if self._management is None:
+            return NOTHING
         try:
-            with mapped(f"cannot look at the dead letters of {subscription.name}"):
-                await channel.basic_qos(prefetch_count=min(wanted, 65535))
-                await channel.consume(queue, deliver, tag="look")
-                async with asyncio.timeout(LOOK):
-                    await full.wait()
-        finally:
-            with mapped("cannot close a channel"):
-                await channel.close()
-        return messages
+            return await self._management.in_flight(*queues)
+        except BrokerError as error:
+            log.warning("%s", error)
+            return NOTHING
+
+    async def browse(self, subscription: Subscription, *, after: str | None = None, limit: int = 100) -> Page:
+        return await self._browser.page(subscription, after, limit)

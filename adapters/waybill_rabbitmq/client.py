@@ -17,18 +17,20 @@ import aiormq
 import aiormq.channel
 import aiormq.connection
 from aiormq.abc import ChannelFrame
-from aiormq.exceptions import AMQPConnectionError, InvalidFrameError
+from aiormq.channel import exception_by_code
+from aiormq.exceptions import AMQPConnectionError, ChannelInvalidStateError, InvalidFrameError
 from pamqp import commands as spec
 from pamqp import frame as frames
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
-__all__ = ["Channel", "Connection", "Delivered", "RawHeader"]
+__all__ = ["Channel", "Connection", "Delivered", "RawHeader", "unused"]
 
 log = logging.getLogger("waybill.rabbitmq")
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
+CONTENT = frozenset({HEADER, BODY})
 DELIVER = b"\x00\x3c\x00\x3c"
 HEAD = struct.Struct(">BHI")
 CHUNK = 1 << 18
@@ -54,18 +56,52 @@ class Delivered(spec.Basic.Deliver):
         exchange_end = tag_end + 10 + payload[tag_end + 9]
         self.exchange = payload[tag_end + 10 : exchange_end].decode("utf-8", "replace")
         self.routing_key = payload[exchange_end + 1 :].decode("utf-8", "replace")
+        self.header: RawHeader
+        self.body = b""
+        self._parts: list[bytes] = []
+        self._left = 0
+
+    def take(self, kind: int, payload: bytes) -> bool:
+        """Take what follows: the header, then the body in its parts. Whether that is all."""
+        if kind == HEADER:
+            self.header = RawHeader(payload)
+            self._left = self.header.body_size
+        else:
+            self._parts.append(payload)
+            self._left -= len(payload)
+        if self._left > 0:
+            return False
+        self.body = b"".join(self._parts)
+        return True
 
 
 Deliver = Callable[[Delivered, RawHeader, bytes], None]
 
 
 class Receiver(aiormq.connection.FrameReceiver):
-    """Reads frames, and decodes of a message no more than where it ends."""
+    """Reads frames, and decodes of a message no more than where it ends. A delivery is one frame, with all that is its."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        super().__init__(reader)
+        self._begun: dict[int, Delivered] = {}
+        """Deliveries of which more is to come, by channel: others' frames may be among theirs."""
 
     async def get_frame(self) -> tuple[int, int, Any]:
+        while True:
+            kind, channel, payload = await self._next()
+            if kind == METHOD and payload.startswith(DELIVER):
+                self._begun[channel] = Delivered(payload)
+                continue
+            begun = self._begun.get(channel) if kind in CONTENT else None
+            if begun is None:
+                return len(payload), channel, _decoded(kind, channel, payload)
+            if begun.take(kind, payload):
+                del self._begun[channel]
+                return len(begun.body), channel, begun
+
+    async def _next(self) -> tuple[int, int, bytes]:
         try:
-            head = await self.reader.readexactly(7)
-            kind, channel, size = HEAD.unpack(head)
+            kind, channel, size = HEAD.unpack(await self.reader.readexactly(7))
             payload = await self.reader.readexactly(size + 1)
         except asyncio.IncompleteReadError as error:
             raise AMQPConnectionError("the broker closed the connection") from error
@@ -73,15 +109,17 @@ class Receiver(aiormq.connection.FrameReceiver):
             raise AMQPConnectionError(f"the connection broke: {error}") from error
         if payload[-1] != 0xCE:
             raise InvalidFrameError("a frame does not end where it should")
-        if kind == BODY:
-            return size, channel, ContentBody(payload[:-1])
-        if kind == HEADER:
-            return size, channel, RawHeader(payload[:-1])
-        if kind == METHOD and payload.startswith(DELIVER):
-            return size, channel, Delivered(payload[:-1])
-        if kind == HEARTBEAT:
-            return size, channel, Heartbeat()
-        return frames.unmarshal(head + payload)
+        return kind, channel, payload[:-1]
+
+
+def _decoded(kind: int, channel: int, payload: bytes) -> Any:
+    if kind == BODY:
+        return ContentBody(payload)
+    if kind == HEADER:
+        return RawHeader(payload)
+    if kind == HEARTBEAT:
+        return Heartbeat()
+    return frames.unmarshal(HEAD.pack(kind, channel, len(payload)) + payload + b"\xce")[2]
 
 
 class Channel(aiormq.channel.Channel):
@@ -96,10 +134,23 @@ class Channel(aiormq.channel.Channel):
         self.on_return: Callable[[RawHeader, str], None] = lambda _header, _reason: None
         self.published = 0
         """The number of the last publish: what confirms refer to."""
+        library: Any = connection
+        self._writing: asyncio.Queue[ChannelFrame] = library.write_queue
+        self._turn = asyncio.Lock()
+        self._ended = False
+
+    def when_gone(self, tell: Callable[[BaseException | None], None]) -> None:
+        """Call this once when the channel has closed, with what ended it."""
+
+        def ended(closing: asyncio.Future[Any]) -> None:
+            tell(None if closing.cancelled() else closing.exception())
+
+        library: Any = self  # of whose types much is left open
+        library.closing.add_done_callback(ended)
 
     async def consume(self, queue: str, deliver: Deliver, *, tag: str, arguments: dict[str, Any] | None = None) -> None:
         self.on_delivery[tag] = deliver
-        await self.basic_consume(queue, _unused, consumer_tag=tag, arguments=arguments)
+        await self.basic_consume(queue, unused, consumer_tag=tag, arguments=arguments)
 
     async def write(self, parts: Sequence[bytes]) -> None:
         """Hand these frames to the socket, and wait until it takes more. Raises what the connection raises."""
@@ -115,24 +166,43 @@ class Channel(aiormq.channel.Channel):
             await self._write(lot)
 
     async def _write(self, lot: list[bytes]) -> None:
-        drained = self.create_future()
-        await self.write_queue.put(ChannelFrame(b"".join(lot), should_close=False, drain_future=drained))
+        library: Any = self
+        drained = library.create_future()
+        await self._put(ChannelFrame(b"".join(lot), should_close=False, drain_future=drained))
         await drained
 
-    def acknowledge(self, payload: bytes) -> bool:
-        """Write at once, without waiting; `False` where the socket is behind."""
+    async def _put(self, frame: ChannelFrame) -> None:
+        async with self._turn:
+            if self._ended:
+                raise ChannelInvalidStateError("the broker has closed the channel")
+            await self._writing.put(frame)
+
+    def submit(self, payload: bytes) -> None:
+        """Write without waiting: at once, or when the socket has taken what is before it."""
+        if self._ended:
+            return
+        frame = ChannelFrame(payload, should_close=False)
         try:
-            self.write_queue.put_nowait(ChannelFrame(payload, should_close=False))
+            self._writing.put_nowait(frame)
         except asyncio.QueueFull:
-            return False
-        return True
+            library: Any = self
+            library.create_task(self._put(frame))
+
+    async def _on_close_frame(self, frame: spec.Channel.Close) -> None:
+        """Answer surely, and let nothing follow the answer: either would end the connection, and all other channels."""
+        self._ended = True
+        library: Any = self
+        frames: Any = ChannelFrame
+        async with self._turn:
+            await self._writing.put(frames.marshall(self.number, [spec.Channel.CloseOk()]))
+        library._close_exception = error = exception_by_code(frame)
+        library._Channel__close_event.set()
+        raise error
 
     async def _on_deliver_frame(self, frame: spec.Basic.Deliver) -> None:
-        header: Any = await self._get_frame()
-        message = await self._read_content(frame, header)
         deliver = self.on_delivery.get(frame.consumer_tag or "")
         if deliver is not None and isinstance(frame, Delivered):
-            deliver(frame, header, message.body)
+            deliver(frame, frame.header, frame.body)
 
     async def _on_return_frame(self, frame: spec.Basic.Return) -> None:
         header: Any = await self._get_frame()
@@ -143,7 +213,7 @@ class Channel(aiormq.channel.Channel):
         self.on_confirm(frame.delivery_tag, bool(frame.multiple), isinstance(frame, spec.Basic.Ack))
 
 
-async def _unused(_: object) -> None:
+async def unused(_: object) -> None:
     """aiormq wants a callback for each consumer; ours is called without a task."""
 
 
@@ -152,7 +222,6 @@ class Connection(aiormq.connection.Connection):
 
     blocked: str | None = None
     """Why the broker takes nothing that is published now, in its words; `None`: it does."""
-    on_blocked: Callable[[str | None], None] = staticmethod(lambda _: None)
 
     async def open_channel(self, *, confirms: bool = False) -> Channel:
         if self.is_closed:
@@ -171,9 +240,7 @@ class Connection(aiormq.connection.Connection):
     async def _Connection__handle_connection_blocked(self, frame: spec.Connection.Blocked) -> None:  # noqa: N802
         await super()._Connection__handle_connection_blocked(frame)  # type: ignore[misc]
         self.blocked = frame.reason or "the broker has not said why"
-        self.on_blocked(self.blocked)
 
     async def _Connection__handle_connection_unblocked(self, frame: spec.Connection.Unblocked) -> None:  # noqa: N802
         await super()._Connection__handle_connection_unblocked(frame)  # type: ignore[misc]
         self.blocked = None
-        self.on_blocked(None)

@@ -10,6 +10,7 @@ import socket
 import ssl
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import msgspec
@@ -82,6 +83,10 @@ class Connector:
         host, port = self._place.servers[0]
         return f"{host}:{port}"
 
+    @property
+    def vhost(self) -> str:
+        return self._place.vhost
+
     async def open(self, role: str) -> Connection:
         """Connect to one of the servers. Raises `BrokerUnavailable` with what each of them said."""
         servers = list(self._place.servers)
@@ -102,32 +107,38 @@ class Connector:
             async with asyncio.timeout(self._table.connect_timeout):
                 connection = Connection(
                     self._url(host, port),
-                    context=await asyncio.to_thread(self._tls) if self._place.secure else None,
+                    context=await asyncio.to_thread(self.tls) if self._place.secure else None,
                     client_properties=self._properties(role),
                 )
-                await connection.connect()
+                library: Any = connection  # of whose types this one is left open
+                await library.connect()
                 return connection
 
     def _url(self, host: str, port: int) -> str:
-        place, table = self._place, self._table
-        password = place.password
-        if table.password_file is not None:
-            try:
-                password = Path(table.password_file).read_text().strip()
-            except OSError as error:
-                raise BrokerUnavailable(f"password_file cannot be read: {error}") from error
+        place = self._place
         scheme, address = "amqps" if place.secure else "amqp", f"[{host}]" if ":" in host else host
-        who, path = f"{quote(place.username, safe='')}:{quote(password, safe='')}", quote(place.vhost, safe="")
-        return f"{scheme}://{who}@{address}:{port}/{path}?heartbeat={table.heartbeat}"
+        who, path = ":".join(quote(part, safe="") for part in self.credentials()), quote(place.vhost, safe="")
+        return f"{scheme}://{who}@{address}:{port}/{path}?heartbeat={self._table.heartbeat}"
 
-    def _tls(self) -> ssl.SSLContext:
+    def credentials(self) -> tuple[str, str]:
+        """User and password, as they are now. Raises `BrokerUnavailable`."""
+        place, file = self._place, self._table.password_file
+        if file is None:
+            return place.username, place.password
+        try:
+            return place.username, Path(file).read_text().strip()
+        except OSError as error:
+            raise BrokerUnavailable(f"password_file cannot be read: {error}") from error
+
+    def tls(self) -> ssl.SSLContext:
+        """Who is believed to be the broker, and who we are. Read anew each time."""
         context = ssl.create_default_context(cafile=self._table.cafile)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self._table.certfile is not None:
             context.load_cert_chain(self._table.certfile, self._table.keyfile)
         return context
 
-    def _properties(self, role: str) -> dict[str, object]:
+    def _properties(self, role: str) -> dict[str, Any]:
         name = f"{self._application} {role} ({socket.gethostname()} {os.getpid()})"
         return {"product": "Waybill", "version": _version(), "connection_name": name, "information": ""}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -21,6 +22,9 @@ from waybill_rabbitmq.source import Token
 
 __all__ = ["DeadSource"]
 
+TRIES, PAUSE = 50, 0.02
+"""How often to ask again for a letter that was there, and seconds between."""
+
 
 class DeadSource:
     """What is released stays with us until we leave: given back at once, it would be the next one fetched."""
@@ -31,6 +35,7 @@ class DeadSource:
         self._clock = clock
         self._queue = names.dead(subscription.topic, subscription.group)
         self._left = 0
+        self._vain = 0
         self._channel: Channel | None = None
 
     async def open(self) -> None:
@@ -60,8 +65,11 @@ class DeadSource:
             with mapped(f"cannot take dead letters of {self._subscription.name}"):
                 got: Any = await channel.basic_get(self._queue)
             if got.delivery_tag is None:
-                self._left = 0
-                break
+                if await self._nothing_comes_back():
+                    self._left = 0
+                    break
+                continue
+            self._vain = 0
             self._left -= 1
             message, _ = headers.read(got.header.raw, got.body, subscription=self._subscription, received=received)
             taken.append(
@@ -74,6 +82,14 @@ class DeadSource:
                 )
             )
         return taken
+
+    async def _nothing_comes_back(self) -> bool:
+        """Who looks at dead letters has them all for a moment: whether they have stayed away for longer than that."""
+        self._vain += 1
+        if self._vain >= TRIES:
+            return True
+        await asyncio.sleep(PAUSE)
+        return False
 
     async def settle(self, settled: Sequence[Settled]) -> Sequence[SettleResult]:
         results: list[SettleResult] = []

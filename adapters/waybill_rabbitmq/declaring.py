@@ -10,17 +10,20 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from aiormq.exceptions import ChannelLockedResource, ChannelNotFoundEntity, ChannelPreconditionFailed
 
-from waybill.errors import BrokerError
-from waybill_rabbitmq.client import Channel
+from waybill.errors import BrokerError, DestinationMissing
+from waybill_rabbitmq.client import Channel, unused
 from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.mapping import NotPermitted, mapped, said
 from waybill_rabbitmq.objects import Binding, Exchange, Objects, Queue
+from waybill_rabbitmq.survey import Different
 
-__all__ = ["Different", "Found", "Hand"]
+__all__ = ["Found", "Hand"]
 
 T = TypeVar("T")
 
 INEQUIVALENT = re.compile(r"inequivalent arg '([^']+)' for .*?: received (.*) but current is (.*)$")
+VALUE = re.compile(r"^(?:the value )?'(.*?)'(?: of type '\w+')?$")
+"""How the broker writes an argument, or a type."""
 
 
 class Found(NamedTuple):
@@ -28,14 +31,6 @@ class Found(NamedTuple):
 
     messages: int
     consumers: int
-
-
-class Different(NamedTuple):
-    """What the broker says of an object that is there and is another: the first argument that differs."""
-
-    argument: str
-    wanted: str
-    there: str
 
 
 class Hand:
@@ -54,6 +49,10 @@ class Hand:
         if self._channel is not None and not self._channel.is_closed:
             with suppress(BrokerError), mapped("cannot close a channel"):
                 await self._channel.close()
+
+    def beside(self) -> Hand:
+        """Another one on the same connection, to use at the same time."""
+        return Hand(self._line)
 
     async def _with(self, doing: str, work: Callable[[Channel], Awaitable[T]]) -> T:
         if self._channel is None or self._channel.is_closed:
@@ -84,18 +83,51 @@ class Hand:
             raise
         return True
 
-    async def difference(self, queue: Queue) -> Different | None:
-        """What of a queue that is there is not as it should be; nothing where we may not ask."""
+    async def visible(self, name: str) -> bool:
+        """Whether we may look at a queue or exchange of this name: from 4.3 on, that takes some right to it."""
         try:
-            await self.make_queue(queue)
+            await self.queue(name)
+        except NotPermitted:
+            return False
+        return True
+
+    async def has(self, item: Exchange | Queue) -> bool:
+        return await self.exchange(item.name) if isinstance(item, Exchange) else await self.queue(item.name) is not None
+
+    async def difference(self, item: Exchange | Queue) -> Different | None:
+        """The first argument of what is there that is not as it should be; nothing where we may not ask."""
+        try:
+            await (self.make_exchange(item) if isinstance(item, Exchange) else self.make_queue(item))
         except NotPermitted:
             return None
         except BrokerError as error:
             found = INEQUIVALENT.search(said(error.__cause__)) if error.__cause__ else None
             if isinstance(error.__cause__, ChannelPreconditionFailed) and found:
-                return Different(*found.groups())
+                return Different(*(VALUE.sub(r"\1", text) for text in found.groups()))
             raise
         return None
+
+    async def may_write(self, exchange: str) -> bool:
+        """Asked by unbinding what was never bound, which takes the right to write there and changes nothing."""
+        try:
+            await self._with(f"exchange {exchange}", lambda c: c.exchange_unbind(exchange, exchange, routing_key="/"))
+        except NotPermitted as error:
+            return "write access" not in str(error)
+        except DestinationMissing:
+            pass
+        return True
+
+    async def may_read(self, queue: str) -> bool:
+        """Asked by consuming with an argument that cannot be, which the broker sees after the right to read."""
+        nothing: dict[str, Any] = {"x-priority": "none"}
+        try:
+            await self._with(f"queue {queue}", lambda c: c.basic_consume(queue, unused, arguments=nothing))
+        except NotPermitted:
+            return False
+        except BrokerError as error:
+            if not isinstance(error.__cause__, ChannelPreconditionFailed | ChannelNotFoundEntity):
+                raise
+        return True
 
     # ---------------------------------------------------------------- making
 
@@ -136,9 +168,15 @@ class Hand:
         else:
             await self._with(doing, lambda c: c.exchange_bind(binding.destination, binding.source, binding.key))
 
+    async def unbind(self, queue: str, exchange: str, key: str) -> None:
+        await self._with(f"cannot unbind {queue} from {exchange}", lambda c: c.queue_unbind(queue, exchange, key))
+
     async def remove_queue(self, name: str) -> None:
-        """Delete a queue that is empty and unused. Raises `BrokerError` for another one."""
-        await self._with(f"cannot delete queue {name}", lambda c: c.queue_delete(name, if_unused=True, if_empty=True))
+        """Delete a queue that nothing is bound to any more. Raises `BrokerError` where it is not empty."""
+        found = await self.queue(name)
+        if found is not None and found.messages:
+            raise BrokerError(f"queue {name} still has {found.messages} messages, and is not deleted")
+        await self._with(f"cannot delete queue {name}", lambda c: c.queue_delete(name))
 
 
 def _plain(arguments: Any) -> dict[str, Any]:

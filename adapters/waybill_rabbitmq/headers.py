@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from waybill.message import DeadLetterRecord, Message
 from waybill.topology import Subscription
 from waybill_rabbitmq import names, wire
 
-__all__ = ["MARK", "mark_of", "read", "write"]
+__all__ = ["MARK", "key_of", "mark_of", "read", "shortened", "write"]
 
 PREFIX = "cloudEvents:"
 MARK = "waybill-mark"
@@ -46,6 +46,18 @@ def write(message: Message, mark: int) -> bytes:
     return wire.properties(b"".join(parts), content_type=content_type, message_id=shown)
 
 
+def shortened(message: Message) -> Iterator[Message]:
+    """The same dead letter with less to say of itself, and less again: others may send more headers than leave room."""
+    if (dead := message.dead) is None:
+        return
+    replace = msgspec.structs.replace
+    message = replace(message, dead=replace(dead, stack=None))
+    yield message
+    yield replace(message, headers={name[:100]: value[:100] for name, value in message.headers.items()})
+    left_out = f"{dead.detail} (its {len(message.headers)} headers had no room)"
+    yield replace(message, headers={}, dead=replace(dead, detail=left_out, stack=None))
+
+
 def mark_of(raw: bytes) -> int | None:
     """The number of the publish that these properties were written for."""
     try:
@@ -53,6 +65,16 @@ def mark_of(raw: bytes) -> int | None:
     except ValueError:
         return None
     return mark if isinstance(mark, int) else None
+
+
+def key_of(raw: bytes) -> str | None:
+    """The key of a message that nobody has read yet."""
+    try:
+        found = wire.read(raw).headers
+    except ValueError:
+        return None
+    key = found.get(f"{PREFIX}partitionkey", found.get("cloudEvents_partitionkey"))
+    return None if key is None else _text(key)
 
 
 def read(

@@ -30,7 +30,7 @@ def route(seconds: float, address: str, partition: int) -> tuple[str, str]:
 
 def wait_of(level: int) -> int:
     """Milliseconds that a message waits on this step."""
-    return round(UNIT * 1000) * 2**level
+    return round(UNIT * 1000) << level
 
 
 def below(level: int) -> str:

@@ -21,6 +21,7 @@ __all__ = [
     "inbox",
     "partition_of",
     "partition_queue",
+    "rest",
     "step",
 ]
 
@@ -40,6 +41,11 @@ def exchange(topic: TopicSpec) -> str:
 def inbox(topic: TopicSpec, group: str | None) -> str:
     """The group's own exchange, and its queue where it has one."""
     return _fitted(f"{topic.name}/{group}", LONGEST - 8)
+
+
+def rest(topic: TopicSpec, group: str | None) -> str:
+    """Where the group's exchange sends what is for none of its partitions."""
+    return f"{inbox(topic, group)}/rest"
 
 
 def dead(topic: TopicSpec, group: str | None) -> str:

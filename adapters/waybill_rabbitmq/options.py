@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from waybill.errors import ConfigurationError
 from waybill.topology import BrokerOptions, TopicSpec
 
-__all__ = ["BrokerTable", "RabbitMQ", "options_of", "read_table"]
+__all__ = ["BrokerTable", "RabbitMQ", "options_of", "partitions_of", "read_table"]
 
+PARTITIONS = 8
 MOST_PARTITIONS = 256
 
 
@@ -20,16 +22,16 @@ MOST_PARTITIONS = 256
 class RabbitMQ(BrokerOptions):
     """RabbitMQ's options of a topic: `orders.on(RabbitMQ(partitions=8))`.
 
-    partitions: how many queues each of its groups has. A message's key decides its queue, each queue is consumed by one
-    member at a time, and the members share them: so several members consume a topic in order. 1 where it is not given:
-    then one member of a group that is consumed `ordered` does the work and the others stand by. It may grow, which moves keys
-    to other queues; it never shrinks.
+    partitions: how many queues a group has that is consumed in order. A message's key decides its queue, each queue is consumed
+    by one member at a time, and the members share them. `None`: 8 for a group that is consumed `ordered`, and one for any
+    other, which its members share. A number above 1 is for all groups of the topic. It may grow, which moves keys to other
+    queues; it never shrinks.
     """
 
-    partitions: int = 1
+    partitions: int | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.partitions <= MOST_PARTITIONS:
+        if self.partitions is not None and not 1 <= self.partitions <= MOST_PARTITIONS:
             raise ConfigurationError(f"RabbitMQ(partitions={self.partitions!r}): from 1 to {MOST_PARTITIONS}")
 
 
@@ -39,6 +41,11 @@ NOTHING = RabbitMQ()
 def options_of(topic: TopicSpec) -> RabbitMQ:
     """Those that the topic was given, or the defaults."""
     return next((option for option in topic.options if isinstance(option, RabbitMQ)), NOTHING)
+
+
+def partitions_of(topic: TopicSpec) -> int:
+    """How many partitions its messages are for, whether or not a group tells them apart."""
+    return options_of(topic).partitions or PARTITIONS
 
 
 class BrokerTable(BaseModel):
@@ -71,7 +78,14 @@ class BrokerTable(BaseModel):
     """Its key, where it is not in the same file."""
     management: str | None = Field(default=None, repr=False)
     """The URL of the management API, e.g. `http://localhost:15672`: with it, backlogs say what is in flight, and plans
-    compare bindings as well. The credentials are the same unless it has its own."""
+    compare every argument and bindings. The credentials are the broker's unless it has its own."""
+
+    @field_validator("management")
+    @classmethod
+    def _is_http(cls, url: str | None) -> str | None:
+        if url is not None and (urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname):
+            raise ValueError("write http://host:15672 or https://host:15671")
+        return url
 
 
 def read_table(table: Mapping[str, Any]) -> BrokerTable:

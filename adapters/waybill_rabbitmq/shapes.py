@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from waybill.topology import Change, Subscription
 from waybill_rabbitmq import names, objects
 from waybill_rabbitmq.declaring import Hand
-from waybill_rabbitmq.objects import Queue, Shape
+from waybill_rabbitmq.objects import Binding, Exchange, Objects, Queue, Shape
+from waybill_rabbitmq.options import partitions_of
+from waybill_rabbitmq.survey import Different, Survey
 
-__all__ = ["Shapes", "drift", "look"]
+__all__ = ["Shapes", "compare", "drift", "look"]
 
 WORDS = {"x-max-length": "max_length", "x-delivery-limit": "delivery_limit"}
 """Arguments of queues, by the names that they have in the code."""
@@ -43,8 +46,8 @@ async def look(hand: Hand, subscription: Subscription) -> Shape | None:
     return None
 
 
-async def drift(hand: Hand, subscription: Subscription, delivery_limit: int) -> Sequence[Change]:
-    """What of a group is missing, or is not as the code asks for."""
+async def drift(hand: Hand, survey: Survey | None, subscription: Subscription, delivery_limit: int) -> Sequence[Change]:
+    """What of a group is missing, or is not as the code asks for. Without a survey: the first thing that is not."""
     what, topic = f"group {subscription.name}", subscription.topic
     found, wanted = await look(hand, subscription), Shape.of(subscription)
     if found is None or await hand.queue(names.dead(topic, subscription.group)) is None:
@@ -53,25 +56,46 @@ async def drift(hand: Hand, subscription: Subscription, delivery_limit: int) -> 
         return [Change("differs", what, detail)]
     if wanted.partitions and not found.partitions and not subscription.by_contract:
         shared = await hand.queue(names.inbox(topic, subscription.group))
-        if shared is None or not (shared.messages or shared.consumers):
+        if shared is None or not shared.consumers:
             return [Change("create", what, "nobody has consumed it yet, and it is to be consumed in order")]
-        return [Change("differs", what, "it is not consumed in order there: let it be emptied, and stop its consumers")]
-    made = objects.group(subscription, found, delivery_limit=delivery_limit)
-    for queue in (item for item in made if isinstance(item, Queue)):
-        if (different := await hand.difference(queue)) is not None:
-            word = WORDS.get(different.argument, different.argument)
-            return [Change("differs", what, f"{word}: {different.there} there, {different.wanted} in the code")]
-    return []
+        return [Change("differs", what, "it is consumed there, and not in order: stop its consumers")]
+    return await compare(hand, survey, what, objects.group(subscription, found, delivery_limit=delivery_limit))
+
+
+async def compare(hand: Hand, survey: Survey | None, what: str, made: Objects) -> Sequence[Change]:
+    """What of these objects, which together are `what`, is missing or differs."""
+    if survey is not None:
+        if different := survey.differences(made):
+            return [Change("differs", what, "; ".join(_told(*found) for found in different))]
+        missing = survey.missing(made)
+        return [Change("create", what, f"{', '.join(missing)}")] if missing else []
+    seen = [item for item in made if not isinstance(item, Binding)]  # those cannot be looked at
+    found = await asyncio.gather(*(_look_at(hand.beside(), what, item) for item in seen))
+    return next(([change] for change in found if change is not None), [])
+
+
+async def _look_at(hand: Hand, what: str, item: Exchange | Queue) -> Change | None:
+    """On a channel of its own: one after the other would take long where the network is slow."""
+    async with hand:
+        if not await hand.has(item):
+            return Change("create", what, item.name)
+        first = await hand.difference(item)
+    return None if first is None else Change("differs", what, _told(item.name, first))
+
+
+def _told(name: str, found: Different) -> str:
+    word = WORDS.get(found.argument, found.argument)
+    return f"{name}: {word}: {found.there} there, {found.wanted} in the code"
 
 
 def _difference(subscription: Subscription, found: Shape, wanted: Shape) -> str | None:
     there, asked = found.partitions, wanted.partitions
-    if subscription.by_contract and asked <= 1:
-        return None if there <= 1 else f"partitions: {there} there, {asked or 1} in the code"
-    if there and not asked:
-        return "it is consumed in order there, by one member at a time, and not in the code"
-    if there and asked > there:
+    if subscription.by_contract and not asked:
+        asked = partitions_of(subscription.topic) if there else 0
+    if there == asked or not there:
+        return None
+    if not asked:
+        return "it is consumed in order there, each partition by one member at a time, and not in the code"
+    if asked > there:
         return f"partitions: {there} there, {asked} in the code; with more of them, most keys move to another one"
-    if there > asked:
-        return f"partitions: {there} there, {asked} in the code; they are never taken away"
-    return None
+    return f"partitions: {there} there, {asked} in the code; they are never taken away"

@@ -19,7 +19,7 @@ from waybill_rabbitmq import headers, ladder, names, wire
 from waybill_rabbitmq.client import Channel, RawHeader
 from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.mapping import mapped, said
-from waybill_rabbitmq.options import options_of
+from waybill_rabbitmq.options import partitions_of
 
 __all__ = ["RabbitSink"]
 
@@ -72,7 +72,7 @@ class RabbitSink:
         }
         self._exchange = places[destination.kind]
         self._address = names.address(self._exchange)
-        self._partitions = options_of(spec).partitions
+        self._partitions = partitions_of(spec)
         self._mandatory = not (destination.kind == "topic" and spec.accept_unrouted)
         self._channel: Channel | None = None
         self._opening = asyncio.Lock()
@@ -108,6 +108,8 @@ class RabbitSink:
     async def _put(self, channel: Channel, messages: Sequence[Message], lot: Lot) -> None:
         """Number them and write them, one lot at a time: the broker counts what it reads. Not cancelled once it has begun."""
         async with self._writing:
+            if channel.is_closed:
+                raise BrokerUnavailable("its channel was closed before it was written")
             lot.begun = True
             frames = self._frames(channel, messages, lot)
             if frames:
@@ -153,7 +155,7 @@ class RabbitSink:
         channel = await self._line.channel(confirms=True)
         missing = f"{self._destination.name} does not exist on this broker: run `waybill topology apply`"
         try:
-            with mapped(missing):
+            with mapped(f"cannot publish to {self._destination.name}"):
                 await channel.exchange_declare(self._exchange, passive=True)
         except DestinationMissing as error:
             raise DestinationMissing(missing) from error
@@ -161,7 +163,7 @@ class RabbitSink:
         pending, returned = self._pending, self._returned
         channel.on_confirm = lambda tag, multiple, stored: self._confirmed(pending, returned, tag, multiple, stored)
         channel.on_return = lambda header, reason: _returned(returned, header, reason)
-        channel.closing.add_done_callback(lambda closing: _lost(pending, closing))
+        channel.when_gone(lambda error: _lost(pending, error))
         return channel
 
     # ---------------------------------------------------------------- sending
@@ -178,8 +180,7 @@ class RabbitSink:
                 way = self._way(message, now)
                 if (method := methods.get(way)) is None:
                     method = methods[way] = wire.method(number, *way, mandatory=self._mandatory)
-                properties = headers.write(message, mark)
-                frames.append(wire.publish(number, method, properties, message.body or b"", most))
+                frames.append(self._written(message, mark, number, method, most))
             except ValueError as error:
                 lot.decide(place, Refused(f"the message cannot be sent: {error}"))
                 continue
@@ -187,14 +188,23 @@ class RabbitSink:
             self._pending[mark] = Pending(lot, place, message.id)
         return frames
 
+    def _written(self, message: Message, mark: int, number: int, method: bytes, most: int) -> bytes:
+        """The frames. A dead letter is made to fit, since it has nowhere else to go. Raises `ValueError`."""
+        body = message.body or b""
+        try:
+            return wire.publish(number, method, headers.write(message, mark), body, most)
+        except ValueError:
+            if self._destination.kind != "dead":
+                raise
+            for shorter in headers.shortened(message):
+                with suppress(ValueError):
+                    return wire.publish(number, method, headers.write(shorter, mark), body, most)
+            raise
+
     def _way(self, message: Message, now: float) -> tuple[str, str]:
         """The exchange and the routing key."""
-        if self._partitions == 1:
-            partition = 0
-        elif message.key is None:
-            partition = random.randrange(self._partitions)  # noqa: S311 - not a secret
-        else:
-            partition = names.partition_of(message.key, self._partitions)
+        key, most = message.key, self._partitions
+        partition = random.randrange(most) if key is None else names.partition_of(key, most)  # noqa: S311 - not a secret
         if message.due is not None and (wait := message.due.timestamp() - now) > 0:
             return ladder.route(wait, self._address, partition)
         return self._exchange, str(partition)
@@ -247,9 +257,8 @@ def _returned(returned: dict[int, str], header: RawHeader, reason: str) -> None:
         returned[mark] = reason
 
 
-def _lost(pending: dict[int, Pending], closing: Future[None]) -> None:
+def _lost(pending: dict[int, Pending], error: BaseException | None) -> None:
     """The channel has closed: what has no answer by now will get none."""
-    error = None if closing.cancelled() else closing.exception()
     cause = "the connection was lost before the answer came" if error is None else said(error)
     for found in pending.values():
         found.lot.decide(found.place, Unknown(cause))

@@ -24,6 +24,7 @@ LONG: Final = struct.Struct(">I")
 TAG: Final = struct.Struct(">Q")
 CONTENT: Final = struct.Struct(">HHQ")
 END: Final = b"\xce"
+TEXT: Final = 0x53
 
 FLAGS: Final = (
     "content_type", "content_encoding", "headers", "delivery_mode", "priority", "correlation_id", "reply_to",
@@ -122,7 +123,7 @@ def read(raw: bytes) -> Properties:
 
 
 def _read(raw: bytes) -> Properties:
-    flags, at = int.from_bytes(raw[:2]), 2
+    flags, at = int.from_bytes(_take(raw, 0, 2)), 2
     if flags & 1:
         raise ValueError("it has properties that AMQP 0-9-1 does not know")
     values: dict[str, Any] = {}
@@ -149,8 +150,11 @@ def _take(raw: bytes, at: int, size: int) -> bytes:
 
 
 def _short(raw: bytes, at: int) -> tuple[str, int]:
-    size = raw[at]
-    return _take(raw, at + 1, size).decode(), at + 1 + size
+    start = at + 1
+    end = start + raw[at]
+    if end > len(raw):
+        raise ValueError("a field ends beyond the frame")
+    return raw[start:end].decode(), end
 
 
 def _table(raw: bytes, at: int, depth: int) -> tuple[dict[str, Any], int]:
@@ -185,11 +189,14 @@ def _bounds(raw: bytes, at: int, depth: int) -> tuple[int, int]:
 
 
 def _value(raw: bytes, at: int, depth: int) -> tuple[Any, int]:
+    if raw[at] == TEXT:  # nearly all of them: read here, without a step further
+        start = at + 5
+        end = start + int(LONG.unpack_from(raw, at + 1)[0])
+        if end > len(raw):
+            raise ValueError("a field ends beyond the frame")
+        return raw[start:end].decode("utf-8", "backslashreplace"), end
     kind = raw[at : at + 1]
     at += 1
-    if kind == b"S":
-        size = int.from_bytes(_take(raw, at, 4))
-        return _take(raw, at + 4, size).decode("utf-8", "backslashreplace"), at + 4 + size
     if kind in FIXED:
         size, decode = FIXED[kind]
         return decode(_take(raw, at, size)), at + size

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from waybill import App, Delivery, Message, Retry, Settings, Topic, TopicPattern
 from waybill.adapter import Capabilities, Limits
@@ -18,7 +18,7 @@ from waybill.loading import AdapterContext, open_adapter
 from waybill.redrive import Redriven, redrive
 from waybill.topology import Backlog, Destination, Subscription
 from waybill_contracts.harness import Broker
-from waybill_contracts.tasks import Journal, Task, perform
+from waybill_contracts.tasks import Journal, Task, key_of, perform
 from waybill_contracts.workers import Worker
 
 __all__ = ["FAST", "PATIENCE", "Bench"]
@@ -48,6 +48,7 @@ class Bench:
         context = AdapterContext(application="contracts", clock=SystemClock(), options=broker.options)
         self._adapter = open_adapter(self.url, context)
         self.can: Capabilities = self._adapter.claims
+        self.native = self._adapter.native_settlements
 
     def name(self, name: str) -> str:
         """`name`, of this test alone."""
@@ -55,7 +56,7 @@ class Bench:
 
     def topic(self, name: str = "tasks", **options: Any) -> Topic[Task]:
         """A topic of this test, which carries tasks, ordered by their key. A queue with one group, unless `groups` says."""
-        options.setdefault("key", lambda task: task.key)
+        options.setdefault("key", key_of)
         return Topic(self.name(name), Task, **options)
 
     def app(self, name: str = "group", **settings: Any) -> App:
@@ -83,9 +84,7 @@ class Bench:
         async def handle(task: Task, delivery: Delivery[Task]) -> None:
             await perform(task, delivery, notes)
 
-        consume: Any = app.consume(*topics, **options)
-        consume(handle)
-
+        cast("Any", app.consume)(*topics, **options)(handle)
         return app, notes
 
     async def publish(self, topic: Topic[Any], *values: Any, app: App | None = None, **options: Any) -> list[str]:
@@ -182,8 +181,7 @@ class Bench:
         async def note(_: Any, delivery: Delivery[Any]) -> None:
             given.append(delivery)
 
-        consume: Any = app.consume(topic, **options)
-        consume(note)
+        cast("Any", app.consume)(topic, **options)(note)
         return app, given
 
     def limits(self, topic: Topic[Any]) -> Limits:

@@ -13,7 +13,7 @@ from waybill import BrokerOptions
 if TYPE_CHECKING:
     from waybill_contracts.faults.proxy import Proxy
 
-__all__ = ["VERBS", "Broker", "Harness", "Route"]
+__all__ = ["DISTURBING", "VERBS", "Broker", "Harness", "Route"]
 
 VERBS = {
     "processes": "several processes use it at once",
@@ -37,6 +37,8 @@ VERBS = {
     "dead_end": "for as long as a block lasts, a group's dead letters cannot be placed",
 }
 """What a behaviour may ask for beyond connecting."""
+DISTURBING = frozenset({"restart", "rolling", "kill", "stop", "pause"})
+"""Those that end or hold the broker, for whoever else uses it as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,7 @@ class Broker:
 
     url: str
     version: str = ""
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     restart: Callable[[], Awaitable[None]] | None = None
     away: Callable[[], AbstractAsyncContextManager[None]] | None = None
     cut: Callable[[], Awaitable[None]] | None = None
@@ -81,7 +83,7 @@ class Broker:
     rolling: Callable[[], Awaitable[None]] | None = None
     throttle: Callable[[], AbstractAsyncContextManager[None]] | None = None
     remove: Callable[[str, str], Awaitable[None]] | None = None
-    cannot: Mapping[str, str] = field(default_factory=dict)
+    cannot: Mapping[str, str] = field(default_factory=dict[str, str])
     foreign: Callable[[str, bytes], Awaitable[None]] | None = None
     permissions: str | None = None
     partitions: Callable[[int], BrokerOptions] | None = None

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from waybill_contracts.behaviour import BEHAVIOURS, NOT_YET
+from waybill_contracts.behaviour import BEHAVIOURS
+from waybill_contracts.behaviour import NOT_YET as PROMISES_NOT_YET
+from waybill_contracts.faults.fault import FAULTS
+from waybill_contracts.faults.fault import NOT_YET as FAULTS_NOT_YET
 
 __all__ = ["Result", "Row", "differences", "matrix", "page", "read", "write"]
 
@@ -35,6 +38,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, order=True):
     note: str = ""
 
 
+SECTIONS = "PHGOARDSFLCTXIQYZVf"
+"""In the order of the page: of promises by their letter, then the faults."""
+NOT_YET = PROMISES_NOT_YET | FAULTS_NOT_YET
 SIGNS = {Result.PASS: "✓", Result.PARTIAL: "partial", Result.REFUSED: "refused", Result.WAIVED: "waived"}
 
 
@@ -69,9 +75,9 @@ def matrix(rows: Sequence[Row]) -> list[list[str]]:
     """A line a promise, a column a broker; first the heading."""
     brokers = sorted({row.broker for row in rows})
     found = {(row.id, row.broker): row for row in rows}
-    names = {ident: known.name.replace("_", " ") for ident, known in BEHAVIOURS.items()} | NOT_YET
+    names = {ident: known.name.replace("_", " ") for ident, known in (BEHAVIOURS | FAULTS).items()} | NOT_YET
     lines = [["", "promise", *brokers]]
-    for ident in sorted(names, key=lambda ident: ("PHGOARDSFLCTXIQYZV".index(ident[0]), ident)):
+    for ident in sorted(names, key=lambda ident: (SECTIONS.index(ident[0]), ident)):
         signs = [_sign(found.get((ident, broker)), ident) for broker in brokers]
         lines.append([ident, names[ident], *signs])
     return lines

@@ -20,9 +20,9 @@ def in_use() -> dict[str, set[object]]:
 
 
 def left_since(before: Mapping[str, set[object]], *, least: int = 1) -> list[str]:
-    """What there is now that was not there before, where it is `least` of a kind or more, in words."""
-    new = {what: found - before[what] for what, found in in_use().items()}
-    return [f"{len(found)} {what}" for what, found in new.items() if len(found) >= least]
+    """How much more there is than before, where it is `least` of a kind or more, in words."""
+    more = {what: len(found) - len(before[what]) for what, found in in_use().items()}
+    return [f"{count} {what}" for what, count in more.items() if count >= least]
 
 
 def resident(pid: int) -> float:

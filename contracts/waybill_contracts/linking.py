@@ -23,12 +23,18 @@ async def linked(broker: Broker, verbs: Collection[str]) -> AsyncGenerator[Broke
     """The broker behind a proxy, where that is needed for one of the verbs and its route is known; else as it is."""
     missing = {verb for verb in PROXIED & set(verbs) if getattr(broker, verb) is None and verb not in broker.cannot}
     route = broker.route or route_of(broker.url)
-    if not missing or route is None:
+    if missing and broker.link is not None:
+        yield _with_verbs(broker, broker.link)
+    elif missing and route is not None:
+        async with Proxy(route.host, route.port, listen=route.listen) as proxy:
+            yield _with_verbs(replace(broker, url=route.url(proxy.host, proxy.port)), proxy)
+    else:
         yield broker
-        return
-    async with Proxy(route.host, route.port, listen=route.listen) as proxy:
-        made = {verb: make(proxy) for verb, make in MADE.items() if getattr(broker, verb) is None}
-        yield replace(broker, url=route.url(proxy.host, proxy.port), **made)
+
+
+def _with_verbs(broker: Broker, proxy: Proxy) -> Broker:
+    made: dict[str, Any] = {verb: make(proxy) for verb, make in MADE.items() if getattr(broker, verb) is None}
+    return replace(broker, **made)
 
 
 def route_of(url: str) -> Route | None:
@@ -40,10 +46,12 @@ def route_of(url: str) -> Route | None:
         return None
     if not host or not port:
         return None
-    user = parts.netloc.rpartition("@")
-    return Route(
-        host=host, port=port, url=lambda *at: parts._replace(netloc=f"{user[0]}{user[1]}{at[0]}:{at[1]}").geturl()
-    )
+    user, at, _ = parts.netloc.rpartition("@")
+
+    def through(host: str, port: int) -> str:
+        return parts._replace(netloc=f"{user}{at}{host}:{port}").geturl()
+
+    return Route(host=host, port=port, url=through)
 
 
 def _cut(proxy: Proxy) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,30 +14,33 @@ import msgspec
 from waybill import CapabilityError
 from waybill_contracts.behaviour import BEHAVIOURS, NEEDS, Behaviour
 from waybill_contracts.bench import PATIENCE, Bench
-from waybill_contracts.harness import Broker, Harness
+from waybill_contracts.harness import DISTURBING, Broker, Harness
 from waybill_contracts.ledger import Result, Row
 from waybill_contracts.linking import linked
 
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["contract", "faults", "load_behaviours", "load_faults", "prove"]
+__all__ = ["contract", "load_all", "load_behaviours", "load_faults", "prove", "survives"]
 
 
 def load_behaviours() -> dict[str, Behaviour]:
     """All of them, by id, in the order of their sections."""
-    import waybill_contracts.behaviours  # noqa: F401, PLC0415 - registers them; they import this package
-
+    import_module("waybill_contracts.behaviours")  # registers them; they import this package
     return BEHAVIOURS
 
 
 def load_faults() -> dict[str, Behaviour]:
     """All faults to survive, by id, in the order of the table."""
-    from waybill_contracts.faults import rows  # noqa: PLC0415 - registers them
-    from waybill_contracts.faults.fault import FAULTS  # noqa: PLC0415
+    from waybill_contracts.faults.fault import FAULTS  # noqa: PLC0415 - it imports this package
 
-    assert rows.__all__
+    import_module("waybill_contracts.faults.rows")  # registers them
     return dict(sorted(FAULTS.items()))
+
+
+def load_all() -> dict[str, Behaviour]:
+    """All promises, then all faults."""
+    return load_behaviours() | load_faults()
 
 
 async def prove(harness: Harness, promise: Behaviour, folder: Path, *, patience: float = PATIENCE) -> Row:
@@ -48,7 +53,7 @@ async def prove(harness: Harness, promise: Behaviour, folder: Path, *, patience:
     async with harness.broker(folder) as given, linked(given, promise.verbs) as broker:
         cannot = [reason for verb in promise.verbs if (reason := _cannot(broker, verb))]
         if cannot:
-            return _row(harness, promise, broker.version, Result.WAIVED, "; ".join(cannot))
+            return _row(harness, promise, broker.version, Result.WAIVED, "; ".join(dict.fromkeys(cannot)))
         bench = Bench(broker, folder, patience=patience)
         try:
             async with asyncio.timeout(promise.limit):
@@ -89,26 +94,41 @@ def _row(harness: Harness, promise: Behaviour, version: str, result: Result, not
     return Row(id=promise.id, broker=harness.name, version=version, provider=harness.provider, result=result, note=note)
 
 
-def contract(harness: Harness) -> Callable[..., Any]:
-    """A test function, with a case for each promise: `test_contract = contract(MyHarness())` in a test module."""
-    return _cases(harness, load_behaviours().values())
+def contract(harness: Harness, *, disturbing: pytest.MarkDecorator | None = None) -> Callable[..., Any]:
+    """A test function, with a case for each promise: `test_contract = contract(MyHarness())` in a test module.
+
+    disturbing: the mark of cases that end or hold the broker, where tests that run at the same time share it.
+    """
+    return _cases(harness, load_behaviours().values(), disturbing)
 
 
-def faults(harness: Harness) -> Callable[..., Any]:
-    """A test function, with a case for each fault that must be survived: `test_faults = faults(MyHarness())`."""
-    return _cases(harness, load_faults().values())
+def survives(harness: Harness, *, disturbing: pytest.MarkDecorator | None = None) -> Callable[..., Any]:
+    """A test function, with a case for each fault that must be survived: `test_survives = survives(MyHarness())`.
+
+    disturbing: as of `contract`.
+    """
+    return _cases(harness, load_faults().values(), disturbing)
 
 
-def _cases(harness: Harness, promises: Iterable[Behaviour]) -> Callable[..., Any]:
+def _cases(
+    harness: Harness, promises: Iterable[Behaviour], disturbing: pytest.MarkDecorator | None
+) -> Callable[..., Any]:
     import pytest  # noqa: PLC0415 - needed by tests only
 
-    from waybill_contracts.pytest_plugin import PROPERTY  # noqa: PLC0415
+    from waybill_contracts.pytest_plugin import PROPERTY, SHOWS  # noqa: PLC0415
 
-    cases = [pytest.param(p, id=f"{p.id}-{p.name}", marks=pytest.mark.timeout(p.limit + 60)) for p in promises]
+    def marks(promise: Behaviour) -> list[pytest.MarkDecorator]:
+        found = [disturbing] if disturbing is not None and DISTURBING & set(promise.verbs) else []
+        if find_spec("pytest_timeout"):  # where it is not there, `prove` ends it
+            found.append(pytest.mark.timeout(promise.limit + 60))
+        return found
+
+    cases = [pytest.param(p, id=f"{p.id}-{p.name}", marks=marks(p)) for p in promises]
 
     @pytest.mark.parametrize("promise", cases)
     async def test_contract(promise: Behaviour, tmp_path: Path, request: pytest.FixtureRequest) -> None:
         row = await prove(harness, promise, tmp_path)
         request.node.user_properties.append((PROPERTY, msgspec.to_builtins(row)))
 
+    setattr(test_contract, SHOWS, True)
     return test_contract

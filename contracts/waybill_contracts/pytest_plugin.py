@@ -20,6 +20,10 @@ from waybill_contracts.ledger import Row, differences, page, read, write
 __all__ = ["pytest_addoption", "pytest_configure"]
 
 PROPERTY = "waybill_ledger"
+SHOWS = "waybill_contract"
+"""An attribute of the tests that `contract` makes; pytest carries it in their reports."""
+LEFT_OUT = "waybill_left_out"
+"""A property of a test that may be skipped, since its broker cannot be had on this machine."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,8 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--conformance") and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Ledger(Path(config.getoption("--conformance"))), "waybill-ledger")
+    file: str | None = config.getoption("--conformance")
+    if file and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Ledger(Path(file)), "waybill-ledger")
 
 
 class Ledger:
@@ -47,16 +52,19 @@ class Ledger:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         rows = list(_rows(report.user_properties)) if report.when == "call" else []
         self._rows += rows
-        if report.skipped and "test_contract" in report.nodeid:
+        if report.skipped and SHOWS in report.keywords and LEFT_OUT not in dict(report.user_properties):
             self._skipped.append(report.nodeid)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if not self._rows:
+        if not (self._rows or self._skipped):
             return
         kept = read(self._path) if self._path.exists() else []
         if session.config.getoption("--conformance-write"):
+            from waybill_contracts.proving import load_all  # noqa: PLC0415 - only here
+
             shown = {(row.id, row.broker) for row in self._rows}
+            load_all()  # the page names them all, whichever have been shown
             rows = [*self._rows, *(row for row in kept if (row.id, row.broker) not in shown)]
             write(self._path, rows)
             self._path.with_suffix(".md").write_text(page(rows))

@@ -10,20 +10,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from waybill import Delivery, Reject, RetryAfter
+from waybill import Delivery, Handled, Reject, RetryAfter
+from waybill.outcomes import Lost
 
-__all__ = ["Journal", "Step", "Task", "perform"]
+__all__ = ["Journal", "Step", "Task", "key_of", "numbered", "perform"]
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """`do`: words with an optional number. `fail=2`: raise while the attempt is at most 2; `sleep=0.5`; `reject`;
     `after=7`: ask for a retry in 7 s at the first attempt; `exit`: end the process; `exit=2`: while the attempt is at
-    most 2; `hang`: never return; `wait`: until `Bench.open_gate`; `block=3`: block the event loop for 3 s."""
+    most 2; `hang`: never return; `wait`: until `Bench.open_gate`; `block=3`: block the event loop for 3 s;
+    `stall=3`: the same, for the first that handles it alone."""
 
     number: int
     key: str = "k"
     do: str = ""
+
+
+def key_of(task: Task) -> str:
+    """What orders it."""
+    return task.key
+
+
+def numbered(task: Task) -> str:
+    """An id of its own."""
+    return f"task-{task.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +77,11 @@ class Journal:
             )
         )
 
+    def settled(self, handled: Handled) -> None:
+        """What the broker answered, for `App.observe`."""
+        what = "lost" if isinstance(handled.result, Lost) else "settled"
+        self.note(what, handled.delivery.value, handled.delivery)
+
     def of(self, what: str, number: int | None = None) -> list[Step]:
         return [step for step in self.steps if step.what == what and number in {None, step.number}]
 
@@ -104,6 +121,8 @@ async def _do(task: Task, attempt: int, gate: Path) -> None:
             await asyncio.sleep(number or 0)
         elif name == "block":
             time.sleep(number or 0)  # noqa: ASYNC251 - that is the point
+        elif name == "stall" and _first(gate.with_name(f"stalled-{task.number}")):
+            time.sleep(number or 0)  # noqa: ASYNC251 - as above
         elif name == "hang":
             await asyncio.Event().wait()
         elif name == "wait":
@@ -117,3 +136,12 @@ async def _do(task: Task, attempt: int, gate: Path) -> None:
             raise ValueError(f"as told, at attempt {attempt}")
         elif name == "exit" and (number is None or attempt <= number):
             os._exit(3)
+
+
+def _first(mark: Path) -> bool:
+    """Whether nobody has asked before, in whatever process."""
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True

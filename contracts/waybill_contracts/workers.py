@@ -1,25 +1,20 @@
-"""A process of its own that does what tasks say: to be killed, stopped for a while, or told to end.
-
-python -m waybill_contracts.workers SPEC        SPEC: JSON; what it does is a line each in the journal it names
-"""
+"""A process of its own that does what tasks say (`working`): to be killed, stopped for a while, or told to end."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from waybill_contracts.tasks import Journal, Step, Task
+from waybill_contracts.tasks import Journal, Step
 
-__all__ = ["Worker", "main"]
+__all__ = ["Worker"]
 
 READY = 30.0
 """Seconds until a worker must consume."""
@@ -49,7 +44,7 @@ class Worker:
     async def start(self, *, ready: bool = True) -> None:
         """Returns when it consumes; `ready=False`: when it was started."""
         with self._errors.open("ab") as errors:
-            command = [sys.executable, "-m", "waybill_contracts.workers", self._spec]
+            command = [sys.executable, "-m", "waybill_contracts.working", self._spec]
             self._process = subprocess.Popen(command, stderr=errors)
         if not ready:
             return
@@ -106,78 +101,3 @@ class Worker:
     def close(self) -> None:
         if self._process is not None and self.alive:
             self.kill()
-
-
-def main(spec: dict[str, Any]) -> None:
-    """Consume until SIGTERM. `skew`: seconds that its clock is wrong by. `publish`: what it publishes when it consumes, a
-    number and the options of `App.publish` each. `redrive`: instead of consuming, send so many dead letters a second to
-    their group once more. `load`: instead of consuming, publish for ever, with these options of `Load`. What the broker has
-    answered to a settlement is in the journal as `settled`, or `lost` where that came too late."""
-    if skew := spec.get("skew"):
-        right = time.time
-        time.time = lambda: right() + skew
-    from waybill import App, Delivery, Handled, Retry, Settings, Topic  # noqa: PLC0415 - the parent needs none of it
-    from waybill.outcomes import Lost  # noqa: PLC0415
-    from waybill.redrive import redrive  # noqa: PLC0415
-    from waybill.serving import serve  # noqa: PLC0415
-    from waybill.topology import Subscription  # noqa: PLC0415
-    from waybill_contracts.faults.load import publish_until_told  # noqa: PLC0415
-    from waybill_contracts.mutants import serve_mutants  # noqa: PLC0415
-    from waybill_contracts.tasks import perform  # noqa: PLC0415
-
-    serve_mutants()
-    file = os.open(spec["journal"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-
-    def write(step: Step) -> None:
-        os.write(file, msgspec.json.encode(step) + b"\n")
-
-    journal = Journal(Path(spec["gate"]), write)
-    settings = Settings(
-        url=spec["url"],
-        broker=spec["broker"],
-        lease=spec.get("lease", 30.0),
-        shutdown_grace=spec.get("grace", 2.0),
-    )
-    app = App(spec["group"], settings=settings)
-    topic = Topic(spec["topic"], Task, key=lambda task: task.key)
-
-    @app.consume(
-        topic,
-        ordered=spec.get("ordered", False),
-        concurrency=spec.get("concurrency", 10),
-        timeout=spec.get("timeout", 60.0),
-        retry=Retry.fixed(spec.get("attempts", 3), delay=spec.get("delay", 0.05)),
-    )
-    async def handle(task: Task, delivery: Delivery[Task]) -> None:
-        await perform(task, delivery, journal)
-
-    @app.observe
-    def settled(handled: Handled) -> None:
-        what = "lost" if isinstance(handled.result, Lost) else "settled"
-        journal.note(what, handled.delivery.value, handled.delivery)
-
-    publishing: list[asyncio.Task[None]] = []
-
-    async def publish() -> None:
-        for number, options in spec.get("publish", ()):
-            await app.publish(topic, Task(number, str(number)), **options)
-            write(Step("published", number, str(number), 0, os.getpid(), time.monotonic()))
-
-    def ready() -> None:
-        write(Step("ready", 0, "", 0, os.getpid(), 0.0))
-        publishing.append(asyncio.get_running_loop().create_task(publish()))
-
-    async def redrive_all(rate: float) -> None:
-        async with app.connected() as brokers:
-            write(Step("ready", 0, "", 0, os.getpid(), 0.0))
-            subscription = Subscription(topic=topic.spec, group=spec["group"])
-            await redrive(brokers.of(topic.spec), subscription, lambda _: True, rate=rate)
-
-    if "load" in spec:
-        asyncio.run(publish_until_told(app, topic, write, spec["load"]))
-        return
-    asyncio.run(redrive_all(spec["redrive"]) if "redrive" in spec else serve(app, ready=ready))
-
-
-if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))

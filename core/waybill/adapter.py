@@ -124,7 +124,8 @@ class Source(Protocol):
         ...
 
     async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
-        """Renew the leases by the subscription's lease from now, and say how long they are.
+        """Renew the leases by the subscription's lease from now, and say how long they are. With no delivery, only show
+        that the broker can be reached, or raise.
 
         Where one heartbeat keeps all leases this only asks. An adapter judges by its own clock: past the end of a lease it
         answers `Lost`, even if the broker might be kinder.
@@ -217,6 +218,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     acks_surely: bool = False
     """`Done` for an `Ack` means that the message never comes again. Elsewhere it may, when the link breaks at the wrong
     moment, and the core remembers what it acknowledged."""
+    crash_factor: int | None = None
+    """The broker cannot tell a message that killed its process from one that was given back, and counts both. One that was
+    handed out so many times as often as it has attempts counts as one that kills. `None`: attempts count crashes."""
     filters: bool = False
     """The broker applies `Subscription.where`. Elsewhere the core acknowledges what does not fit, unseen."""
     patterns: bool = False
@@ -226,7 +230,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     history: bool = False
     """What has been handled can be kept, so that a new group may start with the earliest."""
     delays: bool = True
-    """A message can be published to be delivered later."""
+    """A message can be published to be delivered later. Elsewhere the core refuses a delay; `Limits.delay` says how long."""
     limits_length: bool = False
     """Publishing is refused while a group has `TopicSpec.max_length` messages to handle."""
     dedup_window: float | None = 0.0

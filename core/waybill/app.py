@@ -212,7 +212,7 @@ class App:
 
         Inside a handler the message's id follows from the incoming message, so that a second attempt publishes the same
         ids; in a handler of batches, from `cause`, and without it every message gets a new one. Raises `PublishRefused` (certainly not stored), `PublishUnknown` (may be stored), `EncodeError`,
-        `ConfigurationError` (headers) or `ClosedError`.
+        `ConfigurationError` (headers), `CapabilityError` (a delay, where the broker has none) or `ClosedError`.
         """
         runtime = self._running()
         port = runtime.ready(topic) or await runtime.port(topic)

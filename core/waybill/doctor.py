@@ -8,12 +8,13 @@ from typing import Any
 
 from waybill.adapter import Admin
 from waybill.app import App
+from waybill.brokers import on_each
 from waybill.errors import BrokerUnavailable, WaybillError
-from waybill.findings import Diagnoses, Finding
+from waybill.findings import Diagnoses, Finding, KnowsRights
 from waybill.registration import Registration
 from waybill.retry import duration
 from waybill.topic import Topic
-from waybill.topology import Backlog, Plan
+from waybill.topology import Backlog, Plan, Topology
 
 __all__ = ["examine", "of_backlog", "of_plan", "of_topics"]
 
@@ -47,10 +48,25 @@ async def examine(
                 what = "broker" if name is None else f"broker {name}"
                 note(Finding(what, f"{value}, connected in {took * 1000:.0f} ms"))
             await _look(app, brokers.admin, topics, note, options)
+            for name, part in on_each(_done(app, topics)).items():
+                if isinstance(knows := brokers.all.get(name), KnowsRights):
+                    for finding in await knows.rights(part):
+                        note(finding)
     except BrokerUnavailable as error:
         note(Finding("broker", "", str(error), "see that the broker runs, and that this machine may reach it"))
     except WaybillError as error:  # its text says what to do
         note(Finding("broker", "", str(error)))
+
+
+def _done(app: App, topics: Iterable[Topic[Any]]) -> Topology:
+    """What the application does, as far as its code shows: it handles some groups, and publishes to the other topics."""
+    consumed = {registration.subscription.topic.name for registration in app.registrations}
+    known = dict.fromkeys([*app.topology.topics, *(topic.spec for topic in topics)])
+    subscriptions = [registration.subscription for registration in app.registrations]
+    return Topology(
+        [topic for topic in known if topic.name not in consumed],
+        [subscription for subscription in subscriptions if not subscription.ephemeral],
+    )
 
 
 async def _look(

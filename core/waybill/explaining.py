@@ -6,13 +6,16 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from waybill.adapter import Capabilities
+from waybill.adapter import Adapter, Capabilities
 from waybill.brokers import Brokers
+from waybill.outcomes import DeadLetter, Defer
 from waybill.registration import Registration
 from waybill.retry import Retry, duration
 from waybill.topology import Subscription, TopicSpec
 
-__all__ = ["Explained", "explain", "timeline"]
+__all__ = ["Explained", "emulated", "explain", "timeline"]
+
+COPIED = "emulated: a copy is published and confirmed, then the message acknowledged; if the process dies in between, both are left"
 
 
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,14 +32,14 @@ def explain(registrations: Sequence[Registration], brokers: Brokers, *, lease: f
         Explained(
             subscription=registration.subscription.name,
             handler=registration.name,
-            facts=_facts(registration, brokers.of(registration.subscription.topic).claims, lease),
+            facts=_facts(registration, brokers.of(registration.subscription.topic), lease),
         )
         for registration in registrations
     ]
 
 
-def _facts(registration: Registration, can: Capabilities, lease: float) -> list[tuple[str, str]]:
-    options, subscription = registration.options, registration.subscription
+def _facts(registration: Registration, adapter: Adapter, lease: float) -> list[tuple[str, str]]:
+    options, subscription, can = registration.options, registration.subscription, adapter.claims
     timeout = "never" if options.timeout is None else f"cancelled after {duration(options.timeout)}, a failed attempt"
     facts = [
         ("payload", getattr(registration.topic.payload, "__name__", str(registration.topic.payload))),
@@ -60,9 +63,21 @@ def _facts(registration: Registration, can: Capabilities, lease: float) -> list[
             "a restart of the broker",
             "confirmed messages are kept" if can.durable else "EVERYTHING IS LOST: this broker is memory",
         ),
+        *emulated(adapter),
         *_topic(subscription.topic, can),
     ]
     return facts
+
+
+def emulated(adapter: Adapter) -> Iterator[tuple[str, str]]:
+    """What the broker does not settle by itself, and what that is worth."""
+    longest = adapter.claims.longest_defer
+    if Defer not in adapter.native_settlements:
+        yield "waiting for a retry", COPIED
+    elif longest is not None:
+        yield "waiting for a retry", f"beyond {duration(longest)} {COPIED}"
+    if DeadLetter not in adapter.native_settlements:
+        yield "becoming a dead letter", COPIED
 
 
 def _share(subscription: Subscription, can: Capabilities) -> Iterator[tuple[str, str]]:

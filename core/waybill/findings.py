@@ -7,7 +7,9 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-__all__ = ["Diagnoses", "Finding"]
+from waybill.topology import Topology
+
+__all__ = ["Diagnoses", "Finding", "KnowsRights"]
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -29,5 +31,17 @@ class Diagnoses(Protocol):
         """Look, within some seconds. The adapter need not be entered; nothing is changed or made.
 
         Does not raise for what is wrong with the broker: that is a finding.
+        """
+        ...
+
+
+@runtime_checkable
+class KnowsRights(Protocol):
+    """An adapter, entered, that can tell what we may do on its broker."""
+
+    async def rights(self, topology: Topology) -> Sequence[Finding]:
+        """Whether we may publish to these topics and consume these groups; what is not there yet is nobody's trouble here.
+
+        Changes nothing, and sends and takes nothing.
         """
         ...

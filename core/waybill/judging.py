@@ -10,6 +10,7 @@ import logging
 import signal
 import traceback
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 import msgspec
@@ -29,11 +30,12 @@ __all__ = ["expired", "failed", "interrupted", "ordinary", "unhandled"]
 log = logging.getLogger("waybill.judging")
 
 
-def ordinary(delivery: Delivery[Any], most: int, limits: Limits) -> bool:
+def ordinary(delivery: Delivery[Any], most: int, limits: Limits, deadly: float = inf) -> bool:
     """Whether nothing has to be decided about a delivery before it is handled: as nearly always, and seen at a glance."""
     message = delivery.message
     return (
         delivery.attempt <= most
+        and (delivery.handed_out is None or delivery.handed_out <= deadly)
         and not message.headers
         and message.attempts < most
         and message.expires is None
@@ -42,11 +44,12 @@ def ordinary(delivery: Delivery[Any], most: int, limits: Limits) -> bool:
     )
 
 
-def unhandled(delivery: Delivery[Any], most: int, now: float, limits: Limits) -> Settlement | None:
+def unhandled(delivery: Delivery[Any], most: int, now: float, limits: Limits, deadly: float = inf) -> Settlement | None:
     """What becomes of a delivery without a handler; `None`: it is to be handled.
 
     `most`: the attempts that the subscription's policy can give at most. `now`: seconds since the epoch. `limits`: what
-    its topic carries, which those who do not publish with Waybill may not have kept.
+    its topic carries, which those who do not publish with Waybill may not have kept. `deadly`: hand-outs beyond which a
+    message counts as one that kills its process.
     """
     message = delivery.message
     if unfit := _unfit(message, limits):
@@ -56,6 +59,9 @@ def unhandled(delivery: Delivery[Any], most: int, now: float, limits: Limits) ->
         return DeadLetter(record(delivery, "retries_exhausted", now=now, detail=detail, attempts=message.attempts))
     if delivery.attempt > most:
         detail = "the processes that handled it died, once more than it has attempts"
+        return DeadLetter(record(delivery, "crashed", now=now, detail=detail, attempts=delivery.attempt - 1))
+    if delivery.handed_out is not None and delivery.handed_out > deadly:
+        detail = f"it was handed out {delivery.handed_out} times in vain: processes died of it, or gave it back"
         return DeadLetter(record(delivery, "crashed", now=now, detail=detail, attempts=delivery.attempt - 1))
     return expired(delivery, now)
 
@@ -127,7 +133,8 @@ def _failed(
     if isinstance(error, Reject):
         return DeadLetter(record(delivery, "rejected", now=now, error=error, detail=error.reason))
     if isinstance(error, DecodeError) and delivery._value is msgspec.UNSET:
-        return DeadLetter(record(delivery, "decode_error", now=now, error=error))  # will never decode: no retry
+        # it will never decode: no retry; and no handler was started for it this time
+        return DeadLetter(record(delivery, "decode_error", now=now, error=error, attempts=delivery.attempt - 1))
     first = delivery.message.first_failure or datetime.fromtimestamp(now, UTC)
     asked = error.delay if isinstance(error, RetryAfter) else None
     age = now - first.timestamp()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
 
@@ -13,8 +12,6 @@ from waybill.holding import Held
 from waybill.outcomes import Extended, Lost
 
 __all__ = ["Leases"]
-
-log = logging.getLogger("waybill.leases")
 
 
 class Leases:
@@ -28,14 +25,16 @@ class Leases:
         lock: asyncio.Lock,
         held: Callable[[], Sequence[Held]],
         lose: Callable[[Held], None],
-        name: str,
+        on_trouble: Callable[[str | None], None],
     ) -> None:
+        """`on_trouble`: told why leases cannot be renewed, and `None` when they can be again."""
         self.source = source
         self._lease = lease
         self._lock = lock
         self._held = held
         self._lose = lose
-        self._name = name
+        self._on_trouble = on_trouble
+        self._failing = False
 
     async def beat(self) -> None:
         """Never returns."""
@@ -45,14 +44,18 @@ class Leases:
 
     async def renew(self, helds: Sequence[Held]) -> None:
         leased = [held for held in helds if held.lease_until != float("inf") and not held.lost]
-        if not leased:
-            return
+        if not leased and not self._failing:
+            return  # with none, it only asks whether the broker is there again: whoever lost all must not seem well
         try:
             async with asyncio.timeout(self._lease / 3), self._lock:
                 results = await self.source.extend([held.delivery for held in leased])
         except (BrokerError, TimeoutError) as error:
-            log.warning("%s: leases could not be renewed: %s", self._name, str(error) or "no answer in time")
+            self._failing = True
+            self._on_trouble(f"leases cannot be renewed: {str(error) or 'no answer in time'}")
             results = ()
+        else:
+            self._failing = False
+            self._on_trouble(None)
         for held, result in zip(leased, results, strict=False):
             if isinstance(result, Extended):
                 held.lease_until = result.lease_until

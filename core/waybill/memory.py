@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from waybill.message import Message
 
-__all__ = ["Memory"]
+__all__ = ["Memory", "identity"]
 
 SIZE = 10_000
 """Messages that a consumer remembers."""
@@ -19,14 +19,15 @@ class Memory:
         self._known: OrderedDict[tuple[str, int, int], None] = OrderedDict()
 
     def remember(self, message: Message, attempt: int) -> None:
-        self._known[_identity(message, attempt)] = None
+        self._known[identity(message, attempt)] = None
         if len(self._known) > SIZE:
             self._known.popitem(last=False)
 
     def recall(self, message: Message, attempt: int) -> bool:
         """Whether it was handled; it is forgotten then."""
-        return self._known.pop(_identity(message, attempt), self) is None
+        return self._known.pop(identity(message, attempt), self) is None
 
 
-def _identity(message: Message, attempt: int) -> tuple[str, int, int]:
+def identity(message: Message, attempt: int) -> tuple[str, int, int]:
+    """What tells one handling from another, also when the delivery is a new one."""
     return message.id, attempt, message.redrives

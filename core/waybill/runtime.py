@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from waybill.adapter import Limits
+from waybill.adapter import Capabilities, Limits
 from waybill.brokers import Brokers
 from waybill.clock import Clock
 from waybill.consumer import Consumer
-from waybill.errors import ConfigurationError, PublishRefused, PublishUnknown, TopologyMismatch
-from waybill.explaining import timeline
+from waybill.errors import CapabilityError, ConfigurationError, PublishRefused, PublishUnknown, TopologyMismatch
+from waybill.explaining import emulated, timeline
 from waybill.headers import size
 from waybill.health import Health, judge, watch
 from waybill.holding import Slots
@@ -47,18 +47,27 @@ IN_CHAIN = 1000
 class Port:
     """One topic's way out: the send-middleware around its producer."""
 
-    __slots__ = ("_chain", "_limits", "_producer", "_slots", "_topic")
+    __slots__ = ("_can", "_chain", "_limits", "_producer", "_slots", "_topic")
 
-    def __init__(self, producer: Producer, topic: str, middleware: Sequence[SendMiddleware], limits: Limits) -> None:
+    def __init__(
+        self,
+        producer: Producer,
+        topic: str,
+        middleware: Sequence[SendMiddleware],
+        limits: Limits,
+        can: Capabilities,
+    ) -> None:
         self._producer = producer
         self._topic = topic
+        self._can = can
         self._limits = limits
         self._slots = asyncio.Semaphore(IN_CHAIN)
         innermost: Send = self._innermost
         self._chain = compose(middleware, innermost) if middleware else None
 
     def publish(self, message: Message, deadline: float) -> Awaitable[Confirmed]:
-        """To be awaited at once. Raises `PublishRefused` for what the destination cannot carry, before anything is sent."""
+        """To be awaited at once. Raises before anything is sent: `PublishRefused` for what the destination cannot carry,
+        `CapabilityError` for what the broker cannot do."""
         if self._chain is not None:
             return self._chain(Outgoing(topic=self._topic, message=message, deadline=deadline))
         return self._send(message, deadline)
@@ -77,7 +86,7 @@ class Port:
     async def _as_result(self, message: Message, deadline: float) -> SendResult:
         try:
             return await self.publish(message, deadline)
-        except PublishRefused as error:
+        except (PublishRefused, CapabilityError) as error:
             return Refused(str(error))
         except PublishUnknown as error:
             return Unknown(str(error))
@@ -86,6 +95,11 @@ class Port:
         return await self._send(outgoing.message, outgoing.deadline)
 
     def _send(self, message: Message, deadline: float) -> Awaitable[Confirmed]:
+        if message.due is not None and not self._can.delays:
+            broker = self._can.broker
+            raise CapabilityError(
+                f"{self._topic}: {broker} delivers nothing later: drop delay, or publish when it is time"
+            )
         if (refused := self._beyond(message)) is not None:
             raise self._producer.error(message, refused)
         return self._producer.send(message, deadline=deadline)
@@ -179,6 +193,8 @@ class Runtime:
             self.consumers.append(consumer)
             self._by_name[registration.subscription.name] = consumer
             log.info("%s: %s; a message that fails: %s", consumer, registration.name, timeline(options.retry))
+            for what, how in emulated(self.brokers.of(registration.subscription.topic)):
+                log.info("%s: %s: %s", consumer, what, how)
         watching = watch(self.consumers, self.brokers.admin, self.settings.stall_after)
         self._watching = self.loop.create_task(watching, name="waybill-health")
 
@@ -236,7 +252,7 @@ class Runtime:
             sends_in_order=adapter.capabilities.sends_in_order,
         )
         self._producers.append(producer)
-        return Port(producer, topic.name, self._send_middleware, adapter.limits(destination))
+        return Port(producer, topic.name, self._send_middleware, adapter.limits(destination), adapter.capabilities)
 
 
 def _place(topic: Topic[Any]) -> tuple[str, str | None]:

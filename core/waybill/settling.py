@@ -117,6 +117,11 @@ class Settler:
         held.outcome = settlement
         self._on_results([(held, LOST)])
 
+    @property
+    def busy(self) -> bool:
+        """Whether something was added that the broker has not answered yet."""
+        return bool(self._pending) or self._flushing is not None
+
     def holds_key(self, after: float) -> bool:
         """Whether the broker keeps an ordered key's later messages back while one is deferred for so many seconds."""
         return Defer in self._native and self._holds_key_from <= after <= self._longest_defer

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import socket
+import time
 from typing import Any
 
 import docker
@@ -50,6 +52,8 @@ class Container(Broker):
     def __init__(self, recipe: Recipe, port: int, image: str) -> None:
         self.recipe, self.version = recipe, image.rpartition(":")[2].partition("-")[0]
         self.container: Any = DockerContainer(image)
+        self.name = f"waybill-{secrets.token_hex(6)}"  # known before it is made, so that it is found even half made
+        self.container.with_name(self.name)
         self.starting: asyncio.Task[Any] | None = None
         host = self.container.get_docker_client().host()
         near = host == "localhost"  # else the engine is elsewhere, and its loopback interface is not ours
@@ -103,12 +107,20 @@ class Container(Broker):
     async def discard(self) -> None:
         if self.starting is not None:
             await asyncio.wait([self.starting])  # a container that is being made cannot be removed yet
-        with contextlib.suppress(NotFound):
-            await asyncio.to_thread(self.container.stop)
+        end = time.monotonic() + 30
+        while True:
+            try:
+                await asyncio.to_thread(lambda: self._docker.remove(force=True, v=True))
+            except NotFound:
+                break
+            except APIError:  # one that is being restarted just now cannot be removed yet
+                if time.monotonic() > end:
+                    raise
+                await asyncio.sleep(0.2)
 
     @property
     def _docker(self) -> Any:
-        return self.container.get_wrapped_container()
+        return self.container.get_docker_client().client.containers.get(self.name)
 
     async def _do(self, call: Any, **options: Any) -> Any:
         try:
@@ -118,7 +130,6 @@ class Container(Broker):
 
     def _check_ports(self) -> None:
         """Another program might listen where we believe the container to."""
-        self._docker.reload()
         if not (bindings := self._docker.attrs["NetworkSettings"]["Ports"]):
             raise Broken("The engine publishes no port of the container.")
         found = {int(binding["HostPort"]) for several in bindings.values() for binding in several or ()}
@@ -126,8 +137,8 @@ class Container(Broker):
             raise Broken(f"The engine does not publish port {self.at.port} of the container, but {sorted(found)}.")
 
     def _last_words(self) -> str | None:
-        self._docker.reload()
-        return None if self._docker.status == "running" else self._docker.logs(tail=40).decode(errors="replace")
+        found = self._docker
+        return None if found.status == "running" else found.logs(tail=40).decode(errors="replace")
 
 
 def sweep(client: docker.DockerClient) -> None:

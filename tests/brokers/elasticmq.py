@@ -31,10 +31,10 @@ aws {{ region = "us-east-1", accountId = "000000000000" }}
 class ElasticMQ(Recipe):
     """SQS without SNS."""
 
-    variable = "WAYBILL_TEST_SQS"
+    variable = "TEST_SQS"
 
     def __init__(self) -> None:
-        self.image = Image("WAYBILL_TEST_SQS_IMAGE", f"softwaremill/elasticmq:{VERSION}", 9324, self._build)
+        self.image = Image("TEST_SQS_IMAGE", f"softwaremill/elasticmq:{VERSION}", 9324, self._build)
 
     def url(self, host: str, port: int) -> str:
         return f"http://{host}:{port}"

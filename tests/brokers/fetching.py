@@ -23,7 +23,7 @@ from tests.brokers.running import Unavailable
 ONLINE = "Is the network there? Then try again."
 UNPRIVILEGED = (
     "Is the network there? Without root, mmdebstrap needs uidmap or fakechroot (Debian: apt-get install uidmap); "
-    "or let root fetch it once, into a folder that WAYBILL_BROKERS names for both."
+    "or let root fetch it once, into a folder that TEST_BROKERS_CACHE names for both."
 )
 POM = """\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -38,8 +38,8 @@ HOOK = """--customize-hook=mkdir -p "$1/data"; [ -e "$1/etc/hosts" ] || echo "12
 
 
 def cache_folder() -> Path:
-    """$WAYBILL_BROKERS, else `waybill` in $XDG_CACHE_HOME, else ~/.cache/waybill."""
-    if own := os.environ.get("WAYBILL_BROKERS"):
+    """$TEST_BROKERS_CACHE, else `waybill` in $XDG_CACHE_HOME, else ~/.cache/waybill."""
+    if own := os.environ.get("TEST_BROKERS_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "waybill"
 
@@ -80,7 +80,7 @@ class Cache:
                     half.rename(place)
                     self.say(f"{name}: … there after {time.monotonic() - begin:.0f} s, {megabytes(place)} MB.")
         except PermissionError as problem:
-            raise Unavailable(f"{problem}. Name a folder that can be written with WAYBILL_BROKERS.") from problem
+            raise Unavailable(f"{problem}. Name a folder that can be written with TEST_BROKERS_CACHE.") from problem
         return place
 
     async def tool(self, program: str, package: str) -> str:

@@ -44,12 +44,12 @@ SETTINGS = {
 class Kafka(Recipe):
     """A broker without security, whose topics are made by hand."""
 
-    variable = "WAYBILL_TEST_KAFKA"
+    variable = "TEST_KAFKA"
     further: ClassVar = {"proxied": 9093, "proxy": 0}
     """Who comes by `proxied` is sent to `proxy` for all that follows."""
 
     def __init__(self) -> None:
-        self.image = Image("WAYBILL_TEST_KAFKA_IMAGE", f"apache/kafka:{VERSION}", 9092, self._build)
+        self.image = Image("TEST_KAFKA_IMAGE", f"apache/kafka:{VERSION}", 9092, self._build)
 
     def url(self, host: str, port: int) -> str:
         return f"kafka://{host}:{port}"

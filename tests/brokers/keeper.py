@@ -129,7 +129,14 @@ class Keeper:
         for task in self.starting.values():
             task.cancel()  # one that still starts ends what it had started itself
         found = await asyncio.gather(*self.starting.values(), return_exceptions=True)
-        await asyncio.gather(*(broker.discard() for broker in found if isinstance(broker, Broker)))
+        brokers = [broker for broker in found if isinstance(broker, Broker)]
+        for broker, problem in zip(
+            brokers,
+            await asyncio.gather(*(broker.discard() for broker in brokers), return_exceptions=True),
+            strict=True,
+        ):
+            if problem:
+                print(f"{broker.url} could not be ended: {problem!r}", file=sys.stderr)
 
 
 def main() -> None:

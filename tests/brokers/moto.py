@@ -19,10 +19,10 @@ VERSION = "5.2.5"
 class Moto(Recipe):
     """SNS with SQS behind it. A restart forgets everything."""
 
-    variable = "WAYBILL_TEST_SNS"
+    variable = "TEST_SNS"
 
     def __init__(self) -> None:
-        self.image = Image("WAYBILL_TEST_SNS_IMAGE", f"motoserver/moto:{VERSION}", 5000, self._build)
+        self.image = Image("TEST_SNS_IMAGE", f"motoserver/moto:{VERSION}", 5000, self._build)
 
     def url(self, host: str, port: int) -> str:
         return f"http://{host}:{port}"

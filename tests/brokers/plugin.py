@@ -21,6 +21,7 @@ from tests.brokers.cluster import NODES, Cluster
 from tests.brokers.providers import RECIPES
 from tests.brokers.running import Running, Unavailable
 from tests.brokers.session import Found, Session
+from waybill_contracts.pytest_plugin import LEFT_OUT
 
 SESSION = pytest.StashKey[Session]()
 SUMMARY = pytest.StashKey[dict[str, str]]()
@@ -66,7 +67,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for name in wanted(item):
+        item.user_properties.append((LEFT_OUT, name))
         given(item.config, name)
+        item.user_properties.pop()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -125,10 +128,8 @@ def given(config: pytest.Config, name: str) -> Running:
     """The broker, or the end of the test that asked for it."""
     found = config.stash[SESSION].start([name])[name]
     if isinstance(found, Running):
-        if os.environ.get("WAYBILL_TEST_BROKERS") == "docker" and found.provider != "container":
-            pytest.fail(
-                f"{name} is no container, as WAYBILL_TEST_BROKERS asks for, but: {describe(found)}", pytrace=False
-            )
+        if os.environ.get("TEST_BROKERS") == "docker" and found.provider != "container":
+            pytest.fail(f"{name} is no container, as TEST_BROKERS asks for, but: {describe(found)}", pytrace=False)
         return found
     if isinstance(found, Unavailable) and os.environ.get("CI", "").lower() not in {"true", "1"}:
         pytest.skip(f"{name} is left out: {found}")

@@ -47,12 +47,12 @@ async def provide(name: str, session: Path, say: Callable[[str], None]) -> Broke
 
 
 async def find(recipe: Recipe, name: str, session: Path, cache: Cache) -> Broker:
-    """The first way that is open. WAYBILL_TEST_BROKERS=docker or native leaves no other than that."""
+    """The first way that is open. TEST_BROKERS=docker or native leaves no other than that."""
     if recipe.variable and (url := os.environ.get(recipe.variable)):
         return Given(recipe, url)
-    way = os.environ.get("WAYBILL_TEST_BROKERS", "")
+    way = os.environ.get("TEST_BROKERS", "")
     if way not in {"", "docker", "native"}:
-        raise Broken(f"WAYBILL_TEST_BROKERS is {way!r}: it can be docker, native, or nothing for whichever is there.")
+        raise Broken(f"TEST_BROKERS is {way!r}: it can be docker, native, or nothing for whichever is there.")
     closed = ""
     if way != "native":
         try:

@@ -36,8 +36,8 @@ class RabbitMQ(Recipe):
 
     def __init__(self, version: str, suffix: str = "") -> None:
         self.version, self.suite = version, SUITES[version]
-        self.variable = f"WAYBILL_TEST_AMQP{suffix}"
-        self.image = Image(f"WAYBILL_TEST_RABBITMQ{suffix}_IMAGE", f"rabbitmq:{version}-management", 5672, self._build)
+        self.variable = f"TEST_AMQP{suffix}"
+        self.image = Image(f"TEST_RABBITMQ{suffix}_IMAGE", f"rabbitmq:{version}-management", 5672, self._build)
 
     def url(self, host: str, port: int) -> str:
         return f"amqp://guest:guest@{host}:{port}/"

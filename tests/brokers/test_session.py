@@ -31,8 +31,8 @@ session.close()
 @pytest.fixture
 def own(monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a session that no other test uses, with a native moto."""
-    monkeypatch.setenv("WAYBILL_TEST_BROKERS", "native")
-    monkeypatch.delenv("WAYBILL_TEST_SNS", raising=False)
+    monkeypatch.setenv("TEST_BROKERS", "native")
+    monkeypatch.delenv("TEST_SNS", raising=False)
     return secrets.token_hex(8)
 
 
@@ -114,7 +114,9 @@ def test_a_killed_broker_comes_back_where_it_was(own: str) -> None:
     assert not listens(broker.url)
     with pytest.raises(Broken, match="does not run"):
         broker.pause()
-    broker.restart()
+    broker.start()
+    assert listens(broker.url)
+    broker.start()  # one that runs is left alone
     assert listens(broker.url)
     session.close()
 
@@ -122,28 +124,43 @@ def test_a_killed_broker_comes_back_where_it_was(own: str) -> None:
 def test_a_broker_that_a_url_names_is_used_and_never_touched(own: str, monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = Session(own, print)
     url = running(theirs.start(["sns"])["sns"]).url
-    monkeypatch.setenv("WAYBILL_TEST_SNS", url)
+    monkeypatch.setenv("TEST_SNS", url)
     ours = Session(f"{own}-url", print)
     broker = running(ours.start(["sns"])["sns"])
     assert (broker.url, broker.provider) == (url, "url")
-    with pytest.raises(Broken, match="WAYBILL_TEST_SNS names is not ours"):
+    with pytest.raises(Broken, match="TEST_SNS names is not ours"):
         broker.restart()
     ours.close()
     assert listens(url)
     theirs.close()
 
 
+ONE = "tests/brokers/test_smoke.py::test_sns_to_sqs"
+
+
+def run_one(**variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the test of one broker in a pytest of its own."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TEST_", "PYTEST_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", ONE],
+        cwd=ROOT, env=environment | variables, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(("ci", "outcome"), [("", "1 skipped"), ("true", "1 error")])
 def test_a_broker_that_cannot_be_had_is_skipped_with_the_reason_and_fails_in_ci(
     tmp_path: Path, ci: str, outcome: str
 ) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("WAYBILL_", "PYTEST_"))}
-    nowhere = {"WAYBILL_TEST_BROKERS": "docker", "DOCKER_HOST": f"unix://{tmp_path}/nothing", "CI": ci}
-    one = "tests/brokers/test_smoke.py::test_sns_to_sqs"
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", one],
-        cwd=ROOT, env=environment | nowhere, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = run_one(TEST_BROKERS="docker", DOCKER_HOST=f"unix://{tmp_path}/nothing", CI=ci)
     assert outcome in done.stdout, done.stdout + done.stderr
     assert "No Docker engine answers" in done.stdout
     assert done.returncode == bool(ci)
+
+
+def test_a_run_that_is_meant_for_containers_takes_nothing_else(own: str) -> None:
+    session = Session(own, print)
+    url = running(session.start(["sns"])["sns"]).url
+    done = run_one(TEST_BROKERS="docker", TEST_SNS=url)
+    session.close()
+    assert "sns is no container" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from waybill_contracts.behaviour import BEHAVIOURS, NOT_YET
-from waybill_contracts.ledger import Result, Row, differences, page, read, write
-from waybill_contracts.proving import load_behaviours
+from waybill_contracts.ledger import NOT_YET, Result, Row, differences, page, read, write
+from waybill_contracts.proving import load_all
 
 LEDGER = Path(__file__).parents[2] / "docs" / "conformance.json"
 PASS = Row(id="A06", broker="sqlite", version="3", provider="file")
@@ -44,16 +45,57 @@ def test_what_differs_is_told(kept: list[Row], seen: list[Row], told: list[str])
 
 
 def test_each_promise_is_written_down_for_each_broker() -> None:
-    load_behaviours()
+    shown = load_all()
     rows = read(LEDGER)
     for broker in {row.broker for row in rows}:
-        assert {row.id for row in rows if row.broker == broker} == set(BEHAVIOURS)
+        assert {row.id for row in rows if row.broker == broker} == set(shown)
 
 
 def test_the_page_is_made_of_the_ledger() -> None:
-    load_behaviours()
+    load_all()
     assert LEDGER.with_suffix(".md").read_text() == page(read(LEDGER))
 
 
 def test_no_promise_is_both_shown_and_not_yet() -> None:
-    assert not load_behaviours().keys() & NOT_YET.keys()
+    assert not load_all().keys() & NOT_YET.keys()
+
+
+SHOWN = """
+import pytest
+from waybill_contracts import contract
+from waybill_contracts.embedded import File, Memory
+
+test_on_a_file, test_in_memory = contract(File()), contract(Memory())
+
+
+@pytest.fixture(autouse=True)
+def _left_out(request):
+    if "T06" in request.node.name and "memory" in request.node.name:
+        pytest.skip("for no reason")
+"""
+
+
+def show(folder: Path, which: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run promises in several processes."""
+    (folder / "test_shown.py").write_text(SHOWN)
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-o", "asyncio_mode=auto", "-p", "no:cacheprovider"]
+    command += ["-p", "waybill_contracts.pytest_plugin", "--conformance", "ledger.json", "-k", which, *options]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=110, check=False)
+
+
+def test_rows_of_all_processes_are_written_and_held_against_what_is_written(tmp_path: Path) -> None:
+    written = show(tmp_path, "T01 or X05", "--conformance-write")
+    assert written.returncode == 0, written.stdout
+    rows = read(tmp_path / "ledger.json")
+    assert {(row.id, row.broker) for row in rows} == {(i, b) for i in ("T01", "X05") for b in ("sqlite", "memory")}
+    write(tmp_path / "ledger.json", rows[1:])
+    again = show(tmp_path, "T01 or X05")
+    assert again.returncode == 1
+    assert f"{rows[0].id} on {rows[0].broker}: is not written down" in again.stdout
+
+
+@pytest.mark.parametrize("which", ["T06", "T06 and memory"])
+def test_a_promise_that_is_skipped_fails_the_run(tmp_path: Path, which: str) -> None:
+    done = show(tmp_path, which)
+    assert done.returncode == 1, done.stdout
+    assert "was skipped, and has no row" in done.stdout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from waybill_contracts.faults.checking import Allowed, Verdict, check, undecided, unsettled
+from waybill_contracts.faults.checking import Allowed, Verdict, check, disorder, undecided, unsettled
 from waybill_contracts.tasks import Step
 
 ORDERED = Allowed(ordered=True)
@@ -95,6 +95,20 @@ def test_the_messages_of_a_key_come_in_order_without_a_gap(text: str, said: str)
     assert "order" not in wrong(text, Allowed(faults=1, each=9)), "where none was promised"
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("started:1 done:1 started:2 done:2", []),
+        ("started:1 started:1@1 done:1@1", ["a: 1 and 1 at the same time in process 0 and 1"]),
+        ("started:1 done:1@1 started:1@1", ["a: 1 and 1 at the same time in process 0 and 1"]),
+        ("started:1 done:1 started:2 cut:2 started:1@1 done:1@1 started:2@1 done:2@1", []),
+        ("started:1 done:1 started:2 cut:2 started:3@1", ["a: 3 began before 2 had succeeded"]),
+    ],
+)
+def test_where_a_key_is_handled_alone_no_two_processes_have_it_at_once(text: str, said: list[str]) -> None:
+    assert disorder(steps(text), alone=True) == said
+
+
 def test_a_dead_letter_holds_up_nobody() -> None:
     assert not wrong("ok:1 ok:2 started:1 failed:1 started:2 done:2", ORDERED, dead=(1,))
 
@@ -105,6 +119,7 @@ def test_it_goes_on_in_time_after_each_fault() -> None:
     assert "again only after 4.0 s, and 3 s are allowed" in wrong(text, Allowed(over=[4.0], within=3.0))
     assert "never again, and 60 s are allowed" in wrong(text, Allowed(over=[1.0, 8.5], within=60.0))
     assert check(steps(text), Allowed(over=[4.0])).slowest == 4.0
+    assert "never again" in wrong("ok:1 started:1 done:1 ok:2", Allowed(over=[2.5], within=60.0)), "nothing is handled"
     consumer_only = "started:1 done:1 started:2 done:2"
     assert not wrong(consumer_only, Allowed(over=[1.5], within=2.0)), (
         "who publishes nothing need not be confirmed again"

@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.stand_ins import until
-from waybill import App, BrokerError, PublishRefused, PublishUnknown, Settings, Topic
+from waybill import App, BrokerError, Handled, PublishRefused, PublishUnknown, Settings, Topic
 from waybill_embedded import engine
 from waybill_embedded.file import InDoubt
 
@@ -410,6 +410,54 @@ async def test_what_was_handled_while_a_foreign_lock_was_held_is_settled_after_i
         await until(lambda: seen == [1, 2], within=8)
         await until(lambda: not service.trouble)
     assert not rows(path, "SELECT seq FROM messages")
+
+
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "behind-another-of-ours"])
+async def test_closing_beside_a_locked_file_does_not_wait_for_whoever_has_locked_it(path: Path, others: int) -> None:
+    went = asyncio.Event()
+    service = Service(path)
+
+    @service.app.observe
+    def settled(_: Handled) -> None:
+        went.set()
+
+    await publish(path, 1)
+    async with contextlib.AsyncExitStack() as neighbours:
+        for _ in range(others):
+            other = await neighbours.enter_async_context(running(path, consume=False))
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(service.app.running())
+            await asyncio.wait_for(went.wait(), 10)
+            with ended(python(_LOCK, path, "BEGIN EXCLUSIVE")) as shell:
+                assert await said(shell) == "locked"
+                waiting = [asyncio.ensure_future(other.app.publish(numbers, 2)) for _ in range(others)]
+                await asyncio.sleep(0.1)  # they have the turn, and wait for the lock
+                lost = asyncio.ensure_future(service.app.publish(numbers, 3))
+                await asyncio.sleep(0.1)
+                began = time.monotonic()
+                await stack.aclose()
+                took = time.monotonic() - began
+                await asyncio.gather(lost, *waiting, return_exceptions=True)
+    assert took < 4.0, f"its grace was nothing, and it took {took:.1f} s"
+
+
+async def test_starting_on_a_locked_file_can_be_told_to_end(path: Path) -> None:
+    await publish(path, 1)
+    with ended(python(_LOCK, path, "BEGIN EXCLUSIVE")) as shell:
+        assert await said(shell) == "locked"
+
+        async def start() -> None:
+            async with Service(path).app.running():
+                raise AssertionError("nobody can start there")
+
+        starting = asyncio.ensure_future(start())
+        await asyncio.sleep(0.5)  # it waits for the lock
+        began = time.monotonic()
+        starting.cancel()
+        await asyncio.wait([starting])
+        took = time.monotonic() - began
+    assert starting.cancelled()
+    assert took < 1.0, f"it has heard of it after {took:.1f} s"
 
 
 def rows(path: Path, query: str) -> list[tuple[object, ...]]:

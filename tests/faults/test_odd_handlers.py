@@ -26,7 +26,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.firing import until
+from tests.faults.waiting import until
 from tests.unit import stand_ins
 from waybill import App, Delivery, Retry, Settings, Topic, handling
 

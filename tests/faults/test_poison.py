@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.faults import kills_itself
-from tests.faults.firing import until
+from tests.faults.waiting import until
 from waybill import App, Settings
 from waybill.topology import Subscription
 

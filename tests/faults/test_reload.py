@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.firing import until
 from tests.faults.test_supervisor import PROGRAM, SERVICE, Site, lives
+from tests.faults.waiting import PATIENCE, until
 from waybill.reloading import roots
 
 NEW = SERVICE.replace('journal("end", job)', 'journal("newend", job)')
@@ -36,17 +36,17 @@ def test_a_changed_file_is_run_and_what_was_running_finishes(site: Site, workers
     site.publish({"name": "busy", "act": "sleep", "seconds": 0.8})
     program = site.run("--reload", "--workers", workers, ready=count)
     before = site.started()
-    until(lambda: site.journal("start") == ["busy"], 8, "the handler to start")
+    until(lambda: site.journal("start") == ["busy"], PATIENCE, "the handler to start")
     write(site, NEW)
-    until(lambda: len(site.started()) == 2 * count, 8, "the workers to be replaced")
+    until(lambda: len(site.started()) == 2 * count, PATIENCE, "the workers to be replaced")
     assert site.journal("end") == ["busy"]
     assert site.journal("newend") == []
     assert not any(map(lives, before))
     assert "service.py changed: starting anew\n" in site.said()
     site.publish({"name": "after", "act": "sleep"})
-    until(lambda: site.journal("newend") == ["after"], 8, "the new code to handle a message")
+    until(lambda: site.journal("newend") == ["after"], PATIENCE, "the new code to handle a message")
     program.terminate()
-    assert program.wait(8) == 0
+    assert program.wait(PATIENCE) == 0
     assert not any(map(lives, site.started()))
 
 
@@ -56,38 +56,38 @@ def test_what_cannot_be_imported_is_told_once_and_the_next_change_waited_for(
 ) -> None:
     program = site.run("--reload")
     write(site, broken)
-    until(lambda: "waiting for a file to change" in site.said(), 8, "the error to be noticed")
+    until(lambda: "waiting for a file to change" in site.said(), PATIENCE, "the error to be noticed")
     assert site.said().count(told) == 1
     write(site, "no source", "notes.txt")
     write(site, NEW)
-    until(lambda: len(site.started()) == 2, 8, "the worker to be replaced")
+    until(lambda: len(site.started()) == 2, PATIENCE, "the worker to be replaced")
     assert site.said().count("starting anew") == 2
     program.terminate()
-    assert program.wait(8) == 0
+    assert program.wait(PATIENCE) == 0
 
 
 def test_it_ends_while_nothing_runs(site: Site) -> None:
     write(site, "def\n")
     program = site.run("--reload", ready=0)
-    until(lambda: "waiting for a file to change" in site.said(), 8, "the error to be noticed")
+    until(lambda: "waiting for a file to change" in site.said(), PATIENCE, "the error to be noticed")
     program.send_signal(signal.SIGINT)
-    assert program.wait(8) == 0
+    assert program.wait(PATIENCE) == 0
     assert "Traceback" not in site.said()
 
 
 def test_a_new_setting_is_a_change_and_a_wrong_one_is_waited_out(site: Site) -> None:
     site.run("--reload")
     write(site, "lease = 0\n", "waybill.toml")
-    until(lambda: "waiting for a file to change" in site.said(), 8, "the error to be noticed")
+    until(lambda: "waiting for a file to change" in site.said(), PATIENCE, "the error to be noticed")
     assert "lease: Input should be greater than or equal to 0.5" in site.said()
     write(site, "lease = 5\n", "waybill.toml")
-    until(lambda: len(site.started()) == 2, 8, "the worker to be replaced")
+    until(lambda: len(site.started()) == 2, PATIENCE, "the worker to be replaced")
 
 
 def test_a_worker_that_dies_is_replaced_as_ever(site: Site) -> None:
     site.publish({"name": "poison", "act": "die"})
     site.run("--reload")
-    until(lambda: site.journal("end") == ["poison"], 9, "the replacement to handle the message")
+    until(lambda: site.journal("end") == ["poison"], PATIENCE, "the replacement to handle the message")
 
 
 def test_wrong_use(site: Site) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.firing import until
+from tests.faults.waiting import until
 from waybill import App, Settings, Topic
 
 SERVICE = """

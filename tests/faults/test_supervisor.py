@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.firing import until
+from tests.faults.waiting import PATIENCE, until
 
 SERVICE = """
 import asyncio, os, time
@@ -75,7 +75,7 @@ class Site:
                 cwd=self.folder, env=self.environment, stderr=said, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         self.programs.append(program)
-        until(lambda: len(self.started()) >= ready, 10, "the workers to start")
+        until(lambda: len(self.started()) >= ready, PATIENCE, "the workers to start")
         return program
 
     def said(self) -> str:
@@ -138,7 +138,7 @@ def test_the_first_line_says_which_bus(site: Site) -> None:
     first = site.said().splitlines()[0]
     assert first.endswith("no broker configured: using sqlite:///waybill.db in the working directory")
     program.terminate()
-    assert program.wait(8) == 0
+    assert program.wait(PATIENCE) == 0
     assert not lives(site.started()[0])
 
 
@@ -146,9 +146,9 @@ def test_the_first_line_says_which_bus(site: Site) -> None:
 def test_sigterm_drains_busy_handlers(site: Site, workers: str) -> None:
     site.publish(*({"name": f"j{number}", "act": "sleep", "seconds": 0.6} for number in range(60)))
     program = site.run("--workers", workers, ready=int(workers))
-    until(lambda: len(site.journal("start")) > 6, 8, "the handlers to be busy")
+    until(lambda: len(site.journal("start")) > 6, PATIENCE, "the handlers to be busy")
     program.terminate()
-    assert program.wait(8) == 0
+    assert program.wait(PATIENCE) == 0
     starts, ends = site.journal("start"), site.journal("end")
     assert sorted(starts) == sorted(ends)
     assert set(Counter(starts).values()) == {1}
@@ -160,14 +160,14 @@ def test_sigterm_drains_busy_handlers(site: Site, workers: str) -> None:
 def test_a_second_sigterm_is_fast_and_loses_nothing(site: Site, workers: str) -> None:
     site.publish({"name": "long", "act": "sleep", "seconds": 60})
     program = site.run("--workers", workers, ready=int(workers))
-    until(lambda: site.journal("start") == ["long"], 8, "the handler to start")
+    until(lambda: site.journal("start") == ["long"], PATIENCE, "the handler to start")
     program.terminate()
-    until(lambda: "SIGTERM" in site.said(), 5, "the first signal to be noticed")
+    until(lambda: "SIGTERM" in site.said(), PATIENCE, "the first signal to be noticed")
     time.sleep(0.2)  # two signals at once would be one
     assert program.poll() is None
     at = time.monotonic()
     program.terminate()
-    assert program.wait(8) == 128 + signal.SIGTERM
+    assert program.wait(PATIENCE) == 128 + signal.SIGTERM
     assert time.monotonic() - at < 2
     assert not any(map(lives, site.started()))
     assert site.left() == 1
@@ -176,11 +176,11 @@ def test_a_second_sigterm_is_fast_and_loses_nothing(site: Site, workers: str) ->
 def test_a_second_signal_ends_a_process_whose_loop_is_blocked(site: Site) -> None:
     site.publish({"name": "stuck", "act": "block", "seconds": 60})
     program = site.run("--workers", "0", ready=0)
-    until(lambda: site.journal("start") == ["stuck"], 8, "the handler to block")
+    until(lambda: site.journal("start") == ["stuck"], PATIENCE, "the handler to block")
     program.terminate()
     time.sleep(0.3)  # two signals at once would be one
     program.terminate()
-    assert program.wait(5) == 128 + signal.SIGTERM
+    assert program.wait(PATIENCE) == 128 + signal.SIGTERM
     assert site.left() == 1
 
 
@@ -188,20 +188,20 @@ def test_a_signal_sent_to_every_process_is_one_signal(site: Site) -> None:
     """As service managers do it: the workers get it from them and, a moment later, from the supervisor."""
     site.publish({"name": "busy", "act": "sleep", "seconds": 1.5})
     program = site.run("--workers", "2", ready=2)
-    until(lambda: site.journal("start") == ["busy"], 8, "the handler to start")
+    until(lambda: site.journal("start") == ["busy"], PATIENCE, "the handler to start")
     for pid in site.started():
         os.kill(pid, signal.SIGTERM)
     time.sleep(0.3)  # the supervisor passes it on later than that only on a very busy machine
     program.terminate()
     program.terminate()
-    assert program.wait(8) == 0
+    assert program.wait(PATIENCE) == 0
     assert site.journal("end") == ["busy"]
 
 
 def test_its_lines_have_the_time_and_name_the_bus_once_and_ctrl_c_as_what_it_is(site: Site) -> None:
     program = site.run("--workers", "2", ready=2)
     program.send_signal(signal.SIGINT)
-    assert program.wait(8) == 0
+    assert program.wait(PATIENCE) == 0
     lines = site.said().splitlines()
     assert [line for line in lines if not re.match(r"\d{4}-\d\d-\d\d [\d:]{8},\d{3} INFO \d+ waybill\.", line)] == []
     assert site.said().count("sqlite:///bus.db") == 1
@@ -213,7 +213,7 @@ def test_its_lines_have_the_time_and_name_the_bus_once_and_ctrl_c_as_what_it_is(
 def test_it_says_where_dev_changes_nothing(site: Site) -> None:
     program = site.run("--dev")
     program.terminate()
-    assert program.wait(8) == 0
+    assert program.wait(PATIENCE) == 0
     assert "worker: using sqlite:///bus.db, which WAYBILL_URL names: --dev changes nothing\n" in site.said()
 
 
@@ -221,9 +221,9 @@ def test_what_does_not_finish_in_time_is_given_back(site: Site) -> None:
     site.environment["WAYBILL_SHUTDOWN_GRACE"] = "0.5"
     site.publish({"name": "long", "act": "sleep", "seconds": 60})
     program = site.run()
-    until(lambda: site.journal("start") == ["long"], 8, "the handler to start")
+    until(lambda: site.journal("start") == ["long"], PATIENCE, "the handler to start")
     program.terminate()
-    assert program.wait(5) == 0
+    assert program.wait(PATIENCE) == 0
     assert (site.journal("end"), site.left()) == ([], 1)
 
 
@@ -231,27 +231,27 @@ def test_a_killed_worker_is_restarted(site: Site) -> None:
     program = site.run("--workers", "2", ready=2)
     first, second = site.started()
     os.kill(first, signal.SIGKILL)
-    until(lambda: len(site.started()) == 3, 8, "the worker to be replaced")
+    until(lambda: len(site.started()) == 3, PATIENCE, "the worker to be replaced")
     assert "killed by SIGKILL; restarting in 0.5 s" in site.said()
     site.publish({"name": "after", "act": "sleep"})
-    until(lambda: site.journal("end") == ["after"], 5, "the message to be handled")
+    until(lambda: site.journal("end") == ["after"], PATIENCE, "the message to be handled")
     assert lives(second)
     program.terminate()
-    assert program.wait(8) == 0
+    assert program.wait(PATIENCE) == 0
     assert not any(map(lives, site.started()))
 
 
 def test_a_handler_that_kills_its_worker_is_tried_again_elsewhere(site: Site) -> None:
     site.publish({"name": "poison", "act": "die"})
     site.run()
-    until(lambda: site.journal("end") == ["poison"], 9, "the replacement to handle the message")
+    until(lambda: site.journal("end") == ["poison"], PATIENCE, "the replacement to handle the message")
     assert len(site.started()) == 2
 
 
 def test_the_watchdog_ends_a_worker_whose_loop_is_blocked(site: Site) -> None:
     site.publish({"name": "stuck", "act": "block", "seconds": 60})
     site.run("--watchdog", "1")
-    until(lambda: site.journal("end") == ["stuck"], 9, "the replacement to handle the message")
+    until(lambda: site.journal("end") == ["stuck"], PATIENCE, "the replacement to handle the message")
     first, second = site.started()
     told = re.search(rf"worker 1 \(pid {first}\) gave no sign of life for (\d\.\d) s", site.said())
     assert told is not None
@@ -264,7 +264,7 @@ def test_the_watchdog_ends_a_stopped_worker(site: Site) -> None:
     site.run("--watchdog", "1")
     (stopped,) = site.started()
     os.kill(stopped, signal.SIGSTOP)
-    until(lambda: len(site.started()) == 2, 9, "the worker to be replaced")
+    until(lambda: len(site.started()) == 2, PATIENCE, "the worker to be replaced")
     assert f"(pid {stopped}) gave no sign of life" in site.said()
     assert not lives(stopped)
 
@@ -277,7 +277,7 @@ def test_without_a_watchdog_a_stopped_worker_is_left_alone(site: Site) -> None:
     assert lives(stopped)
     os.kill(stopped, signal.SIGCONT)
     program.terminate()
-    assert program.wait(8) == 0
+    assert program.wait(PATIENCE) == 0
 
 
 def test_a_stopped_supervisor_blames_nobody(site: Site) -> None:
@@ -299,10 +299,10 @@ def test_workers_outlive_a_killed_supervisor_only_to_drain(site: Site) -> None:
     site.publish({"name": "busy", "act": "sleep", "seconds": 1.5})
     program = site.run("--workers", "2", ready=2)
     workers = site.started()
-    until(lambda: site.journal("start") == ["busy"], 8, "the handler to start")
+    until(lambda: site.journal("start") == ["busy"], PATIENCE, "the handler to start")
     program.kill()
     program.wait()
-    until(lambda: not any(map(lives, workers)), 8, "the workers to end")
+    until(lambda: not any(map(lives, workers)), PATIENCE, "the workers to end")
     assert site.journal("end") == ["busy"]
     assert site.left() == 0
 
@@ -317,20 +317,20 @@ def test_no_worker_is_left_behind(site: Site, state: str) -> None:
         )
         importing = site.folder / "importing"
         program = site.run(ready=0)
-        until(lambda: importing.exists() and importing.read_text().endswith("\n"), 8, "the import to begin")
+        until(lambda: importing.exists() and importing.read_text().endswith("\n"), PATIENCE, "the import to begin")
         worker = int(importing.read_text().split()[1])
     else:
         program = site.run()
         (worker,) = site.started()
     if state == "blocked":
         site.publish({"name": "stuck", "act": "block", "seconds": 60})
-        until(lambda: site.journal("start") == ["stuck"], 8, "the handler to block")
+        until(lambda: site.journal("start") == ["stuck"], PATIENCE, "the handler to block")
     if state == "stopped":
         os.kill(worker, signal.SIGSTOP)
-        until(lambda: state_of(worker).startswith("T"), 5, "the worker to be stopped")
+        until(lambda: state_of(worker).startswith("T"), PATIENCE, "the worker to be stopped")
     program.kill()
     program.wait()
-    until(lambda: not lives(worker), 9, "the worker to end")
+    until(lambda: not lives(worker), PATIENCE, "the worker to end")
 
 
 @pytest.mark.parametrize("workers", ["1", "3"])
@@ -338,14 +338,14 @@ def test_a_configuration_error_ends_the_program_at_once(site: Site, workers: str
     text = SERVICE.replace("concurrency=4", "concurrency=0")
     (site.folder / "service.py").write_text(text)
     program = site.run("--workers", workers, ready=0)
-    assert program.wait(8) == 2
+    assert program.wait(PATIENCE) == 2
     assert site.said() == "error: concurrency=0: at least 1 handler at a time\n"
 
 
 def test_a_file_that_cannot_be_used_ends_the_program_at_once(site: Site) -> None:
     (site.folder / "bus.db").write_bytes(b"no database" * 100)
     program = site.run(ready=0)
-    assert program.wait(8) == 2
+    assert program.wait(PATIENCE) == 2
     assert "it is not an SQLite file" in site.said()
     assert "restarting" not in site.said()
 
@@ -353,7 +353,7 @@ def test_a_file_that_cannot_be_used_ends_the_program_at_once(site: Site) -> None
 def test_an_application_without_handlers_is_not_run(site: Site) -> None:
     (site.folder / "service.py").write_text("from waybill import App\napp = App('empty')\n")
     program = site.run(ready=0)
-    assert program.wait(8) == 2
+    assert program.wait(PATIENCE) == 2
     assert "has no handlers" in site.said()
 
 
@@ -362,10 +362,10 @@ def test_sigterm_while_it_connects(site: Site, workers: str) -> None:
     with (site.folder / "bus.db-turn").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)  # whoever wants to open the bus waits
         program = site.run("--workers", workers, ready=0)
-        until(lambda: ": using " in site.said(), 8, "it to connect")
+        until(lambda: ": using " in site.said(), PATIENCE, "it to connect")
         time.sleep(0.3)  # a moment into the waiting
         program.terminate()
-        assert program.wait(8) == 0
+        assert program.wait(PATIENCE) == 0
     assert "Traceback" not in site.said()
 
 
@@ -376,4 +376,4 @@ def test_a_module_that_opens_things_at_import_is_imported_once_a_worker(site: Si
     imported = [int(pid) for pid in (site.folder / "imports").read_text().split()]
     assert sorted(imported) == sorted(site.started())
     program.send_signal(signal.SIGINT)
-    assert program.wait(8) == 0
+    assert program.wait(PATIENCE) == 0

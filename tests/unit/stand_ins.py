@@ -47,7 +47,7 @@ LEAST: frozenset[SettlementKind] = frozenset({Ack, Release})
 CAN = Capabilities(broker="the bench", ordered=True, durable=False, acks_surely=True, sends_in_order=True)
 
 
-async def until(true: Callable[[], Any], *, within: float = 3.0) -> None:
+async def until(true: Callable[[], Any], *, within: float = 10.0) -> None:
     """Wait until `true()`, at most `within` seconds."""
     end = time.monotonic() + within
     while not true():
@@ -121,6 +121,7 @@ class Bench:
         self.expired: set[str] = set()
         """Ids whose lease cannot be renewed."""
         self.extensions = 0
+        self.extend_error: BaseException | None = None
         self.left = False
         self.sinks = {kind: BenchSink(self.journal, kind) for kind in ("topic", "group", "retry", "dead")}
         self._arrived = asyncio.Event()
@@ -217,6 +218,8 @@ class Bench:
 
     async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
         self.extensions += 1
+        if self.extend_error is not None:
+            raise self.extend_error
         until_ = time.monotonic() + self.lease
         return [
             Extended(until_) if item.token in self.held and item.message.id not in self.expired else LOST

@@ -23,7 +23,7 @@ def declare(folder: Path, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     monkeypatch.syspath_prepend(str(folder))
 
 
-@pytest.mark.parametrize(("scheme", "extra"), [("amqp", "rabbitmq"), ("amqps", "rabbitmq"), ("sqs", "sqs")])
+@pytest.mark.parametrize(("scheme", "extra"), [("sqs", "sqs")])
 def test_an_adapter_without_its_client_library_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, extra: str
 ) -> None:

@@ -473,14 +473,15 @@ async def test_a_short_retry_comes_when_it_is_due_though_more_of_its_key_lies_un
 
 async def test_what_is_still_out_behind_a_retry_is_not_passed_by_what_came_later(url: str) -> None:
     line = group(ordered=True)
-    async with opened(url, line) as bus, reading(bus, line) as source, reading(bus, line) as other:
-        await send(bus, message("a", key="k"), message("b", key="k"))
-        first, second = await take(source)
-        await settle(source, defer(), first)  # the second is on its way back: its release takes a moment longer
-        await send(bus, message("c", key="k"))
-        assert ids(await take(other)) == ["a", "b", "c"]
-        assert list(await settle(source, RELEASE, second)) == [DONE]
-        assert await nothing(source)
+    async with opened(url, line) as one, opened(url, line) as two, reading(one, line) as a, reading(two, line) as b:
+        await send(two, message("a", key="k"), message("b", key="k"))
+        (first,), (second,) = await take(a, 1), await take(a, 1)
+        await send(two, message("c", key="k"))
+        (third,), _ = await asyncio.gather(take(a), settle(a, defer(), first))  # both in one transaction
+        await send(two, message("d", key="k"))
+        assert await nothing(b), "their release takes a moment longer"
+        assert list(await settle(a, RELEASE, second, third)) == [DONE, DONE]
+        assert ids(await take(b)) == ["a", "b", "c", "d"]
 
 
 async def test_a_small_limit_takes_a_key_up_where_it_was_left(url: str) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 
 from waybill import App, Batch, Retry, Settings, Topic, TopicPattern
+from waybill.adapter import Capabilities
 from waybill.explaining import timeline
+from waybill.loading import open_adapter, use_adapter
+from waybill.outcomes import Ack, DeadLetter, Defer, Release, SettlementKind
 from waybill.retry import duration
+from waybill_contracts.mutants.wrapping import Wrapped
 
 
 @dataclass
@@ -54,6 +59,44 @@ def test_it_says_what_happens_to_a_message_that_fails_five_times_and_when() -> N
 def test_a_weaker_guarantee_is_said_aloud() -> None:
     (one,) = app("memory://").explain()
     assert "LOST" in dict(one.facts)["a restart of the broker"]
+
+
+@pytest.mark.parametrize(
+    ("native", "longest", "said"),
+    [
+        ({Ack, Release, Defer, DeadLetter}, None, {}),
+        (
+            {Ack, Release, Defer, DeadLetter},
+            900.0,
+            {"waiting for a retry": "beyond 15 min emulated: a copy is published"},
+        ),
+        ({Ack, Release, Defer}, None, {"becoming a dead letter": "emulated: a copy is published"}),
+        (
+            {Ack, Release},
+            None,
+            {"waiting for a retry": "emulated: a copy is", "becoming a dead letter": "emulated: a copy is"},
+        ),
+    ],
+)
+async def test_what_the_broker_does_not_settle_by_itself_is_said_before_and_at_the_start(
+    native: set[SettlementKind], longest: float | None, said: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Less(Wrapped):
+        native_settlements = frozenset(native)
+
+        def changed_capabilities(self, can: Capabilities) -> Capabilities:
+            return msgspec.structs.replace(can, longest_defer=longest)
+
+    use_adapter("less", lambda _, context: Less(open_adapter("memory://", context)))
+    facts = dict(app("less://").explain()[0].facts)
+    emulated = {what: how for what, how in facts.items() if "emulated" in how}
+    assert emulated.keys() == said.keys()
+    assert all(emulated[what].startswith(how) for what, how in said.items())
+    with caplog.at_level("INFO", "waybill"):
+        async with app("less://").running():
+            pass
+    assert all(f"orders/billing: {what}: {how}" in caplog.text for what, how in said.items())
+    assert ("emulated" in caplog.text) == bool(said)
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
-from waybill import App, CapabilityError, Settings, Topic, TopicPattern
+from tests.unit.stand_ins import until
+from waybill import App, CapabilityError, Confirmed, Refused, Settings, Topic, TopicPattern
 from waybill.adapter import Capabilities
 from waybill.brokers import Brokers
 from waybill.clock import SystemClock
 from waybill.gaps import gaps
 from waybill.loading import AdapterContext, open_adapter
+from waybill.message import Outgoing
+from waybill.middleware import Send
 from waybill.topology import Topology
 
 orders = Topic("orders", str, key=lambda text: text)
@@ -56,34 +61,71 @@ def test_what_is_served_is_no_gap() -> None:
     assert gaps(topology, app.registrations, can) == []
 
 
+class Lacking:
+    """A broker whose version cannot what the newest can; it knows that when it is connected."""
+
+    def __init__(self, **lacks: Any) -> None:
+        self.inner: Any = open_adapter("memory://", AdapterContext(application="a", clock=SystemClock(), options={}))
+        self.lacks = lacks
+        self.entered = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    async def __aenter__(self) -> Any:
+        self.entered = True
+        return await self.inner.__aenter__()
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.inner.__aexit__(*error)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return msgspec.structs.replace(self.inner.claims, **self.lacks)
+
+    def running(self, app: App) -> AbstractAsyncContextManager[Any]:
+        brokers: Any = Brokers({None: self})  # type: ignore[dict-item]
+        return app._open(brokers, Settings(url="memory://"), SystemClock(), consume=True)
+
+
 async def test_what_turns_out_to_be_missing_when_connected_is_refused_then() -> None:
-    class Older:
-        """A broker whose version cannot what the newest can."""
-
-        def __init__(self) -> None:
-            self.inner: Any = open_adapter(
-                "memory://", AdapterContext(application="a", clock=SystemClock(), options={})
-            )
-            self.entered = False
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.inner, name)
-
-        async def __aenter__(self) -> Any:
-            self.entered = True
-            return await self.inner.__aenter__()
-
-        async def __aexit__(self, *error: object) -> None:
-            await self.inner.__aexit__(*error)
-
-        @property
-        def capabilities(self) -> Capabilities:
-            return msgspec.structs.replace(self.inner.claims, ordered=False)
-
-    older = Older()
+    older = Lacking(ordered=False)
     app = App("a")
     app.consume(orders, ordered=True)(_handle)
     with pytest.raises(CapabilityError, match="drop ordered=True"):
-        async with app._open(Brokers({None: older}), Settings(url="memory://"), SystemClock(), consume=True):  # type: ignore[dict-item]
+        async with older.running(app):
             pass
     assert older.entered
+
+
+async def test_a_delay_is_refused_where_nothing_is_delivered_later() -> None:
+    seen: list[str] = []
+    app = App("a")
+
+    @app.consume(orders)
+    async def note(order: str) -> None:
+        seen.append(order)
+
+    async with Lacking(delays=False, broker="the prompt broker").running(app):
+        with pytest.raises(CapabilityError, match="orders: the prompt broker delivers nothing later: drop delay"):
+            await app.publish(orders, "later", delay=0.01)
+        await app.publish(orders, "now")
+        await until(lambda: seen)
+    assert seen == ["now"]
+
+
+async def test_a_delay_that_the_send_middleware_gives_is_refused_as_well() -> None:
+    def later(send: Send) -> Send:
+        async def put_off(outgoing: Outgoing) -> Confirmed:
+            due = outgoing.message.time + timedelta(seconds=1)
+            return await send(
+                msgspec.structs.replace(outgoing, message=msgspec.structs.replace(outgoing.message, due=due))
+            )
+
+        return put_off
+
+    app = App("a", send_middleware=[later])
+    app.consume(orders)(_handle)
+    async with Lacking(delays=False).running(app):
+        results = await app.publish_many(orders, ["one", "two"])
+    assert [type(result) for result in results] == [Refused, Refused]

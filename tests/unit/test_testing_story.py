@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,7 +12,9 @@ import pytest
 
 from tests.unit.stand_ins import until
 from waybill import App, Delivery, HandlerTimeout, PublishRefused, Reject, Retry, RetryAfter, Topic
+from waybill.outcomes import Settled, SettleResult
 from waybill.testing import BusError, TestBus
+from waybill_embedded.source import FileSource
 
 
 @dataclass
@@ -267,3 +270,19 @@ async def test_a_publish_that_is_refused_is_told_and_not_among_the_published() -
             await bus.publish(ORDERS, Order("1"))
         assert bus.published(ORDERS) == []
         assert told(bus)[1] == "    +0 s     publish refused: the test wants it refused"
+
+
+async def test_drained_means_that_the_application_knows_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker has taken a settlement a moment before its answer is heard."""
+
+    class Hesitant(FileSource):
+        async def settle(self, settled: Sequence[Settled]) -> Sequence[SettleResult]:
+            results = await super().settle(settled)
+            await asyncio.sleep(0.05)
+            return results
+
+    monkeypatch.setattr("waybill_embedded.FileSource", Hesitant)
+    async with billing().test() as bus:
+        await bus.publish(ORDERS, Order("o1"))
+        await bus.drain()
+        assert told(bus)[-1] == "nothing is left"

@@ -10,10 +10,11 @@ from typing import Any
 
 from waybill import App, CapabilityError, PublishRefused, Retry, TopicPattern
 from waybill.adapter import Capabilities
+from waybill.outcomes import DeadLetter, Defer
 from waybill_contracts.behaviour import behaviour
 from waybill_contracts.behaviours.publishing import numbers_of
 from waybill_contracts.bench import Bench
-from waybill_contracts.tasks import Task
+from waybill_contracts.tasks import Task, numbered
 
 Need = tuple[Callable[[Capabilities], bool], Callable[[App], Any]]
 """Whether a broker can, and how an application asks for it."""
@@ -103,8 +104,19 @@ async def what_the_broker_cannot_is_refused_on_every_path_and_what_it_can_is_not
         except CapabilityError as error:
             refused = str(error)
         assert bool(refused) != can(bench.can), f"{need}: {refused or 'not refused'}"
+    await _a_delay_is_refused_or_taken(bench)
     if bench.can.blocks_partition:
         await _partition_waits(bench)
+
+
+async def _a_delay_is_refused_or_taken(bench: Bench) -> None:
+    """It is asked for with each message, so it is refused when it is."""
+    topic, refused = bench.topic("later", groups=["group"]), ""
+    try:
+        await bench.publish(topic, Task(1), delay=0.1)
+    except CapabilityError as error:
+        refused = str(error)
+    assert bool(refused) != bench.can.delays, f"a delay: {refused or 'not refused'}"
 
 
 async def _partition_waits(bench: Bench) -> None:
@@ -132,6 +144,8 @@ async def where_it_is_weaker_it_says_so_and_where_it_does_not_it_is_not(bench: B
     weaker: dict[str, tuple[bool, str]] = {
         "a restart of the broker": (not bench.can.durable, "LOST"),
         "only messages": (not bench.can.filters, "passed over here"),
+        "waiting for a retry": (Defer not in bench.native or bench.can.longest_defer is not None, "emulated"),
+        "becoming a dead letter": (DeadLetter not in bench.native, "emulated"),
     }
     for about, (is_so, word) in weaker.items():
         said = facts.get(about, "")
@@ -250,7 +264,7 @@ async def _refuses_when_full(bench: Bench) -> bool:
 
 
 async def _remembers_ids(bench: Bench) -> bool:
-    topic = bench.topic("once", id=lambda task: f"task-{task.number}", dedup_window=60)
+    topic = bench.topic("once", id=numbered, dedup_window=60)
     app, given = bench.receiver(topic)
     async with app.running():
         await bench.publish(topic, Task(1), Task(1), Task(2), app=app)

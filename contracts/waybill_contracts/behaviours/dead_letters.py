@@ -290,9 +290,12 @@ async def a_message_that_kills_its_process_is_a_dead_letter_in_the_end_and_the_o
     tasks = [Task(n, str(n), "exit" if n == 3 else "") for n in range(8)]
     await bench.publish(topic, *tasks)
     handled: set[int] = set()
-    deaths = 0
-    for _ in range(12):
-        worker = await bench.worker(topic, attempts=3, lease=2.0, concurrency=2)
+    deaths, budget, most = 0, 3, 5
+    if bench.can.crash_factor is not None:
+        budget, most = 1, bench.can.crash_factor + 2
+        bench.partial(f"it is given up when it has killed {bench.can.crash_factor} times as often as it has attempts")
+    for _ in range(most + 7):
+        worker = await bench.worker(topic, attempts=budget, lease=2.0, concurrency=2)
 
         async def finished(worker: Worker = worker) -> bool:
             return not worker.alive or len(await bench.dead(topic)) == 1
@@ -307,7 +310,10 @@ async def a_message_that_kills_its_process_is_a_dead_letter_in_the_end_and_the_o
     (letter,) = await bench.dead(topic)
     assert letter.dead is not None
     assert letter.dead.reason == "crashed"
-    assert 3 <= deaths <= 5, f"{deaths} processes died of it; its budget is 3"
+    assert budget <= deaths <= most, f"{deaths} processes died of it; its budget is {budget}"
+    beside = {step.number for w in bench.workers for step in w.journal().of("started") if step.attempt > 1} - {3}
+    if beside:
+        bench.partial("what a process held beside the message that killed it has lost an attempt")
 
 
 @behaviour("D13", seconds=3)

@@ -116,17 +116,18 @@ async def a_handler_that_runs_for_three_leases_is_the_only_one(bench: Bench) -> 
     assert {step.attempt for step in journal.steps + others.steps} == {1}
 
 
-@behaviour("F07", verbs=("processes",), needs=("durable",), seconds=8)
+@behaviour("F07", verbs=("processes",), needs=("durable",), seconds=4)
 async def when_a_lease_is_lost_the_handler_is_cancelled_and_its_result_does_not_count(bench: Bench) -> None:
     topic = bench.topic(groups=["group"])
     first = await bench.worker(topic, lease=1.0)
-    await bench.publish(topic, Task(1, "a", "sleep=8"))
+    await bench.publish(topic, Task(1, "a", "wait"))
     await bench.until(lambda: first.journal().of("started"), "the first has it")
     first.pause()
     second = await bench.worker(topic, lease=1.0)
     await bench.until(lambda: second.journal().of("started"), "the second takes it over")
     first.go_on()
     await bench.until(lambda: first.journal().of("cancelled"), "the first one's handler is cancelled", within=5.0)
+    bench.open_gate()
     await bench.until(lambda: second.journal().numbers() == [1], "the second handles it")
     assert not first.journal().of("done")
     await bench.eventually(lambda: bench.backlog(topic), lambda b: not b.ready.value and not b.in_flight.value)

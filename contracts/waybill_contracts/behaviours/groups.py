@@ -9,7 +9,7 @@ from waybill import Confirmed, TopicPattern
 from waybill.topology import Topology
 from waybill_contracts.behaviour import behaviour
 from waybill_contracts.bench import Bench
-from waybill_contracts.tasks import Journal, Task
+from waybill_contracts.tasks import Journal, Task, key_of
 
 
 @behaviour("G01", seconds=1)
@@ -213,7 +213,7 @@ async def ending_or_pausing_one_subscription_leaves_the_others_receiving(bench: 
 
 @behaviour("G14", needs=("patterns",), seconds=2)
 async def a_pattern_gets_the_messages_of_a_topic_that_is_created_later(bench: Bench) -> None:
-    pattern = TopicPattern(bench.name("orders.*"), Task, key=lambda task: task.key)
+    pattern = TopicPattern(bench.name("orders.*"), Task, key=key_of)
     app, journal = bench.consumer(pattern, "audit")
     placed, shipped, stock = bench.topic("orders.placed"), bench.topic("orders.shipped"), bench.topic("stock.moved")
     keeper, kept = bench.consumer(stock, "keeper")

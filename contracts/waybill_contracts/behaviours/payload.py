@@ -19,7 +19,7 @@ from waybill import (
 )
 from waybill_contracts.behaviour import behaviour
 from waybill_contracts.bench import FAST, Bench
-from waybill_contracts.tasks import Task
+from waybill_contracts.tasks import Task, key_of
 
 SCRIPTS = [
     "é" + unicodedata.normalize("NFD", "é"),
@@ -243,7 +243,7 @@ async def what_a_foreign_program_publishes_is_delivered_or_a_dead_letter_and_hol
 
 @behaviour("H11", seconds=1)
 async def a_key_without_a_value_arrives_as_a_tombstone(bench: Bench) -> None:
-    topic = Topic.with_tombstones(bench.name("kept"), Task, key=lambda task: task.key)
+    topic = Topic.with_tombstones(bench.name("kept"), Task, key=key_of)
     app, given = bench.receiver(topic)
     async with app.running():
         await app.publish(topic, Task(1, "one"))
@@ -268,7 +268,7 @@ async def the_clients_own_object_is_at_hand_and_nothing_needs_it(bench: Bench) -
     async with app.running():
         await bench.publish(topic, *(Task(number) for number in range(2)), app=app)
         await bench.until(lambda: len(given) >= 2, "all arrive")
-    kinds = {type(delivery.native) for delivery in given}
+    kinds: set[type[Any]] = {type(delivery.native) for delivery in given}
     assert len(kinds) == 1, f"now it is one thing and now another: {kinds!r}"
     assert not any(kind.__module__.startswith("waybill.") for kind in kinds), f"that is Waybill's own: {kinds!r}"
     if kinds == {type(None)}:

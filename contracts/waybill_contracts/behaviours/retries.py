@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
+import time
 from collections.abc import Sequence
 
 from waybill import Retry, Status
@@ -60,6 +62,7 @@ async def a_retry_that_waits_outlives_the_process_that_asked_for_it(bench: Bench
     first = await bench.worker(topic, delay=2.0)
     await bench.publish(topic, Task(1, "a", "fail=1"))
     await bench.until(lambda: first.journal().of("failed"), "it fails")
+    await bench.until(lambda: first.journal().of("settled"), "the broker has taken that")
     await bench.eventually(
         lambda: bench.backlog(topic),
         lambda backlog: backlog.delayed.value is None or backlog.delayed.value == 1,
@@ -67,9 +70,11 @@ async def a_retry_that_waits_outlives_the_process_that_asked_for_it(bench: Bench
     )
     first.kill()
     second = await bench.worker(topic, delay=2.0)
+    failed, there = first.journal().of("failed")[0].at, time.monotonic()
     await bench.until(lambda: second.journal().numbers() == [1], "it is handled by another process")
     assert second.journal().attempts(1) == [2], f"attempts there: {second.journal().attempts(1)}"
-    between(2.0, 2.0, [second.journal().of("started")[0].at - first.journal().of("failed")[0].at])
+    # who starts takes its time on a busy machine, and nobody is there before
+    between(2.0, max(2.0, there - failed), [second.journal().of("started")[0].at - failed])
 
 
 @behaviour("R04", seconds=2)
@@ -166,19 +171,30 @@ async def what_is_too_old_is_tried_no_more(bench: Bench) -> None:
 
 @behaviour("R10", seconds=3)
 async def delays_grow_up_to_their_cap_and_are_spread_by_chance(bench: Bench) -> None:
-    topic = bench.topic()
-    retry = Retry.exponential(3, first=0.6, factor=2.0, cap=0.9)
+    told = await _spread(bench, "short", 0.6, 0.9)
+    if told:  # short delays drown in how late all is on a busy machine, four times as long ones in no more
+        told = await _spread(bench, "long", 2.4, 3.6)
+    assert not told, f"not spread by chance: {told}"
+
+
+async def _spread(bench: Bench, name: str, first: float, cap: float) -> str:
+    """What is wrong with the delays of two retries; empty if they are spread between nothing and `first`, then `cap`."""
+    topic = bench.topic(name)
+    retry = Retry.exponential(3, first=first, factor=2.0, cap=cap)
+    by_the_clock = range(200, 240)
     app, journal = bench.consumer(topic, concurrency=50, retry=retry)
     async with app.running():
-        tasks = [Task(n, str(n), "fail=2") for n in range(200)]
+        tasks = [Task(n, str(n), "after=0.5" if n in by_the_clock else "fail=2") for n in range(240)]
         await app.publish_many(topic, tasks)
-        await bench.until(lambda: len(set(journal.numbers())) == 200, "all are handled in the end")
-    for place, ceiling in enumerate((0.6, 0.9)):
+        await bench.until(lambda: len(set(journal.numbers())) == 240, "all are handled in the end")
+    late = statistics.median(waits(journal, n)[0] for n in by_the_clock) - 0.5  # as all are on a busy machine
+    for place, ceiling in enumerate((first, cap)):
         waited = sorted(waits(journal, n)[place] for n in range(200))
-        said = f"a tenth waited less than {waited[20]:.2f} s, a tenth more than {waited[180]:.2f} s, up to {ceiling} s"
-        assert waited[-1] <= ceiling + LATE, said
-        assert waited[20] < ceiling / 2 < waited[180], f"not spread by chance: {said}"
-        assert waited[180] - waited[20] > ceiling / 3, f"not spread by chance: {said}"
+        low, high = waited[20], waited[180]
+        assert waited[-1] <= ceiling + LATE, f"one waited {waited[-1]:.2f} s, and {ceiling} s were the most"
+        if not (low - late < ceiling / 2 < high and high - low > ceiling / 3):
+            return f"a tenth waited less than {low:.2f} s, a tenth more than {high:.2f} s, up to {ceiling} s"
+    return ""
 
 
 @behaviour("R11", seconds=6)

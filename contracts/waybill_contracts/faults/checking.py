@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from waybill_contracts.tasks import Step
 
-__all__ = ["Allowed", "Verdict", "check", "undecided", "unsettled"]
+__all__ = ["Allowed", "Verdict", "check", "disorder", "undecided", "unsettled"]
 
 OUTCOMES = {"ok", "refused", "unknown"}
-ENDS = {"done", "failed", "cancelled"}
+ENDS = {"done", "failed", "cancelled", "cut"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +80,12 @@ def check(steps: Iterable[Step], allowed: Allowed, *, dead: Collection[int] = ()
     again = {number: len(found) - 1 - len(failures.get(number, ())) for number, found in starts.items()}
     handled = _by_number(entries, "done").keys()
     times = [_recovery(entries, end) for end in allowed.over]
+    unordered = disorder(entries, set(dead)) if allowed.ordered else []
     wrong = [
         *_told("confirmed and neither handled nor a dead letter (lost)", named["ok"] - handled - set(dead)),
         *_told("refused, and handled all the same", named["refused"] & starts.keys()),
         *_repeats(again, allowed),
-        *(_disorder(entries, set(dead)) if allowed.ordered else ()),
+        *([f"order: {'; '.join(unordered)!s:.600}"] if unordered else ()),
         *_late(times, allowed),
     ]
     return Verdict(
@@ -143,36 +144,55 @@ def _repeats(again: dict[int, int], allowed: Allowed) -> list[str]:
     return told
 
 
-def _disorder(entries: Sequence[Step], dead: set[int]) -> list[str]:
+def disorder(entries: Iterable[Step], dead: Collection[int] = (), *, alone: bool = False) -> list[str]:
     """First handlings of a key rise; none starts before all that come before it have succeeded, also after one has come
-    again; and one process handles one of a key at a time."""
-    told: list[str] = []
-    last: dict[str, int] = {}
-    running: dict[tuple[str, int], int] = {}
-    seen, waiting = set[int](), defaultdict[str, set[int]](set)
-    for step in entries:
-        if step.what == "ok" and step.number not in dead | seen:
-            waiting[step.key].add(step.number)
-        elif step.what == "started":
-            if step.number not in seen and step.number < last.get(step.key, -1):
-                told.append(f"{step.key}: {step.number} was first handled after {last[step.key]}")
-            if (other := running.get((step.key, step.process))) is not None:
-                told.append(f"{step.key}: {other} and {step.number} at the same time in process {step.process}")
-            told += [
-                f"{step.key}: {step.number} began before {lower} had succeeded"
-                for lower in waiting[step.key]
-                if lower < step.number
-            ]
-            if step.number not in seen:
-                seen.add(step.number)
-                waiting[step.key] |= {step.number} - dead
-            last[step.key] = max(last.get(step.key, -1), step.number)
-            running[step.key, step.process] = step.number
-        elif step.what in ENDS:
-            running.pop((step.key, step.process), None)
-            if step.what == "done":
-                waiting[step.key].discard(step.number)
-    return [f"order: {'; '.join(told)!s:.600}"] if told else []
+    again; and one process handles one of a key at a time. alone: all processes together do.
+
+    What was handled, and not settled when its process was killed, may so come again after a later one had begun there.
+    """
+    keys: dict[str, _Key] = defaultdict(_Key)
+    return [
+        f"{step.key}: {wrong}"
+        for step in entries
+        for wrong in keys[step.key].hear(step, 0 if alone else step.process, dead=step.number in dead)
+    ]
+
+
+class _Key:
+    """What has become of one key's messages."""
+
+    def __init__(self) -> None:
+        self._last = -1
+        self._running: dict[int, Step] = {}
+        self._seen: set[int] = set()
+        self._waiting: set[int] = set()
+
+    def hear(self, step: Step, place: int, *, dead: bool) -> list[str]:
+        """What is wrong about this. place: where one runs at a time."""
+        told: list[str] = []
+        new = step.number not in self._seen
+        if step.what == "started":
+            told = self._started(step, place, new=new)
+            self._seen.add(step.number)
+        elif step.what in ENDS and (other := self._running.get(place)) is not None and other.process == step.process:
+            del self._running[place]
+        if step.what in {"ok", "started"} and new and not dead:
+            self._waiting.add(step.number)
+        if step.what == "done":
+            self._waiting.discard(step.number)
+        return told
+
+    def _started(self, step: Step, place: int, *, new: bool) -> list[str]:
+        told: list[str] = []
+        if new and step.number < self._last:
+            told.append(f"{step.number} was first handled after {self._last}")
+        if (other := self._running.get(place)) is not None:
+            where = " and ".join(str(process) for process in sorted({other.process, step.process}))
+            told.append(f"{other.number} and {step.number} at the same time in process {where}")
+        told += [f"{step.number} began before {lower} had succeeded" for lower in self._waiting if lower < step.number]
+        self._last = max(self._last, step.number)
+        self._running[place] = step
+        return told
 
 
 def _recovery(entries: Iterable[Step], end: float) -> float | None:

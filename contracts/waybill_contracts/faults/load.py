@@ -31,7 +31,7 @@ class Load:
         *,
         seed: int,
         keys: int = KEYS,
-        pause: float = 0.04,
+        pause: float = 0.1,
         busy: float = 0.02,
         failing: float = 0.05,
         deadline: float = 10.0,

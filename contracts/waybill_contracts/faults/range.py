@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
 from typing import Any
 
-from waybill import App, Handled, Retry
-from waybill.outcomes import Lost
+from waybill import App, Retry
 from waybill_contracts.bench import Bench
 from waybill_contracts.faults.checking import Allowed, check
 from waybill_contracts.faults.fault import ROUNDS, SEED
 from waybill_contracts.faults.load import KEYS, Load
+from waybill_contracts.leftovers import left_since
 from waybill_contracts.tasks import Journal, Step
 from waybill_contracts.workers import Worker
 
@@ -23,19 +23,21 @@ __all__ = ["CONCURRENCY", "WINDOW", "Range"]
 CONCURRENCY = 8
 WINDOW = 4 * CONCURRENCY
 """Messages that one consumer holds at most: the default."""
-CALM = 60.0
-"""Seconds until all that was confirmed must be handled when the last fault is over."""
+STILL = 15.0
+"""Seconds without any progress after which what was confirmed and not handled counts as lost."""
 
 
 class Range:
     """Consumes ordered where the broker can, so that order is held as well."""
 
-    def __init__(self, bench: Bench, *, ordered: bool | None = None) -> None:
+    def __init__(self, bench: Bench, name: str = "steps", *, ordered: bool | None = None) -> None:
         self.bench, self.chance = bench, Random(SEED)
         self.ordered = bench.can.ordered if ordered is None else ordered
-        self.topic = bench.topic("steps", groups=["group"])
+        self.topic = bench.topic(name, groups=["group"])
         self.journal = Journal(bench.gate)
         self.faults = 0
+        self.kills = 0
+        """Of processes, whether they were at work or not."""
         self.at_risk = 0
         self.over: list[float] = []
         print(f"seed {SEED}, {ROUNDS} rounds")
@@ -46,17 +48,12 @@ class Range:
         """An application in this process that consumes and journals. `options`: of `Bench.consumer`."""
         options = {"concurrency": CONCURRENCY, "window": WINDOW, "retry": Retry.fixed(50, delay=0.02), **options}
         app, _ = self.bench.consumer(self.topic, name, self.journal, ordered=self.ordered, **options)
-
-        @app.observe
-        def settled(handled: Handled) -> None:
-            what = "lost" if isinstance(handled.result, Lost) else "settled"
-            self.journal.note(what, handled.delivery.value, handled.delivery)
-
+        app.observe(self.journal.settled)
         return app
 
     def load(self, app: App, **options: Any) -> Load:
         """Publishing in this process through an application that runs."""
-        return Load(app, self.topic, self.journal.steps.append, **{"seed": SEED, **options})
+        return Load(app, self.topic, self.journal.steps.append, seed=SEED, **options)
 
     async def worker(self, **options: Any) -> Worker:
         """A process that consumes and journals. `options`: of `Bench.worker`."""
@@ -65,7 +62,9 @@ class Range:
 
     async def publisher(self, **options: Any) -> Worker:
         """A process that publishes until it is told to end. `options`: of `Load`."""
-        return await self.bench.worker(self.topic, load={"seed": self.chance.randrange(1 << 30), **options})
+        return await self.bench.worker(
+            self.topic, ordered=self.ordered, load={"seed": self.chance.randrange(1 << 30), **options}
+        )
 
     # ---------------------------------------------------------------- what they have done
 
@@ -81,19 +80,23 @@ class Range:
         before = len(self.numbers("done"))
         await self._until(lambda: len(self.numbers("done")) >= before + least, "it works")
 
+    async def publishes(self) -> None:
+        """Wait until one more is confirmed than now."""
+        before = len(self.numbers("ok"))
+        await self._until(lambda: len(self.numbers("ok")) > before, "publishing goes on")
+
     async def calm(self) -> None:
-        """Wait until all that was confirmed is handled, or is a dead letter, and settled."""
-        dead = set[int]()
-
-        def left() -> set[int]:
-            return self.numbers("ok") - self.numbers("done") - dead
-
-        try:
-            await self._until(lambda: not left(), "", within=CALM / 2)
-        except AssertionError:  # the dead letters cost more to look at; and what is lost, the verdict says
-            dead |= await self.dead()
-        if not left():
-            await self.bench.settled(self.topic)
+        """Wait until all that was confirmed is handled and settled, or nothing moves any more: then the verdict says what
+        is lost."""
+        left, since = -1, time.monotonic()
+        while time.monotonic() - since < STILL:
+            now = len(self.numbers("ok") - self.numbers("done"))
+            if not now:
+                await self.bench.settled(self.topic)
+                return
+            if now != left:
+                left, since = now, time.monotonic()
+            await asyncio.sleep(0.1)
 
     async def dead(self) -> set[int]:
         """The numbers of the dead letters."""
@@ -106,9 +109,17 @@ class Range:
         async with self.load(app, failing=0.0):
             await self.busy()
         await self.calm()
-        again = [step.number for step in self.steps() if step.what == "started" and step.number not in before]
-        self.bench.once(again)
+        new = self.numbers("try") - before
+        self.bench.once([step.number for step in self.steps() if step.what == "started" and step.number in new])
         assert not (self.numbers("refused") | self.numbers("unknown")) - before, "publishing fails though all is well"
+
+    async def left_nothing(self, before: Mapping[str, set[object]]) -> None:
+        """Wait until there is no more in use than `before`."""
+
+        async def left() -> list[str]:
+            return left_since(before)
+
+        await self.bench.eventually(left, lambda found: not found, "nothing is left of it, but")
 
     async def _until(self, true: Any, what: str, within: float | None = None) -> None:
         within = self.bench.patience if within is None else within
@@ -130,10 +141,15 @@ class Range:
                 yield
         self.over.append(time.monotonic())
 
+    @property
+    def costly(self) -> int:
+        """Faults that may repeat something: where acknowledgements may be on their way, the kill of an idle process as well."""
+        return self.faults if self.bench.can.acks_surely else max(self.faults, self.kills)
+
     async def holds(self, *, each: int = WINDOW + KEYS, within: float | None = None, **allowed: Any) -> None:
         """Raises what is wrong. each, within and `allowed`: of `Allowed`."""
         confirmed = allowed.pop("confirmed", 20)
-        known = {"faults": self.faults, "ordered": self.ordered, "over": self.over, **allowed}
-        verdict = check(self.steps(), Allowed(each=each, within=within, **known), dead=await self.dead())
+        limits = Allowed(faults=self.costly, each=each, within=within, ordered=self.ordered, over=self.over, **allowed)
+        verdict = check(self.steps(), limits, dead=await self.dead())
         print(verdict.figures)
         verdict.hold(seed=SEED, confirmed=confirmed)

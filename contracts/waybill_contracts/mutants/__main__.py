@@ -1,86 +1,67 @@
 """Show that each mutant is noticed: `python -m waybill_contracts.mutants [NAME or ID …]`.
 
-Runs each mutant through the promises that must notice it, several at once, and prints which did. Exits with 1 if one survives.
+Runs each mutant through the promises that must notice it, several processes at once, and prints which did. Exits with 1 if
+one survives, or a promise has no mutant and no reason for that.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import sys
-import tempfile
-import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Sequence
 
 from waybill_contracts.embedded import NOT_OF_A_FILE
-from waybill_contracts.harness import Broker
-from waybill_contracts.ledger import Result
-from waybill_contracts.mutants.running import Mutant, load_mutants, serve_mutants
-from waybill_contracts.proving import load_behaviours, prove
+from waybill_contracts.mutants.asking import AT_ONCE, ask
+from waybill_contracts.mutants.running import load_mutants
+from waybill_contracts.mutants.standing_in import StandIn
+from waybill_contracts.mutants.trying import Tried
+from waybill_contracts.proving import load_all
 
-AT_ONCE = 6
-PATIENCE = 6.0
-"""Seconds a mutant is given where a broker is given 20: what shows a promise on the sound adapter takes less."""
-
-
-class Mutated:
-    """The embedded broker with a mutant around it, for `harness.Harness`."""
-
-    provider = "mutant"
-    waived: Mapping[str, str] = {}
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    @asynccontextmanager
-    async def broker(self, folder: Path) -> AsyncGenerator[Broker, None]:
-        from waybill_contracts.embedded import file_broker  # noqa: PLC0415
-
-        async with file_broker(folder / "bus.db", f"mutant://{self.name}") as broker:
-            yield broker
+NO_MUTANT: dict[str, str] = dict.fromkeys(
+    (f"fault-{row:02}" for row in (2, 3, 4, 5, 7, 8, 10, 12, 13, 14, 16, 17, 29)),
+    "it needs a server, or a network that leads to one",
+)
+"""Promises that no mutant can be made for here, by id, and why."""
 
 
-async def survives(mutant: Mutant, ident: str, slots: asyncio.Semaphore) -> str | None:
-    """What is to be said of a mutant that a promise does not notice; `None`: it does."""
-    async with slots:
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            began = time.monotonic()
-            try:
-                row = await prove(Mutated(mutant.name), load_behaviours()[ident], Path(folder), patience=PATIENCE)
-            except Exception as error:  # noqa: BLE001 - whatever notices it
-                said = str(error).split("\n")[0][:100]
-                print(f"killed    {mutant.name} by {ident} in {time.monotonic() - began:.1f} s: {said}", flush=True)
-                return None
-            how = "" if row.result is Result.PASS else f" ({row.result.value}: {row.note})"
-            print(f"SURVIVED  {mutant.name}, {ident}{how}: {mutant.wrong}", flush=True)
-            return mutant.name
+def show(found: Sequence[Tried], *, whole: bool) -> list[str]:
+    """Print which promise has killed which, and answer what is wrong."""
+    mutants, killed = load_mutants(), defaultdict[str, list[str]](list)
+    for tried in found:
+        if not tried.holds:
+            killed[tried.ident].append(tried.name)
+    print()
+    for ident, promise in load_all().items():
+        if whole or ident in killed:
+            names = ", ".join(killed[ident]) or f"no mutant here: {NO_MUTANT.get(ident, 'and nobody says why')}"
+            print(f"{ident} {promise.name.replace('_', ' ')}: {names}")
+    wrong = [
+        f"{tried.name} survives {tried.ident}: {mutants[tried.name].wrong} {tried.said}".strip()
+        for tried in found
+        if tried.holds and tried.name in mutants
+    ]
+    wrong += [f"the sound {t.name} breaks {t.ident}: {t.said}" for t in found if not (t.holds or t.name in mutants)]
+    if whole:
+        wrong += [f"{ident} has no mutant" for ident in load_all() if not (killed[ident] or ident in NO_MUTANT)]
+    return wrong
 
 
 async def main(asked: Sequence[str]) -> int:
+    promises, mutants = load_all(), load_mutants()
+    cases = [(StandIn.__name__, ident) for ident, known in promises.items() if set(known.verbs) & NOT_OF_A_FILE.keys()]
+    cases += [(name, ident) for name, known in mutants.items() for ident in known.killed_by]
+    cases = [(name, ident) for name, ident in cases if not asked or name in asked or ident in asked]
     slots = asyncio.Semaphore(AT_ONCE)
-    promises, mutants = load_behaviours(), load_mutants().values()
-    cases = [
-        (mutant, ident)
-        for mutant in mutants
-        for ident in mutant.killed_by
-        if not asked or mutant.name in asked or ident in asked
-    ]
-    found = await asyncio.gather(*(survives(mutant, ident, slots) for mutant, ident in cases))
-    survivors = [name for name in found if name is not None]
-    shown = {ident for ident, promise in promises.items() if not set(promise.verbs) & NOT_OF_A_FILE.keys()}
-    without = sorted(shown - {ident for mutant in mutants for ident in mutant.killed_by}) if not asked else []
-    print(
-        f"{len(cases) - len(survivors)} of {len(cases)} killed; promises without a mutant: {', '.join(without) or 'none'}"
-    )
-    return 1 if survivors or without else 0
+    longest = sorted(cases, key=lambda case: -promises[case[1]].seconds)
+    found = await asyncio.gather(*(ask(name, promises[ident], slots) for name, ident in longest))
+    wrong = show(found, whole=not asked)
+    killed = sum(1 for tried in found if tried.name in mutants and not tried.holds)
+    print(f"\n{killed} of {sum(1 for tried in found if tried.name in mutants)} killed")
+    for line in wrong:
+        print(f"WRONG: {line}")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    serve_mutants()
-    logging.disable()  # what mutants cause is not ours to tell
-    code = asyncio.run(main(sys.argv[1:]))
-    sys.stdout.flush()
-    os._exit(code)  # some mutants leave things open on purpose
+    sys.exit(asyncio.run(main(sys.argv[1:])))

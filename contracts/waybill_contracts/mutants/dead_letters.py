@@ -115,7 +115,7 @@ class SharesDeadLetters(_Burying):
         return sorted(self.groups[subscription.topic.name])
 
 
-@mutant("D07")
+@mutant("D07", "fault-30")
 class DropsWhatIsRejected(Changing):
     """What is rejected is acknowledged."""
 

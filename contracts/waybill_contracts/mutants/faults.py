@@ -41,7 +41,7 @@ class ConfirmsWhatItLost(Wrapped):
         return [*results, Confirmed(messages[-1].id)]
 
 
-@mutant("C04")
+@mutant("C04", "fault-15")
 class DropsTheFirstAfterAnOutage(Wrapped):
     """What is new when an outage is over is acknowledged the first time, and handed to nobody."""
 
@@ -92,7 +92,7 @@ class SaysNothingOfWhatIsGone(Wrapped):
             return ()
 
 
-@mutant("C10")
+@mutant("C10", "fault-09")
 class TakesSlowForStored(Wrapped):
     """Where the broker needs longer than a fifth of a second, a message is confirmed and not stored."""
 
@@ -116,7 +116,7 @@ class TakesSlowForSettled(Wrapped):
         return await super().do_settle(source, subscription, settled)
 
 
-@mutant("C11")
+@mutant("C11", "fault-26")
 class StaysAwayOnceGivenUp(Wrapped):
     """A member that was given up for slow gets nothing any more, and does not come back."""
 
@@ -156,3 +156,32 @@ class GivesEachCopyAnId(Wrapped):
         for delivery in deliveries:
             msgspec.structs.force_setattr(delivery.message, "id", f"{delivery.message.id}-{next(self._numbers)}")
         return deliveries
+
+
+@mutant("fault-24")
+class ConfirmsTheOneBefore(Wrapped):
+    """Each send is answered with the confirmation of the one before."""
+
+    _before = ""
+
+    async def do_send(
+        self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
+    ) -> Sequence[SendResult]:
+        results = await super().do_send(sink, to, messages, deadline)
+        before, self._before = self._before or messages[0].id, messages[-1].id
+        return [Confirmed(before), *results[1:]]
+
+
+@mutant("fault-27")
+class KeepsWhatWasConfirmed(Wrapped):
+    """What has been sent is kept, in case it should be asked for once more."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self._sent: list[Message] = []
+
+    async def do_send(
+        self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
+    ) -> Sequence[SendResult]:
+        self._sent += messages
+        return await super().do_send(sink, to, messages, deadline)

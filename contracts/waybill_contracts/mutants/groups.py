@@ -178,7 +178,7 @@ class MixesUpConcurrentSends(Wrapped):
         return await super().do_send(self._current, to, messages, deadline)
 
 
-@mutant("G11", "G12", "L02", "L03", "L06")
+@mutant("G11", "G12", "L02", "L03", "L06", "fault-25")
 class AcknowledgesWhatItGivesBack(Wrapped):
     """What a member had not handled when it left is acknowledged."""
 

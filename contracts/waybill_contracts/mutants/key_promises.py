@@ -75,7 +75,7 @@ class ForgetsAFailureWhenMoreIsHandled(Wrapped):
         return [DONE] * len(settled)
 
 
-@mutant("A01", "A04")
+@mutant("A01", "A04", "fault-18", "fault-21")
 class AcknowledgesWhatItHandsOut(Wrapped):
     """At most once: what is handed out is gone, whatever becomes of it."""
 
@@ -263,7 +263,7 @@ class NeverCountsATimeout(Wrapped):
         return await super().do_settle(source, subscription, changed)
 
 
-@mutant("D13")
+@mutant("D13", "fault-28")
 class DropsWhatHasNoAttemptsLeft(Wrapped):
     """After the last attempt the message is acknowledged, and no dead letter written."""
 
@@ -317,7 +317,7 @@ class NeverTakesOver(Wrapped):
         return msgspec.structs.replace(subscription, lease=3600.0)
 
 
-@mutant("C02")
+@mutant("C02", "fault-06")
 class GivesUpAfterAnOutage(Wrapped):
     """The first trouble ends the fetching: what comes later waits for a restart."""
 

@@ -40,7 +40,7 @@ class ConsumesOnceOnly(Wrapped):
         return await super().do_receive(source, subscription, limit)
 
 
-@mutant("L02")
+@mutant("L02", "fault-19")
 class SettlesNothingAtTheEnd(Wrapped):
     """What is settled after the consumer was told to end does not reach the broker."""
 
@@ -60,7 +60,7 @@ class SettlesNothingAtTheEnd(Wrapped):
         return await super().do_settle(source, subscription, settled)
 
 
-@mutant("L03")
+@mutant("L03", "fault-20")
 class BlamesWhatWasCancelled(CountsAReleaseAsAnAttempt):
     """A handling that the shutdown cut short counts as an attempt."""
 
@@ -103,7 +103,7 @@ class LeavesATaskBehind(Wrapped):
         LEFT.append(asyncio.create_task(asyncio.sleep(600)))
 
 
-@mutant("L08")
+@mutant("L08", "fault-11", "fault-22", "fault-23")
 class LeavesAThreadBehind(Wrapped):
     """Each connection has a thread, which does not end."""
 
@@ -165,4 +165,4 @@ class HoldsTheProcess(Wrapped):
 
 def _is_worker() -> bool:
     """Whether this is a process that may hang; the one that runs the mutants may not."""
-    return getattr(sys.modules["__main__"].__spec__, "name", "") == "waybill_contracts.workers"
+    return getattr(sys.modules["__main__"].__spec__, "name", "") == "waybill_contracts.working"

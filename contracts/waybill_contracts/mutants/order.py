@@ -19,7 +19,7 @@ from waybill_contracts.mutants.wrapping import Wrapped
 __all__: list[str] = []
 
 
-@mutant("O02", "O07")
+@mutant("O02", "O07", "fault-31")
 class HandsKeysToAnyMember(HandsAKeyToWhoeverAsks):
     """Order is kept within one member only, so several members have none."""
 

@@ -72,7 +72,7 @@ class DropsTheHeaders(Wrapped):
         return await super().do_send(sink, to, [replace(message, headers={}) for message in messages], deadline)
 
 
-@mutant("P02", "P11")
+@mutant("P02", "P11", "fault-18")
 class ConfirmsWhatItWillSend(Wrapped):
     """What is handed to the client library is confirmed, and sent a second later."""
 

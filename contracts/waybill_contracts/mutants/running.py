@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from urllib.parse import urlsplit
 
 from waybill.adapter import Adapter
 from waybill.loading import AdapterContext, open_adapter, use_adapter
+from waybill_contracts.mutants.standing_in import StandIn
 from waybill_contracts.mutants.wrapping import Wrapped
 
-__all__ = ["MUTANTS", "Mutant", "load_mutants", "mutant", "serve_mutants"]
+__all__ = ["MUTANTS", "Mutant", "load_mutants", "mutant", "serve_mutants", "sort_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,7 @@ def mutant(*killed_by: str) -> Callable[[type[Wrapped]], type[Wrapped]]:
 
 def load_mutants() -> dict[str, Mutant]:
     """All of them."""
-    import waybill_contracts.mutants.all  # noqa: F401, PLC0415 - registers them; they import this module
-
+    import_module("waybill_contracts.mutants.all")  # registers them; they import this module
     return MUTANTS
 
 
@@ -52,6 +53,15 @@ def serve_mutants() -> None:
 
 def _open(url: str, context: AdapterContext) -> Adapter:
     parts = urlsplit(url)
-    names = {name.lower(): known for name, known in load_mutants().items()}
     inner = f"sqlite:///{parts.path}" if parts.path else f"memory://{parts.query}"
-    return names[parts.netloc.lower()].sort(open_adapter(inner, context))
+    adapter = sort_of(parts.netloc)(open_adapter(inner, context))
+    if isinstance(adapter, StandIn):
+        adapter.user = parts.query
+    return adapter
+
+
+def sort_of(name: str) -> type[Wrapped]:
+    """The class of a mutant, whatever the case of its name; `StandIn` is sound."""
+    if name.lower() == StandIn.__name__.lower():
+        return StandIn
+    return next(known.sort for known in load_mutants().values() if known.name.lower() == name.lower())

@@ -78,7 +78,7 @@ class Wrapped:
     async def is_slow(self, seconds: float) -> bool:
         """Whether the broker needs longer than that for a write, of nothing."""
         inner: Any = self.inner
-        asked = asyncio.ensure_future(inner._engine.write(lambda _: None))
+        asked: asyncio.Future[Any] = asyncio.ensure_future(inner._engine.write(_nothing))
         asked.add_done_callback(lambda done: done.cancelled() or done.exception())
         return not (await asyncio.wait([asked], timeout=seconds))[0] or asked.exception() is not None
 
@@ -177,6 +177,9 @@ class _Admin:
 
     async def browse(self, subscription: Subscription, *, after: str | None = None, limit: int = 100) -> Page:
         return await self._around.do_browse(subscription, after, limit)
+
+
+def _nothing(_: object) -> None: ...
 
 
 Factory = Callable[[Adapter], Wrapped]

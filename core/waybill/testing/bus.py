@@ -194,6 +194,8 @@ class TestBus:
                     dues.append(backlog.next_due.value)
             if ready or in_flight:
                 left.append(f"{consumer.subscription.name} has {ready:g} ready and {in_flight:g} in flight")
+            elif consumer.settling:  # the broker knows, and has not said so yet
+                left.append(f"{consumer.subscription.name} waits for what it has settled")
         return left, min(dues, default=None)
 
     def _raise_what_came(self) -> None:

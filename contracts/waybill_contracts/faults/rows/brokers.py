@@ -10,7 +10,7 @@ from waybill import App, BrokerError, Delivery, Status
 from waybill_contracts.bench import Bench
 from waybill_contracts.faults.fault import ROUNDS, fault, lasting
 from waybill_contracts.faults.range import WINDOW, Range
-from waybill_contracts.leftovers import in_use, left_since
+from waybill_contracts.leftovers import in_use
 from waybill_contracts.tasks import Task
 
 YOUNG = 3.0
@@ -33,7 +33,7 @@ async def refused_at_its_start_it_says_so_or_waits_and_leaves_nothing_behind(ben
         await starting
     else:
         assert isinstance(starting.exception(), BrokerError), f"it ended with {starting.exception()!r}"
-    await bench.until(lambda: not left_since(before | {"tasks": before["tasks"] | {starting}}), "nothing is left of it")
+    await place.left_nothing(before)
     async with app.running():
         await place.goes_on(app)
     await place.holds()

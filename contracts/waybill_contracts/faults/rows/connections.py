@@ -113,11 +113,11 @@ async def what_was_handled_when_its_acknowledgement_was_cut_is_repeated_at_most(
         bench.partial("what was handled may be handled again by the same process")
 
 
-@fault(5, verbs=("cut",), seconds=4)
+@fault(5, verbs=("link", "cut"), seconds=4)
 async def a_handler_whose_connection_is_cut_is_not_cancelled_unless_its_key_may_go_to_another(bench: Bench) -> None:
     """Unordered: not cancelled, and its acknowledgement fails softly. Ordered: no two of a key at once. D <= P."""
     for ordered in (False, True)[: 1 + bench.can.ordered]:
-        place = Range(bench, ordered=ordered)
+        place = Range(bench, "ordered" if ordered else "unordered", ordered=ordered)
         app = place.consumer()
         assert bench.broker.cut is not None
         async with app.running():
@@ -126,6 +126,7 @@ async def a_handler_whose_connection_is_cut_is_not_cancelled_unless_its_key_may_
                 async with place.fault():
                     await bench.broker.cut()
                     await asyncio.sleep(SEEN)
+                await place.publishes()
                 cancelled = place.numbers("cancelled")
                 assert ordered or not cancelled, f"{len(cancelled)} were cancelled, though no order asks for it"
             await place.calm()
@@ -188,10 +189,14 @@ async def a_slow_network_makes_all_slower_and_fails_nothing(bench: Bench) -> Non
     place = Range(bench)
     app = place.consumer()
     async with app.running():
+        await place.goes_on(app)  # connected, and all declared
         with link_of(bench.broker).slow(0.5, 0.5):
             async with place.load(app, failing=0.0):
                 await asyncio.sleep(lasting(30.0, 5.0))  # as long as it lasts
-            await place.calm()
+                await bench.until(
+                    lambda: len(place.numbers("done")) >= CONCURRENCY, "messages are handled all the while"
+                )
+        await place.calm()
         await place.goes_on(app)
     await place.holds()
     assert not place.numbers("refused") | place.numbers("unknown"), "latency is no failure"
@@ -205,7 +210,7 @@ async def a_narrow_network_holds_publishers_up_and_costs_no_memory(bench: Bench)
     app = bench.app("publisher", publish_buffer=10)
     consumer = place.consumer()
     async with app.running(consume=False), consumer.running():
-        async with place.load(app, pad=2000, failing=0.0, pause=0.0, deadline=60.0):
+        async with place.load(app, pad=300, failing=0.0, pause=0.0, busy=0.0, deadline=60.0):
             await place.busy(100)
             memory, free = resident(os.getpid()), await _a_second(place)
             async with bench.broker.throttle():

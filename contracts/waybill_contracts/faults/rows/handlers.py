@@ -6,10 +6,10 @@ import asyncio
 from collections import Counter
 from contextlib import suppress
 
-from waybill import App, PublishError, Retry
+from waybill import App, PublishError, Retry, Status
 from waybill_contracts.bench import Bench
 from waybill_contracts.faults.checking import unsettled
-from waybill_contracts.faults.fault import ROUNDS, fault, lasting
+from waybill_contracts.faults.fault import ROUNDS, SOAK, fault, lasting
 from waybill_contracts.faults.range import CONCURRENCY, WINDOW, Range
 from waybill_contracts.leftovers import resident
 from waybill_contracts.tasks import Task
@@ -23,10 +23,14 @@ async def _turns(number: int, pause: float) -> None:
         await asyncio.sleep(pause)
 
 
+def _numbered(task: Task) -> str:
+    return f"task-{task.number}"
+
+
 @fault(24, seconds=3)
 async def a_publish_that_is_cancelled_at_any_moment_leaves_the_next_one_its_own_confirmation(bench: Bench) -> None:
     """Either not sent, or counted unknown; the next publish gets the confirmation of its own message."""
-    topic = bench.topic(id=lambda task: f"task-{task.number}")
+    topic = bench.topic(id=_numbered)
     app, given = bench.receiver(topic)
     place = Range(bench)
     sent, cancelled = set[int](), set[int]()
@@ -91,29 +95,20 @@ async def a_worker_whose_loop_was_blocked_comes_back_by_itself(bench: Bench) -> 
     """D <= P: others take over what it held, and what it does late is noticed."""
     place = Range(bench)
     await bench.declare(place.consumer())
-    blocked = await place.worker(lease=1.5, timeout=200.0)
+    blocked = await place.worker(lease=2.0, timeout=200.0)
     async with bench.app("publisher").running(consume=False) as publisher:
-        for seconds in (lasting(5.0, 4.0), lasting(30.0, 0.0), lasting(90.0, 0.0)):
-            if not seconds:
-                continue
-            other = await place.worker(lease=1.5)
+        for seconds in (5, *((30, 90) if SOAK else ())):
             async with place.fault(), place.load(publisher, failing=0.0, busy=0.05):
                 await place.busy()
-                before = len(blocked.journal().of("started"))
-                await bench.publish(place.topic, Task(0, "blocker", f"block={seconds}"), app=publisher)
-                await asyncio.sleep(seconds + 0.5)  # as long as it lasts
+                await bench.publish(place.topic, Task(seconds, "blocker", f"stall={seconds}"), app=publisher)
+                await bench.until(lambda seconds=seconds: blocked.journal().of("started", seconds), "it is blocked")  # type: ignore[misc]
+                other = await place.worker(lease=2.0)
+                await asyncio.sleep(seconds)  # as long as it lasts
             await place.calm()
             assert await other.stop() == 0
-            await _works(place, publisher, before)
+            await place.goes_on(publisher)
     assert blocked.alive
     await place.holds(each=2 * WINDOW)
-
-
-async def _works(place: Range, publisher: App, before: int) -> None:
-    """The one worker that is left handles what comes."""
-    assert sum(worker.alive for worker in place.bench.workers) == 1
-    await place.goes_on(publisher)
-    assert len(place.numbers("started")) > before
 
 
 @fault(27, verbs=("processes",), seconds=12, soak=120)
@@ -121,7 +116,7 @@ async def a_slow_consumer_of_a_fast_publisher_holds_no_more_than_its_window(benc
     """One a second against hundreds: memory within 20 MB, no disconnection, D = 0."""
     place = Range(bench)
     await bench.declare(place.consumer())
-    publisher = await place.publisher(pause=0.0, pad=1000, failing=0.0, do="sleep=1")
+    publisher = await place.publisher(pad=20_000, failing=0.0, do="sleep=1")
     worker = await bench.worker(place.topic, ordered=place.ordered, concurrency=1, grace=2.0)
     await bench.until(lambda: len(place.numbers("ok")) > 500 and worker.journal().of("done"), "both work")
     before = [resident(process.pid) for process in (publisher, worker)]
@@ -151,7 +146,7 @@ async def a_message_that_always_fails_is_a_dead_letter_after_its_budget_and_hold
         await bench.settled(topic)
     for letter in await bench.dead(topic):
         assert letter.dead is not None
-        assert letter.dead.reason == "failed", f"the reason is {letter.dead.reason}"
+        assert letter.dead.reason == "retries_exhausted", f"the reason is {letter.dead.reason}"
     for number in range(4):
         assert journal.attempts(number) == [1, 2, 3], f"{number} had the attempts {journal.attempts(number)}"
 
@@ -167,7 +162,7 @@ async def where_dead_letters_cannot_be_placed_the_message_stays_and_nothing_spin
         await bench.until(lambda: 0 in journal.numbers())
         async with bench.broker.dead_end(topic.name, "group"):
             await bench.publish(topic, Task(1, "b", "reject"), app=app)
-            await bench.until(lambda: not app.health().ok, "health says so")
+            await bench.until(lambda: app.health().status is not Status.UP, "health says so")
             await asyncio.sleep(lasting(20.0, 2.0))  # as long as it lasts
             begun = len(journal.of("started", 1))
         assert begun <= 5, f"it was begun {begun} times"
@@ -178,28 +173,32 @@ async def where_dead_letters_cannot_be_placed_the_message_stays_and_nothing_spin
 @fault(30, verbs=("processes",), needs=("durable",), seconds=10, soak=250)
 async def a_process_killed_while_it_makes_dead_letters_makes_each_of_them(bench: Bench) -> None:
     """In the dead letters never not, and at most once more for each kill; no more than was in flight in all."""
-    place = Range(bench)
+    place = Range(bench, ordered=False)
     await bench.declare(place.consumer())
-    async with bench.app("publisher").running(consume=False) as publisher:
-        async with place.load(publisher, do="reject", failing=0.0, busy=0.03, pause=0.02):
-            worker = await place.worker(lease=5.0)
-            while place.faults < ROUNDS:
-                await asyncio.sleep(place.chance.uniform(0.1, 0.6))  # the moment of the kill is the experiment
-                worker.pause()  # so that what is counted is what dies
-                held = unsettled(worker.journal().steps, worker.pid)
-                worker.kill()
-                place.faults += bool(held)
-                place.at_risk += held
-                await worker.start()
-    await bench.eventually(place.dead, lambda dead: place.numbers("ok") <= dead, "all are dead letters", within=60.0)
+    async with (
+        bench.app("publisher").running(consume=False) as publisher,
+        place.load(publisher, do="reject", failing=0.0, busy=0.03, pause=0.3),
+    ):
+        worker = await place.worker(lease=5.0)
+        while place.faults < ROUNDS:
+            await asyncio.sleep(place.chance.uniform(0.1, 0.6))  # the moment of the kill is the experiment
+            worker.pause()  # so that what is counted is what dies
+            held = unsettled(worker.journal().steps, worker.pid)
+            worker.kill()
+            place.kills += 1
+            place.faults += bool(held)
+            place.at_risk += held
+            await worker.start()
     await bench.settled(place.topic)
+    await bench.eventually(place.dead, lambda dead: place.numbers("ok") <= dead, "all are dead letters", within=30.0)
     assert await worker.stop() == 0
     letters = Counter(place.topic.codec.decode(m.body or b"").number for m in await bench.dead(place.topic))
-    often = {number: count for number, count in letters.items() if count > 1 + place.faults}
-    assert not often, f"more than once more for each of {place.faults} kills: {often!r:.300}"
+    often = {number: count for number, count in letters.items() if count > 1 + place.costly}
+    assert not often, f"more than once more for each of {place.costly} kills: {often!r:.300}"
     copies = sum(letters.values()) - len(letters)
-    assert copies <= place.at_risk, f"{copies} more than one of each, and {place.at_risk} were in flight"
-    print(f"{len(letters)} dead letters, {copies} twice; {place.faults} kills with {place.at_risk} in flight")
+    most = place.at_risk if bench.can.acks_surely else place.costly * WINDOW
+    assert copies <= most, f"{copies} more than one of each, and {most} may be: {place.at_risk} were being handled"
+    print(f"{len(letters)} dead letters, {copies} twice; {place.kills} kills with {place.at_risk} in flight")
 
 
 @fault(31, needs=("ordered",), seconds=3)
@@ -214,8 +213,11 @@ async def messages_of_a_key_keep_their_order_however_long_each_takes(bench: Benc
         seen["first"] += 1
 
     async with first.running(), second.running():
-        async with place.load(first, keys=2 * CONCURRENCY, busy=0.3, pause=0.0):
+        async with place.load(first, keys=2 * CONCURRENCY, busy=0.3, pause=0.2):
             await place.busy(80)
         await place.calm()
     await place.holds(each=0)
-    assert seen["first"], "one of two has handled all"
+    if seen["first"] in {0, len(place.numbers("done"))}:
+        bench.partial(
+            "one consumer has handled all: nothing of a topic without partitions is shared while order is kept"
+        )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from waybill_contracts import faults
+from waybill_contracts import survives
 from waybill_contracts.embedded import File, Memory
 
-test_on_a_file = faults(File())
-test_in_memory = faults(Memory())
+test_on_a_file = survives(File())
+test_in_memory = survives(Memory())

@@ -1,0 +1,118 @@
+"""The least that a user may do for what an application does, and what is missing of it.
+
+    role                    configure   write                                   read
+    publishes to t          nothing     t, waybill/delay/NN                     nothing
+    consumes t as g         t/g/turn    t/g, t/g/dead, waybill/delay/NN         t/g, t/g/0 …
+    `dlq` for g             nothing     t/g, t/g/dead                           t/g/dead
+    makes topology          t, t/…, waybill/… in all three
+
+Writing to `waybill/delay/NN` is for delays and retries, making `t/g/turn` for handling in turn what was published before the
+partitions of an ordered group were there. A group that lives as long as its consumer is made by it: there the
+consumer makes topology too. RabbitMQ's patterns are regular expressions that fit anywhere, so ours have both ends.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from waybill.findings import Finding
+from waybill.topology import Subscription, TopicSpec, Topology
+from waybill_rabbitmq import names
+from waybill_rabbitmq.declaring import Hand
+from waybill_rabbitmq.mapping import NotPermitted
+from waybill_rabbitmq.shapes import look
+
+__all__ = ["Rights", "consuming", "letters", "making", "missing", "publishing"]
+
+NOBODY = "^$"
+DELAYS = rf"{names.LADDER}/\d\d"
+
+
+class Rights(msgspec.Struct, frozen=True):
+    """Regular expressions of names, as `rabbitmqctl set_permissions` takes them."""
+
+    configure: frozenset[str] = frozenset()
+    write: frozenset[str] = frozenset()
+    read: frozenset[str] = frozenset()
+
+    def __or__(self, other: Rights) -> Rights:
+        return Rights(self.configure | other.configure, self.write | other.write, self.read | other.read)
+
+    @property
+    def patterns(self) -> tuple[str, str, str]:
+        return _pattern(self.configure), _pattern(self.write), _pattern(self.read)
+
+
+def publishing(topic: TopicSpec) -> Rights:
+    """Of who publishes to it."""
+    return Rights(write=frozenset({re.escape(names.exchange(topic)), DELAYS}))
+
+
+def consuming(subscription: Subscription) -> Rights:
+    """Of who handles its messages."""
+    inbox, dead = _both(subscription)
+    turn = frozenset({f"{inbox}/turn"}) if subscription.ordered else frozenset[str]()
+    return Rights(turn, write=frozenset({inbox, dead, DELAYS}), read=frozenset({rf"{inbox}(/\d+)?"}))
+
+
+def letters(subscription: Subscription) -> Rights:
+    """Of who looks at its dead letters, has them handled again, and discards them."""
+    inbox, dead = _both(subscription)
+    return Rights(write=frozenset({inbox, dead}), read=frozenset({dead}))
+
+
+def making(topics: Iterable[TopicSpec]) -> Rights:
+    """Of who makes these topics, their groups, and what delays and retries wait in."""
+    own = frozenset({f"{re.escape(names.exchange(topic))}(/.*)?" for topic in topics} | {"waybill/.*"})
+    return Rights(own, own, own)
+
+
+def _both(subscription: Subscription) -> tuple[str, str]:
+    where = subscription.topic, subscription.group
+    return re.escape(names.inbox(*where)), re.escape(names.dead(*where))
+
+
+def _pattern(expressions: Iterable[str]) -> str:
+    return f"^({'|'.join(sorted(expressions))})$" if expressions else NOBODY
+
+
+# ---------------------------------------------------------------- asking
+
+
+async def missing(hand: Hand, topology: Topology, *, vhost: str, username: str) -> Sequence[Finding]:
+    """What this user may not do of publishing to these topics and consuming these groups."""
+    needed = Rights()
+    findings: list[Finding] = []
+    for topic in topology.topics:
+        needed |= publishing(topic)
+        lacking = await _writes(hand, names.exchange(topic), names.step(0))
+        findings.append(Finding(f"publish to {topic.name}", *_said(lacking)))
+    for subscription in topology.subscriptions:
+        needed |= consuming(subscription)
+        where = subscription.topic, subscription.group
+        lacking = await _writes(hand, names.inbox(*where), names.dead(*where), names.step(0))
+        lacking += await _reads(hand, subscription)
+        findings.append(Finding(f"consume {subscription.name}", *_said(lacking)))
+    patterns = " ".join(f"'{pattern}'" for pattern in needed.patterns)
+    fix = f"rabbitmqctl set_permissions -p {vhost} {username} {patterns}, or more"
+    return [msgspec.structs.replace(found, fix=fix) if found.trouble else found for found in findings]
+
+
+async def _writes(hand: Hand, *exchanges: str) -> list[str]:
+    return [f"write {name}" for name in exchanges if not await hand.may_write(name)]
+
+
+async def _reads(hand: Hand, subscription: Subscription) -> list[str]:
+    try:
+        shape = await look(hand, subscription)
+    except NotPermitted:
+        return [f"read {names.inbox(subscription.topic, subscription.group)}"]
+    queues = [] if shape is None else shape.queues(subscription)
+    return [f"read {queue}" for queue in queues if not await hand.may_read(queue)]
+
+
+def _said(lacking: Sequence[str]) -> tuple[str, str | None]:
+    return ("", f"this user may not {', '.join(lacking)}") if lacking else ("allowed", None)

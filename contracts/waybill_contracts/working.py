@@ -1,0 +1,88 @@
+"""What runs in a worker's process: consume, and do what tasks say.
+
+python -m waybill_contracts.working SPEC        SPEC: JSON; what it does is a line each in the journal it names
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from waybill import App, Delivery, Retry, Settings, Topic
+from waybill.redrive import redrive
+from waybill.serving import serve
+from waybill.topology import Subscription
+from waybill_contracts.faults.load import publish_until_told
+from waybill_contracts.mutants import serve_mutants
+from waybill_contracts.tasks import Journal, Step, Task, key_of, perform
+
+__all__ = ["main"]
+
+
+def main(spec: dict[str, Any]) -> None:
+    """Consume until SIGTERM. `skew`: seconds that its clock is wrong by. `publish`: what it publishes when it consumes, a
+    number and the options of `App.publish` each. `redrive`: instead of consuming, send so many dead letters a second to
+    their group once more. `load`: instead of consuming, publish for ever, with these options of `Load`. What the broker has
+    answered to a settlement is in the journal as `settled`, or `lost` where that came too late."""
+    if skew := spec.get("skew"):
+        right = time.time
+        time.time = lambda: right() + skew
+    serve_mutants()
+    file = os.open(spec["journal"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def write(step: Step) -> None:
+        os.write(file, msgspec.json.encode(step) + b"\n")
+
+    journal = Journal(Path(spec["gate"]), write)
+    settings = Settings(
+        url=spec["url"],
+        broker=spec["broker"],
+        lease=spec.get("lease", 30.0),
+        shutdown_grace=spec.get("grace", 2.0),
+    )
+    app = App(spec["group"], settings=settings)
+    topic = Topic(spec["topic"], Task, key=key_of)
+
+    @app.consume(
+        topic,
+        ordered=spec.get("ordered", False),
+        concurrency=spec.get("concurrency", 10),
+        timeout=spec.get("timeout", 60.0),
+        retry=Retry.fixed(spec.get("attempts", 3), delay=spec.get("delay", 0.05)),
+    )
+    async def handle(task: Task, delivery: Delivery[Task]) -> None:
+        await perform(task, delivery, journal)
+
+    app.observe(journal.settled)
+    publishing: list[asyncio.Task[None]] = []
+
+    async def publish() -> None:
+        for number, options in spec.get("publish", ()):
+            await app.publish(topic, Task(number, str(number)), **options)
+            write(Step("published", number, str(number), 0, os.getpid(), time.monotonic()))
+
+    def ready() -> None:
+        write(Step("ready", 0, "", 0, os.getpid(), 0.0))
+        publishing.append(asyncio.get_running_loop().create_task(publish()))
+
+    async def redrive_all(rate: float) -> None:
+        async with app.connected() as brokers:
+            write(Step("ready", 0, "", 0, os.getpid(), 0.0))
+            subscription = Subscription(topic=topic.spec, group=spec["group"])
+            await redrive(brokers.of(topic.spec), subscription, lambda _: True, rate=rate)
+
+    if "load" in spec:
+        asyncio.run(publish_until_told(app, topic, write, spec["load"]))
+        return
+    asyncio.run(redrive_all(spec["redrive"]) if "redrive" in spec else serve(app, ready=ready))
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

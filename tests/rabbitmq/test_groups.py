@@ -1,0 +1,64 @@
+"""A group that a contract named first, and that is consumed in order."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import aiormq
+import pytest
+from aiormq import spec
+
+from tests.rabbitmq.looking import until
+from waybill import App, Settings, Topic
+from waybill_rabbitmq import RabbitMQ
+
+
+async def test_what_lay_there_comes_first_and_in_order_and_members_may_start_at_once(url: str) -> None:
+    topic = Topic("orders", int, key=lambda number: str(number % 3), groups=["group"])
+    handled: list[int] = []
+    apps = [App("group", settings=Settings(url=url)) for _ in range(3)]
+    for app in apps:
+
+        @app.consume(topic, ordered=True)
+        async def handle(number: int) -> None:
+            handled.append(number)
+
+    publisher = App("publisher", settings=Settings(url=url))
+    async with publisher.running(consume=False), AsyncExitStack() as stack:
+        for number in range(30):
+            await publisher.publish(topic, number)
+        published, starting = 30, asyncio.gather(*(stack.enter_async_context(app.running()) for app in apps))
+        while not starting.done() or published < 500:  # the partitions take the queue's place under way
+            await publisher.publish(topic, published)
+            published += 1
+        await starting
+        async with asyncio.timeout(30):
+            while len(handled) < published:
+                await asyncio.sleep(0.02)
+    for key in range(3):
+        assert [number for number in handled if number % 3 == key] == list(range(key, published, 3))
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_what_others_publish_under_keys_of_their_own_reaches_every_group(url: str, ordered: bool) -> None:
+    topic = Topic("orders", int, key=str).on(RabbitMQ(partitions=4))
+    handled: set[tuple[str, int]] = set()
+    apps = [App(name, settings=Settings(url=url)) for name in ("one", "two")]
+
+    def consume(app: App, group: str) -> None:
+        @app.consume(topic, ordered=ordered)
+        async def handle(number: int) -> None:
+            handled.add((group, number))
+
+    for app, group in zip(apps, ("one", "two"), strict=True):
+        consume(app, group)
+    keys = ["", "orders.eu", "3", "99", "a.b.7"]
+    async with apps[0].running(), apps[1].running(), aiormq.connect(url) as connection:
+        channel = await connection.channel()
+        for number, key in enumerate(keys):
+            answer = await channel.basic_publish(
+                str(number).encode(), exchange="orders", routing_key=key, mandatory=True
+            )
+            assert isinstance(answer, spec.Basic.Ack)
+        await until(lambda: handled == {(group, number) for group in ("one", "two") for number in range(len(keys))})

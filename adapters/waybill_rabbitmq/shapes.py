@@ -71,7 +71,7 @@ async def compare(hand: Hand, survey: Survey | None, what: str, made: Objects) -
         return [Change("create", what, f"{', '.join(missing)}")] if missing else []
     seen = [item for item in made if not isinstance(item, Binding)]  # those cannot be looked at
     found = await asyncio.gather(*(_look_at(hand.beside(), what, item) for item in seen))
-    return next(([change] for change in found if change is not None), [])
+    return [change for change in found if change is not None][:1]
 
 
 async def _look_at(hand: Hand, what: str, item: Exchange | Queue) -> Change | None:

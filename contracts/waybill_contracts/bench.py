@@ -158,14 +158,15 @@ class Bench:
         self.gate.touch()
 
     def partial(self, note: str) -> None:
-        """What is shown from here on is weaker than the promise; `note` says how."""
+        """What is shown from here on is weaker than the promise; `note` says how. One that begins with "at times" is by
+        chance: once it is written down, a run need not see it."""
         self.notes.append(note)
 
     def once(self, numbers: Sequence[int]) -> None:
         """None of these came twice; at most one in twenty where a broker may hand out twice though nothing is wrong."""
         again = len(numbers) - len(set(numbers))
         if again and not (self.can.ordered or self.can.acks_surely) and again <= len(numbers) / 20:
-            self.partial("a message may come twice though nothing is wrong")
+            self.partial("at times a message comes twice though nothing is wrong")
             return
         twice = sorted({number for number in numbers if numbers.count(number) > 1}) if again else []
         assert not again, f"{again} came once more than they should: {twice!r:.200}"

@@ -35,6 +35,18 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
             [row(result=Result.PARTIAL, note="weaker")],
             ["A06 on sqlite: written down as pass, seen as partial weaker"],
         ),
+        ([row(result=Result.PARTIAL, note="at times twice")], [PASS], []),
+        ([row(result=Result.PARTIAL, note="weaker; at times twice")], [row(result=Result.PARTIAL, note="weaker")], []),
+        (
+            [row(result=Result.PARTIAL, note="weaker; at times twice")],
+            [PASS],
+            ["A06 on sqlite: written down as partial, seen as pass "],
+        ),
+        (
+            [PASS],
+            [row(result=Result.PARTIAL, note="at times twice")],
+            ["A06 on sqlite: written down as pass, seen as partial at times twice"],
+        ),
         ([], [PASS], ["A06 on sqlite: is not written down"]),
         ([PASS, row(id="A04")], [PASS], ["A04 on sqlite: was not shown"]),
         ([PASS, row(broker="kafka")], [PASS], []),

@@ -75,7 +75,7 @@ async def what_was_not_acknowledged_comes_back_after_a_crash_and_nothing_else(be
     await bench.until(lambda: {3, 5} <= set(second.journal().numbers("started")), "3 and 5 come back")
     await bench.never(lambda: {1, 2} & set(second.journal().numbers("started")), "1 and 2 come back", during=1.0)
     if 4 in second.journal().numbers("started"):
-        bench.partial("what is acknowledged behind what is not may come again after a crash")
+        bench.partial("at times what is acknowledged behind what is not comes again after a crash")
 
 
 @behaviour("A05", seconds=1)

@@ -218,6 +218,4 @@ async def messages_of_a_key_keep_their_order_however_long_each_takes(bench: Benc
         await place.calm()
     await place.holds(each=0)
     if seen["first"] in {0, len(place.numbers("done"))}:
-        bench.partial(
-            "one consumer has handled all: nothing of a topic without partitions is shared while order is kept"
-        )
+        bench.partial("at times one consumer handles all: who comes first keeps its keys, or all of them")

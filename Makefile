@@ -5,7 +5,7 @@ BENCH := .venv-bench
 BIN := $(VENV)/bin
 URL ?=
 # Test processes at once, more than there are cores: much of a test is waiting. JOBS=0 runs all in one.
-JOBS ?= 8
+JOBS ?= 6
 ROUNDS ?= 100
 
 .DEFAULT_GOAL := help

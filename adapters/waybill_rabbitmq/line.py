@@ -49,23 +49,26 @@ class Line:
         async with self._opening:
             if (found := self.open) is not None:
                 return found
+            loop = asyncio.get_running_loop()
+            if wait and not self._closed and (pause := self._next - loop.time()) > 0:
+                await asyncio.sleep(pause)
             if self._closed:
                 raise ClosedError("the connection to the broker is closed")
-            loop = asyncio.get_running_loop()
-            if wait and (pause := self._next - loop.time()) > 0:
-                await asyncio.sleep(pause)
             lost, self._connection = self._connection, None
             if lost is not None:
                 log.warning("the connection to %s for %s was lost", self._connector.name, self._role)
             try:
-                self._connection = await self._connector.open(self._role)
+                made = await self._connector.open(self._role)
             except BrokerUnavailable:
                 self._failures += 1
                 longest = min(CAP, FIRST * 2 ** min(self._failures, 20))
                 self._next = loop.time() + random.uniform(0, longest)  # noqa: S311 - not a secret
                 raise
-            self._failures = 0
-            return self._connection
+            if self._closed:  # meanwhile: nobody would ever close this one
+                await _end(made, self._connector.name)
+                raise ClosedError("the connection to the broker is closed")
+            self._failures, self._connection = 0, made
+            return made
 
     async def channel(self, *, confirms: bool = False) -> Channel:
         """A channel of its own. Raises `BrokerUnavailable`."""
@@ -78,8 +81,12 @@ class Line:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        try:
-            async with asyncio.timeout(CLOSING):
-                await connection.close()
-        except TimeoutError:
-            log.debug("%s did not say goodbye", self._connector.name)
+        await _end(connection, self._connector.name)
+
+
+async def _end(connection: Connection, name: str) -> None:
+    try:
+        async with asyncio.timeout(CLOSING):
+            await connection.close()
+    except TimeoutError:
+        log.debug("%s did not say goodbye", name)

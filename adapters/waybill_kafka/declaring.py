@@ -71,8 +71,9 @@ def topic_changes(spec: TopicSpec, seen: Seen) -> list[Change]:
     if asked is not None and there != asked:
         why = "with more of them, most keys move to another one" if asked > there else "they are never taken away"
         changes.append(Change("differs", what, f"partitions: {there} there, {asked} in the code; {why}"))
+    visible = seen.entries.get(name)
     for entry, value in options_of(spec).entries(spec).items():
-        kept, _ = seen.entries.get(name, {}).get(entry, ("", False))
+        kept, _ = visible.get(entry, ("", False)) if visible is not None else (value, False)
         if kept != value:
             action: Literal["alter", "differs"] = "alter" if entry in MORE_IS_SAFE and _more(value, kept) else "differs"
             changes.append(

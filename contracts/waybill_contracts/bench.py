@@ -44,7 +44,7 @@ class Bench:
         """The weaker assertions that were made, each in words."""
         self.workers: list[Worker] = []
         self.gate = folder / "gate"
-        self._tag = f"w{uuid.uuid4().hex[:10]}"
+        self._tag = broker.prefix or f"w{uuid.uuid4().hex[:10]}"
         context = AdapterContext(application="contracts", clock=SystemClock(), options=broker.options)
         self._adapter = open_adapter(self.url, context)
         self.can: Capabilities = self._adapter.claims

@@ -69,6 +69,7 @@ class Broker:
     partitions: the broker's own option for a topic with so many of them.
     kill, stop, pause, resume: its process. lock_out: the credentials of `url`. forbid, dead_end: a group, by the names of
     its topic and itself.
+    prefix: what the names of the test's topics shall begin with, for a harness that clears up after it.
     link, and of cut, away, silent and throttle those that are not given: the kit makes them, with a proxy on the `route`,
     where that is known from `url` or given.
     """
@@ -87,6 +88,7 @@ class Broker:
     foreign: Callable[[str, bytes], Awaitable[None]] | None = None
     permissions: str | None = None
     partitions: Callable[[int], BrokerOptions] | None = None
+    prefix: str = ""
     route: Route | None = None
     link: Proxy | None = None
     silent: Callable[[], AbstractAsyncContextManager[None]] | None = None

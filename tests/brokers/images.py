@@ -23,12 +23,12 @@ RABBITMQ = {
 }
 KAFKA = """\
 #!/bin/sh
-# As the public image: KAFKA_SOME_NAME is the setting some.name.
+# As the public image: KAFKA_SOME_NAME___X is the setting some.name-x.
 set -e
 settings=/opt/kafka/server.properties data=/var/lib/kafka
 echo "log.dirs=$data" >$settings
 env | grep ^KAFKA_ | while IFS='=' read -r name value; do
-  echo "$(printf %s "${name#KAFKA_}" | tr A-Z_ a-z.)=$value" >>$settings
+  echo "$(printf %s "${name#KAFKA_}" | sed 's/___/-/g' | tr A-Z_ a-z.)=$value" >>$settings
 done
 java="java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.StatusLogger.level=OFF -cp /opt/kafka/libs/*"
 set -f
@@ -89,7 +89,7 @@ async def rabbitmq(cache: Cache, root: Path, version: str) -> str:
 async def kafka(cache: Cache, jars: Path, version: str) -> str:
     """A small Debian with Java and Kafka's jars."""
     files, folders = {"opt/kafka/start": KAFKA}, {"opt/kafka/libs": jars}
-    return await made(cache, f"waybill/kafka:{version}", await java(cache), files, folders, 'CMD ["/opt/kafka/start"]')
+    return await made(cache, f"waybill/kafka:{version}-2", await java(cache), files, folders, 'CMD ["/opt/kafka/start"]')
 
 
 async def elasticmq(cache: Cache, jars: Path, version: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tests.brokers import images
+from tests.brokers.certificates import certificates
 from tests.brokers.fetching import Cache
 from tests.brokers.processes import free_port
 from tests.brokers.recipe import Address, Image, Launch, Recipe, ask, java
@@ -18,12 +19,21 @@ VERSION = "4.3.1"
 DIGEST = "9b241538730d32e890117f2362eee3ff6ed60f753d73e6a46652b547a64df32f"
 """Of the jars of this version and all they need (`digest_of`)."""
 
+PROXIES = 6
+"""Tests that have a proxy before it at once."""
+PROXIED = [f"proxied{number}" for number in range(PROXIES)]
+PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required user_plain=plain-secret;"
+SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+MECHANISMS = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"
+
 SETTINGS = {
     "process.roles": "broker,controller",
     "node.id": "1",
-    "listener.security.protocol.map": "CLIENT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
     "inter.broker.listener.name": "CLIENT",
     "controller.listener.names": "CONTROLLER",
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": "User:ANONYMOUS;User:plain;User:CN=client",  # those who come by CLIENT need not say who they are
+    "sasl.enabled.mechanisms": MECHANISMS,
     "auto.create.topics.enable": "false",
     "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "3",
@@ -42,11 +52,17 @@ SETTINGS = {
 
 
 class Kafka(Recipe):
-    """A broker without security, whose topics are made by hand."""
+    """A broker whose topics are made by hand. Who comes by its URL may do everything; by other ports, who may is asked."""
 
     variable = "TEST_KAFKA"
-    further: ClassVar = {"proxied": 9093, "proxy": 0}
-    """Who comes by `proxied` is sent to `proxy` for all that follows."""
+    further: ClassVar = {
+        "secured": 9093,
+        "encrypted": 0,
+        **{name: 9100 + number for number, name in enumerate(PROXIED)},
+        **{f"proxy{number}": 0 for number in range(PROXIES)},
+    }
+    """`secured`: with SASL. `encrypted`: TLS with certificates of clients, natively only. Who comes by `proxied0`, with SASL,
+    is sent to `proxy0` for all that follows."""
 
     def __init__(self) -> None:
         self.image = Image("TEST_KAFKA_IMAGE", f"apache/kafka:{VERSION}", 9092, self._build)
@@ -67,9 +83,11 @@ class Kafka(Recipe):
 
     def launch(self, installed: Path, folder: Path, at: Address) -> Launch:
         controller = free_port()
-        settings = SETTINGS | {
-            "listeners": f"{advertised(at, at.further['proxied'])},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": advertised(at, at.further["proxy"]),
+        certificates(folder)
+        listening = {"CLIENT": at.port, **{name.upper(): at.further[name] for name in INSIDE}, "ENCRYPTED": at.further["encrypted"]}
+        settings = SETTINGS | secured("CLIENT:PLAINTEXT", "ENCRYPTED:SSL") | encrypted(folder) | {
+            "listeners": f"{joined(listening, '127.0.0.1')},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"{advertised(at)},ENCRYPTED://127.0.0.1:{at.further['encrypted']}",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "log.dirs": str(folder / "data"),
         }
@@ -80,21 +98,56 @@ class Kafka(Recipe):
         return Launch(
             java(installed, "kafka.Kafka", str(properties), heap=512),
             once=[java(installed, *tool, heap=512)],
+            tool=["env", "-C", str(folder)],
         )
 
     def environment(self, at: Address) -> Mapping[str, str]:
-        settings = SETTINGS | {
-            "listeners": "CLIENT://:9092,PROXIED://:9093,CONTROLLER://localhost:9094",
-            "advertised.listeners": advertised(at, at.further["proxy"]),
+        settings = SETTINGS | secured("CLIENT:PLAINTEXT") | {
+            "listeners": f"CLIENT://:9092,{joined(INSIDE)},CONTROLLER://localhost:9094",
+            "advertised.listeners": advertised(at),
             "controller.quorum.voters": "1@localhost:9094",
         }
-        return {f"KAFKA_{name.upper().replace('.', '_')}": value for name, value in settings.items()}
+        return {f"KAFKA_{name.upper().replace('-', '___').replace('.', '_')}": value for name, value in settings.items()}
 
     async def _build(self, cache: Cache) -> str:
         jars, version = await self.install(cache)
         return await images.kafka(cache, jars, version)
 
 
-def advertised(at: Address, proxied: int) -> str:
-    """The two listeners of clients."""
-    return f"CLIENT://{at.host}:{at.port},PROXIED://127.0.0.1:{proxied}"
+INSIDE = {name: port for name, port in Kafka.further.items() if port}
+"""The listeners with SASL, and their ports in a container."""
+
+
+def joined(ports: Mapping[str, int], host: str = "") -> str:
+    return ",".join(f"{name.upper()}://{host}:{port}" for name, port in ports.items())
+
+
+def advertised(at: Address) -> str:
+    """What clients are told: of each listener its own port, or its proxy's."""
+    proxies = {name: at.further[f"proxy{number}"] for number, name in enumerate(PROXIED)}
+    return f"CLIENT://{at.host}:{at.port},SECURED://{at.host}:{at.further['secured']},{joined(proxies, '127.0.0.1')}"
+
+
+def secured(*others: str) -> Mapping[str, str]:
+    """What each listener asks of its clients."""
+    kinds = [*others, "CONTROLLER:PLAINTEXT", *(f"{name.upper()}:SASL_PLAINTEXT" for name in INSIDE)]
+    settings = {"listener.security.protocol.map": ",".join(kinds)}
+    for name in INSIDE:
+        settings[f"listener.name.{name}.num.network.threads"] = "1"
+        for mechanism in MECHANISMS.lower().split(","):
+            settings[f"listener.name.{name}.{mechanism}.sasl.jaas.config"] = PLAIN if mechanism == "plain" else SCRAM
+    return settings
+
+
+def encrypted(folder: Path) -> Mapping[str, str]:
+    """TLS with what `certificates` has made."""
+    server = folder / "server.keystore.pem"
+    server.write_text((folder / "server.key").read_text() + (folder / "server.pem").read_text())
+    told = {
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(server),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(folder / "ca.pem"),
+        "ssl.client.auth": "required",
+    }
+    return {f"listener.name.encrypted.{name}": value for name, value in told.items()}

@@ -43,8 +43,9 @@ class Running:
     further: Mapping[str, int] = field(compare=False)
     """Its other ports, by name; none of a broker that a URL names.
 
-    RabbitMQ: `management`, its HTTP API (administration.py). Kafka: `proxied`, what a proxy connects to that listens on
-    `proxy`; who bootstraps there is told of `proxy` only. One proxy at a time, so its test is marked `disturbs`.
+    RabbitMQ: `management`, its HTTP API (administration.py). Kafka: `secured` asks who
+    may do what; `proxied0`, what a proxy connects to that listens on `proxy0`, so that who bootstraps there is told of that
+    proxy only, and so on.
     """
     ask: Ask = field(repr=False, compare=False)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.brokers.administration import Administration, vhost_of
+from tests.brokers.certificates import certificates
 from tests.brokers.processes import free_port
 from tests.rabbitmq.looking import eventually
 from waybill import App, BrokerUnavailable, Confirmed, PublishRefused, PublishUnknown, Settings, Topic
@@ -21,21 +21,6 @@ Kinds = rabbit_networking:start_ssl_listener({port}, [
     {{cacertfile, "/data/tls/ca.pem"}}, {{certfile, "/data/tls/server.pem"}}, {{keyfile, "/data/tls/server.key"}},
     {{verify, verify_peer}}, {{fail_if_no_peer_cert, true}}], 1).
 """
-
-
-def certificates(folder: Path) -> None:
-    """An authority, and what it has signed: a server at 127.0.0.1, and a client. And another authority."""
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    new = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    for name in ("ca", "stranger"):
-        openssl(*new, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem")
-    for name in ("server", "client"):
-        signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "subjectAltName=IP:127.0.0.1"]
-        plain = ["-addext", "basicConstraints=critical,CA:FALSE"]
-        openssl(*new, *signed, *plain, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem")
 
 
 @pytest.fixture

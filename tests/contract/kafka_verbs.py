@@ -1,0 +1,167 @@
+"""What can be done to a Kafka, for its harness."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from tests.brokers.kafka import PROXIES
+from tests.brokers.kafka_users import DENY, EVERYTHING, Rule, Users
+from tests.brokers.running import Running
+from waybill_contracts.harness import Route
+
+__all__ = ["Verbs"]
+
+MODEST = [
+    *(Rule("topic", "*", operation) for operation in ("read", "write", "describe")),
+    Rule("group", "*", "read"),
+]
+"""Of who publishes and consumes, and declares nothing."""
+
+
+class Verbs:
+    """One test's user, and what begins with its prefix. Both go with the block."""
+
+    def __init__(self, server: Running) -> None:
+        self.server = server
+        self.prefix = f"w{secrets.token_hex(5)}"
+        self.poor = f"{self.prefix}-poor"
+        self._password = secrets.token_hex(8)
+        self._ended = False
+
+    async def __aenter__(self) -> Self:
+        async with self._users() as users:
+            for user, rules in ((self.prefix, EVERYTHING), (self.poor, MODEST)):
+                await users.password(user, self._password)
+                await users.rule(user, *rules)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._ended:  # by a test that failed
+            await self.restart()
+        async with self._admin() as admin:
+            mine = [topic for topic in await admin.list_topics() if topic.startswith(self.prefix)]
+            if mine:
+                await admin.delete_topics(mine)
+            users = Users(admin)
+            await users.unrule(self.prefix, *EVERYTHING)
+            await users.unrule(self.poor, *MODEST)
+            await users.remove(self.prefix, self.poor)
+
+    # ---------------------------------------------------------------- the way there
+
+    def url(self, user: str, password: str, host: str, port: int) -> str:
+        return f"kafka://{user}:{password}@{host}:{port}"
+
+    @property
+    def mine(self) -> str:
+        return self._through(self.prefix, self._password)
+
+    @property
+    def modest(self) -> str:
+        return self._through(self.poor, self._password)
+
+    @property
+    def refused(self) -> str:
+        return self._through(self.prefix, "wrong")
+
+    def _through(self, user: str, password: str) -> str:
+        return self.url(user, password, urlsplit(self.server.url).hostname or "", self.server.further["secured"])
+
+    @property
+    def route(self) -> Route:
+        """Through the proxy of this process of the tests, of which each runs one test at a time."""
+        number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % PROXIES
+        return Route(
+            host=urlsplit(self.server.url).hostname or "",
+            port=self.server.further[f"proxied{number}"],
+            url=lambda host, port: self.url(self.prefix, self._password, host, port),
+            listen=self.server.further[f"proxy{number}"],
+        )
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """For `Broker`."""
+        names = ("restart", "kill", "stop", "pause", "resume", "foreign", "lock_out", "forbid", "dead_end")
+        return {name: getattr(self, name) for name in names}
+
+    # ---------------------------------------------------------------- its process
+
+    async def restart(self) -> None:
+        await asyncio.to_thread(self.server.restart)
+        self._ended = False
+
+    async def kill(self) -> None:
+        self._ended = True
+        await asyncio.to_thread(self.server.kill)
+
+    async def stop(self) -> None:
+        self._ended = True
+        await asyncio.to_thread(self.server.stop)
+
+    async def pause(self) -> None:
+        await asyncio.to_thread(self.server.pause)
+
+    async def resume(self) -> None:
+        await asyncio.to_thread(self.server.resume)
+
+    # ---------------------------------------------------------------- what an operator does
+
+    @asynccontextmanager
+    async def _admin(self) -> AsyncGenerator[AIOKafkaAdminClient, None]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.server.address)
+        await admin.start()
+        try:
+            yield admin
+        finally:
+            await admin.close()
+
+    @asynccontextmanager
+    async def _users(self) -> AsyncGenerator[Users, None]:
+        async with self._admin() as admin:
+            yield Users(admin)
+
+    async def foreign(self, topic: str, body: bytes) -> None:
+        async with AIOKafkaProducer(bootstrap_servers=self.server.address) as producer:
+            await producer.send_and_wait(topic, body)
+
+    # ---------------------------------------------------------------- for as long as a block lasts
+
+    @asynccontextmanager
+    async def lock_out(self) -> AsyncGenerator[None, None]:
+        async with self._users() as users:
+            await users.password(self.prefix, "another")
+        try:
+            yield
+        finally:
+            async with self._users() as users:
+                await users.password(self.prefix, self._password)
+
+    @asynccontextmanager
+    async def _without(self, *rules: Rule) -> AsyncGenerator[None, None]:
+        async with self._users() as users:
+            await users.rule(self.prefix, *rules)
+        try:
+            yield
+        finally:
+            async with self._users() as users:
+                await users.unrule(self.prefix, *rules)
+
+    @asynccontextmanager
+    async def forbid(self, topic: str, group: str) -> AsyncGenerator[None, None]:
+        del group  # a fetch is asked for its topic
+        async with self._without(Rule("topic", topic, "read", DENY)):
+            yield
+
+    @asynccontextmanager
+    async def dead_end(self, topic: str, group: str) -> AsyncGenerator[None, None]:
+        async with self._without(Rule("topic", f"{topic}..{group}.dead", "write", DENY)):
+            yield

@@ -21,6 +21,8 @@ from aiokafka.protocol import admin as requests
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
+from waybill_kafka.pacing import Pace
+
 __all__ = [
     "Admin",
     "CommitFailedError",
@@ -70,16 +72,22 @@ PROTOCOL = 0
 """The version of what members of a group say to each other."""
 
 
-def admin(told: Mapping[str, Any]) -> Admin:
-    return AIOKafkaAdminClient(**told)
+def admin(told: Mapping[str, Any], pace: Pace) -> Admin:
+    made = AIOKafkaAdminClient(**told)
+    pace.keep(made._client)
+    return made
 
 
-def consumer(told: Mapping[str, Any]) -> Consumer:
-    return AIOKafkaConsumer(**told)
+def consumer(told: Mapping[str, Any], pace: Pace) -> Consumer:
+    made = AIOKafkaConsumer(**told)
+    pace.keep(made._client)
+    return made
 
 
-def producer(told: Mapping[str, Any]) -> Producer:
-    return AIOKafkaProducer(**told)
+def producer(told: Mapping[str, Any], pace: Pace) -> Producer:
+    made = AIOKafkaProducer(**told)
+    pace.keep(made.client)
+    return made
 
 
 def murmur2(key: bytes) -> int:

@@ -16,6 +16,7 @@ from waybill_kafka.client import Admin, Consumer, KafkaError, TopicPartition
 from waybill_kafka.connecting import Place, common
 from waybill_kafka.mapping import mapped, raise_for, said
 from waybill_kafka.options import BrokerTable
+from waybill_kafka.pacing import Pace
 
 __all__ = ["BEFORE", "Cluster", "Committed", "NewTopic"]
 
@@ -58,6 +59,7 @@ class Cluster:
         self.place = place
         self.table = table
         self.application = application
+        self.pace = Pace()
         self._admin: Admin | None = None
         self._opening = asyncio.Lock()
 
@@ -99,7 +101,7 @@ class Cluster:
     async def _client(self) -> Admin:
         async with self._opening:
             if self._admin is None:
-                admin = client.admin(await self.clients("admin"))
+                admin = client.admin(await self.clients("admin"), self.pace)
                 try:
                     await client.start(admin)
                 except BaseException:
@@ -289,7 +291,8 @@ class Cluster:
                 "auto_offset_reset": "earliest",
                 "fetch_max_wait_ms": 100,
             }
-            | self.reading
+            | self.reading,
+            self.pace,
         )
         try:
             with mapped("cannot read"):

@@ -103,7 +103,7 @@ class Forwarder:
             "group_id": names.forwarders(self._room),
             "heartbeat_interval_ms": round(3 * heartbeat(self._session) * 1000),
         }
-        consumer = client.consumer(told)
+        consumer = client.consumer(told, self._cluster.pace)
         self._consumer = consumer
         with mapped("cannot look after what waits"):
             async with asyncio.timeout(self._cluster.table.connect_timeout):

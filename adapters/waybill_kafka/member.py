@@ -122,7 +122,7 @@ class Member:
             "fetch_max_wait_ms": FETCH_MS,
             "partition_assignment_strategy": [self._assignor],
         }
-        self.consumer = client.consumer(told)
+        self.consumer = client.consumer(told, self._cluster.pace)
         self._pump = Pump(
             self.consumer, self.parts, self._table, window=self._window, on_news=self.news.set, tell=self._tell
         )

@@ -81,7 +81,8 @@ class Line:
                 with mapped("cannot publish"):
                     producer = client.producer(
                         await self._cluster.clients(f"publishing {self._name}")
-                        | settings(self._cluster.table, self._batch)
+                        | settings(self._cluster.table, self._batch),
+                        self._cluster.pace,
                     )
                     try:
                         await client.start(producer)

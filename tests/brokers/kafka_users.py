@@ -60,10 +60,6 @@ class Users:
             salted = hashlib.pbkdf2_hmac(name, password.encode(), salt, ITERATIONS)
             await self._alter([], [(user, number, ITERATIONS, salt, salted, {})])
 
-    async def remove(self, *users: str) -> None:
-        for number, _ in MECHANISMS.values():
-            await self._alter([(user, number, {}) for user in users], [])
-
     async def _alter(self, gone: list[Any], wanted: list[Any]) -> None:
         answer = await self._admin._send_request(_AlterUsers(gone, wanted))
         _raise((code, message) for _, code, message, _ in answer.results)

@@ -28,7 +28,8 @@ MODEST = [
 
 
 class Verbs:
-    """One test's user, and what begins with its prefix. Both go with the block."""
+    """One test's user, and what begins with its prefix. Its topics and rights go with the block; users stay, since Kafka 4.3
+    may know none at all after a restart if many were removed before."""
 
     def __init__(self, server: Running) -> None:
         self.server = server
@@ -54,7 +55,6 @@ class Verbs:
             users = Users(admin)
             await users.unrule(self.prefix, *EVERYTHING)
             await users.unrule(self.poor, *MODEST)
-            await users.remove(self.prefix, self.poor)
 
     # ---------------------------------------------------------------- the way there
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -121,10 +122,7 @@ async def stop(client: Consumer) -> None:
     try:
         await asyncio.wait([stopping], timeout=CLOSING)
     finally:
-        if stopping.done():
-            if not stopping.cancelled():
-                stopping.exception()
-        else:
+        if not stopping.done() or stopping.cancelled() or stopping.exception() is not None:
             _drop(client, stopping)
     await tidy(client._client)
 
@@ -156,12 +154,15 @@ async def abandon(client: Producer) -> None:
     client._closed = True
     sender = client._sender.sender_task
     if sender is not None and not sender.done():
+        sender.remove_done_callback(client._sender._fail_all)  # which fails, where a batch has nobody waiting
         sender.cancel()
     with contextlib.suppress(Exception):
         async with asyncio.timeout(CLOSING):
             await client.client.close()
-    with contextlib.suppress(Exception):
-        client._message_accumulator.fail_all(KafkaError("the connection was given up before the answer came"))
+    accumulator = client._message_accumulator
+    for batch in [*itertools.chain(*accumulator._batches.values()), *accumulator._pending_batches]:
+        with contextlib.suppress(Exception):
+            batch.failure(KafkaError("the connection was given up before the answer came"))
     if sender is not None:
         await asyncio.wait([sender], timeout=CLOSING)
     await tidy(client.client)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import threading
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -39,6 +41,7 @@ class Verbs:
         self._ended = False
 
     async def __aenter__(self) -> Self:
+        await _begin_threads()
         async with self._users() as users:
             for user, rules in ((self.prefix, EVERYTHING), (self.poor, MODEST)):
                 await users.password(user, self._password)
@@ -165,3 +168,11 @@ class Verbs:
     async def dead_end(self, topic: str, group: str) -> AsyncGenerator[None, None]:
         async with self._without(Rule("topic", f"{topic}..{group}.dead", "write", DENY)):
             yield
+
+
+async def _begin_threads() -> None:
+    """The library's clients authenticate in threads of the event loop, which stay; so they are there before others count."""
+    number = 4
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(number))
+    together = threading.Barrier(number)
+    await asyncio.gather(*(asyncio.to_thread(together.wait) for _ in range(number)))

@@ -49,6 +49,7 @@ async def _again_and_again(bench: Bench, rounds: int, down: float, *, each: int,
     place = Range(bench)
     app = place.consumer()
     async with app.running():
+        await place.goes_on(app)  # with all that it opens when it is used
         before = len(asyncio.all_tasks())
         async with place.load(app):
             await place.busy()

@@ -159,7 +159,11 @@ class Member:
         self._closed = self.frozen = True
         for task in (*self._tasks, *self._side):
             task.cancel()
-        await self.commit(leaving=True, within=LEAVING)
+        end = time.monotonic() + COMMITTING
+        while not await self.commit(leaving=True, within=LEAVING):  # a rebalance may be under way
+            if time.monotonic() > end or self._is_silent(time.monotonic() - self._heard):
+                break
+            await asyncio.sleep(0.05)
         await client.stop(self.consumer)
 
     @property

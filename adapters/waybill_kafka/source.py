@@ -175,7 +175,7 @@ class KafkaSource:
             else:
                 token.part.settle(token, item.settlement)
                 results.append(DONE)
-                if isinstance(item.settlement, Release) and not (self._quiet or token.part.wanted):
+                if isinstance(item.settlement, Release) and not self._quiet:
                     token.part.give_back(token.record)
                     self._member.news.set()
         self._member.wake()

@@ -122,6 +122,20 @@ async def test_what_a_wanted_partition_has_at_work_ends_there_and_goes_when_its_
     assert not await bench.dead(topic)
 
 
+async def test_what_was_given_back_for_a_member_that_left_again_is_handled_all_the_same(bench: Bench) -> None:
+    topic = bench.topic()
+    staying, journal = bench.consumer(topic, retry=Retry.none(), ordered=True, concurrency=20)
+    async with staying.running():
+        await staying.publish_many(topic, [Task(n, str(n % 12), "wait") for n in range(60)])
+        await bench.until(lambda: journal.running == 12, "of each partition it has some at work, and more that waits")
+        passing, _ = bench.consumer(topic, shutdown_grace=0.5)
+        async with passing.running():
+            await asyncio.sleep(1.0)  # until the other has given back what it had not begun: nobody tells
+        bench.open_gate()
+        await bench.until(lambda: set(journal.numbers()) == set(range(60)), "nothing is left behind")
+        await bench.settled(topic)
+
+
 async def test_a_committed_offset_never_goes_back_while_members_come_and_go(bench: Bench, kafka: Running) -> None:
     topic = bench.topic()
     staying, journal = bench.consumer(topic, concurrency=4)

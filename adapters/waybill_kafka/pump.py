@@ -21,6 +21,8 @@ AT_ONCE = 500
 """Records that are taken from the library at once."""
 MOST = 1000
 """Records of one partition that wait here."""
+MOST_FETCHES = 4
+"""And of all together: so many times `fetch_bytes`."""
 SOON_MS = 50
 RETRY = 30.0
 """Seconds until a partition that cannot be read is tried again."""
@@ -116,7 +118,7 @@ class Pump:
 
     def _hungry(self) -> bool:
         """Whether more is to be fetched. A partition that is full is paused, so that it does not hold up the others."""
-        waiting = 0
+        waiting = size = 0
         assigned = self._consumer.assignment()
         for tp, part in self._parts.items():
             if tp not in assigned:
@@ -125,17 +127,22 @@ class Pump:
                 self._retry(part)
             elif part.paused:
                 self._resume(part)
-            elif len(part.fetched) > MOST or part.bytes > 4 * self._table.fetch_bytes or part.blocked:
+            elif len(part.fetched) > MOST or part.bytes > self._table.fetch_bytes or part.blocked:
                 part.paused = True
                 self._consumer.pause(tp)
+            size += part.bytes
             if not part.paused:
                 waiting += len(part.fetched)
-        return waiting < max(MOST, 2 * self._window)
+        return waiting < max(MOST, 2 * self._window) and size < MOST_FETCHES * self._table.fetch_bytes
 
     def _resume(self, part: Part) -> None:
         if part.blocked:
             self._tell(part.name, f"{part.name}: all waits for the message at offset {part.marks.offset}")
-        elif len(part.fetched) < MOST // 2 and part.marks.span <= part.most // 2:
+        elif (
+            len(part.fetched) < MOST // 2
+            and part.bytes <= self._table.fetch_bytes // 2
+            and part.marks.span <= part.most // 2
+        ):
             part.paused = False
             self._tell(part.name, None)
             self._consumer.resume(part.tp)

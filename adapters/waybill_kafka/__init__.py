@@ -16,6 +16,7 @@ import msgspec
 
 from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink, Source
 from waybill.errors import BrokerError, CapabilityError, DestinationMissing
+from waybill.findings import Finding
 from waybill.loading import AdapterContext
 from waybill.outcomes import Ack, Release, SettlementKind
 from waybill.topology import Destination, Subscription, Topology
@@ -23,9 +24,11 @@ from waybill_kafka import names
 from waybill_kafka.admin import KafkaAdmin
 from waybill_kafka.cluster import BEFORE, Cluster
 from waybill_kafka.connecting import locate
+from waybill_kafka.diagnosis import diagnose
 from waybill_kafka.layout import Layout
 from waybill_kafka.letters import DeadSource
 from waybill_kafka.options import Kafka, read_table
+from waybill_kafka.rights import missing
 from waybill_kafka.sink import KafkaSink
 from waybill_kafka.source import KafkaSource
 from waybill_kafka.waiting import Rooms
@@ -78,6 +81,14 @@ class KafkaAdapter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._cluster.close()
+
+    async def diagnose(self) -> Sequence[Finding]:
+        """Look at the broker. See `waybill.findings.Diagnoses`."""
+        return await diagnose(Cluster(self._cluster.place, self._table, self._cluster.application))
+
+    async def rights(self, topology: Topology) -> Sequence[Finding]:
+        """What we may do of what is asked for. See `waybill.findings.KnowsRights`."""
+        return await missing(self._cluster, topology)
 
     def gaps(self, topology: Topology) -> Sequence[str]:
         alike = names.collisions(topic.name for topic in topology.topics if not topic.pattern)

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.conn import create_conn
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, MessageSizeTooLargeError
 from aiokafka.protocol import admin as requests
@@ -46,6 +47,7 @@ __all__ = [
     "delete_groups",
     "describe_groups",
     "errors",
+    "explain",
     "murmur2",
     "offset_commit",
     "offset_fetch",
@@ -69,6 +71,16 @@ Record: TypeAlias = Any
 CLOSING = 0.5
 """Seconds that a client is given to say goodbye."""
 COORDINATING = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_reset_committed_task")
+CONNECTING = (
+    "client_id",
+    "request_timeout_ms",
+    "ssl_context",
+    "security_protocol",
+    "sasl_mechanism",
+    "sasl_plain_username",
+    "sasl_plain_password",
+    "sasl_oauth_token_provider",
+)
 PROTOCOL = 0
 """The version of what members of a group say to each other."""
 
@@ -105,6 +117,14 @@ async def start(client: Admin | Consumer | Producer) -> None:
         await asyncio.wait([starting], timeout=CLOSING)
         starting.cancel()
         raise
+
+
+async def explain(client: Admin) -> None:
+    """Connect once more: the library logs why nobody could be connected to, and raises only that it is so."""
+    inner = client._client
+    told = {name: getattr(inner, f"_{name}") for name in CONNECTING}
+    for host, port, _ in inner.hosts:
+        (await create_conn(host, port, **told)).close()
 
 
 async def tidy(inner: Any) -> None:

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from waybill.errors import BrokerError, BrokerUnavailable
-from waybill_kafka import client
+from waybill_kafka import asking, client
 from waybill_kafka.client import Admin, Consumer, KafkaError, TopicPartition
 from waybill_kafka.connecting import Place, common
-from waybill_kafka.mapping import mapped, raise_for, said
+from waybill_kafka.mapping import NotPermitted, mapped, raise_for, said
 from waybill_kafka.options import BrokerTable
 from waybill_kafka.pacing import Pace
 
@@ -26,7 +26,7 @@ log = logging.getLogger("waybill.kafka")
 
 FETCH, FIRST_OF_4_0 = 1, 4
 """Kafka 4.0 dropped what was before the fourth version of this request (KIP-896)."""
-TOPIC_EXISTS = 36
+TOPIC_FORBIDDEN, GROUP_FORBIDDEN, TOPIC_EXISTS = 29, 30, 36
 REBALANCE = 10.0
 """Seconds that a group waits for a member to say what it holds. It says so at once, whatever its handlers do."""
 FOR_EVER_MS = 2**31 - 1
@@ -104,8 +104,10 @@ class Cluster:
                 admin = client.admin(await self.clients("admin"), self.pace)
                 try:
                     await client.start(admin)
-                except BaseException:
+                except BaseException as error:
                     await client.close_admin(admin)
+                    if isinstance(error, client.errors.KafkaConnectionError):
+                        await client.explain(admin)
                     raise
                 self._admin = admin
             return self._admin
@@ -123,6 +125,32 @@ class Cluster:
         answer = await self._ask("cannot see the broker's version", ask)
         least = {key: least for key, least, _ in answer.api_versions}
         return "4.0 or later" if least.get(FETCH, 0) >= FIRST_OF_4_0 else BEFORE
+
+    async def servers(self) -> list[str]:
+        async def ask(admin: Admin) -> Any:
+            return (await client.send(admin, client.topic_metadata([]))).to_object()
+
+        found = (await self._ask("cannot see the servers", ask))["brokers"]
+        return sorted(f"{each['host']}:{each['port']}" for each in found)
+
+    async def topic_rights(self, topics: list[str]) -> dict[str, int]:
+        """What we may do with these topics, as far as they are there: bits of `asking`."""
+
+        async def ask(admin: Admin) -> Any:
+            return (await client.send(admin, asking.topic_rights(topics))).to_object()
+
+        found = (await self._ask("cannot see our rights", ask))["topics"]
+        return {each["topic"]: each["operations"] for each in found if not each["error_code"]} | {
+            each["topic"]: 0 for each in found if each["error_code"] == TOPIC_FORBIDDEN
+        }
+
+    async def group_rights(self, group: str) -> int:
+        try:
+            answer = await self._ask_coordinator(group, asking.group_rights(group), "cannot see our rights", _no_code)
+        except NotPermitted:
+            return 0
+        found = answer.to_object()["groups"][0]
+        return 0 if found["error_code"] == GROUP_FORBIDDEN else int(found["operations"])
 
     async def close(self) -> None:
         admin, self._admin = self._admin, None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -148,6 +149,8 @@ class BrokerTable(BaseModel):
     def _fits(self) -> BrokerTable:
         if self.sasl == "OAUTHBEARER" and self.token_file is None:
             raise ValueError("sasl = 'OAUTHBEARER' needs token_file")
+        if self.compression in {"snappy", "lz4", "zstd"} and find_spec("cramjam") is None:
+            raise ValueError(f"compression = '{self.compression}' needs cramjam: pip install waybill[kafka]")
         return self
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from waybill.adapter import Admin
 from waybill.app import App
 from waybill.brokers import on_each
-from waybill.errors import BrokerUnavailable, WaybillError
+from waybill.errors import BrokerError, BrokerUnavailable, WaybillError
 from waybill.findings import Diagnoses, Finding, KnowsRights
 from waybill.registration import Registration
 from waybill.retry import duration
@@ -47,7 +47,12 @@ async def examine(
                 value = f"{can.broker} ({can.version})" if can.version else can.broker
                 what = "broker" if name is None else f"broker {name}"
                 note(Finding(what, f"{value}, connected in {took * 1000:.0f} ms"))
-            await _look(app, brokers.admin, topics, note, options)
+            try:
+                await _look(app, brokers.admin, topics, note, options)
+            except BrokerUnavailable:
+                raise
+            except BrokerError as error:  # what we may not see is told by what follows
+                note(Finding("topology", "", str(error)))
             for name, part in on_each(_done(app, topics)).items():
                 if isinstance(knows := brokers.all.get(name), KnowsRights):
                     for finding in await knows.rights(part):

@@ -89,7 +89,9 @@ async def rabbitmq(cache: Cache, root: Path, version: str) -> str:
 async def kafka(cache: Cache, jars: Path, version: str) -> str:
     """A small Debian with Java and Kafka's jars."""
     files, folders = {"opt/kafka/start": KAFKA}, {"opt/kafka/libs": jars}
-    return await made(cache, f"waybill/kafka:{version}-2", await java(cache), files, folders, 'CMD ["/opt/kafka/start"]')
+    return await made(
+        cache, f"waybill/kafka:{version}-2", await java(cache), files, folders, 'CMD ["/opt/kafka/start"]'
+    )
 
 
 async def elasticmq(cache: Cache, jars: Path, version: str) -> str:

@@ -84,13 +84,22 @@ class Kafka(Recipe):
     def launch(self, installed: Path, folder: Path, at: Address) -> Launch:
         controller = free_port()
         certificates(folder)
-        listening = {"CLIENT": at.port, **{name.upper(): at.further[name] for name in INSIDE}, "ENCRYPTED": at.further["encrypted"]}
-        settings = SETTINGS | secured("CLIENT:PLAINTEXT", "ENCRYPTED:SSL") | encrypted(folder) | {
-            "listeners": f"{joined(listening, '127.0.0.1')},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"{advertised(at)},ENCRYPTED://127.0.0.1:{at.further['encrypted']}",
-            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "log.dirs": str(folder / "data"),
+        listening = {
+            "CLIENT": at.port,
+            **{name.upper(): at.further[name] for name in INSIDE},
+            "ENCRYPTED": at.further["encrypted"],
         }
+        settings = (
+            SETTINGS
+            | secured("CLIENT:PLAINTEXT", "ENCRYPTED:SSL")
+            | encrypted(folder)
+            | {
+                "listeners": f"{joined(listening, '127.0.0.1')},CONTROLLER://127.0.0.1:{controller}",
+                "advertised.listeners": f"{advertised(at)},ENCRYPTED://127.0.0.1:{at.further['encrypted']}",
+                "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+                "log.dirs": str(folder / "data"),
+            }
+        )
         properties = folder / "server.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
@@ -102,12 +111,18 @@ class Kafka(Recipe):
         )
 
     def environment(self, at: Address) -> Mapping[str, str]:
-        settings = SETTINGS | secured("CLIENT:PLAINTEXT") | {
-            "listeners": f"CLIENT://:9092,{joined(INSIDE)},CONTROLLER://localhost:9094",
-            "advertised.listeners": advertised(at),
-            "controller.quorum.voters": "1@localhost:9094",
+        settings = (
+            SETTINGS
+            | secured("CLIENT:PLAINTEXT")
+            | {
+                "listeners": f"CLIENT://:9092,{joined(INSIDE)},CONTROLLER://localhost:9094",
+                "advertised.listeners": advertised(at),
+                "controller.quorum.voters": "1@localhost:9094",
+            }
+        )
+        return {
+            f"KAFKA_{name.upper().replace('-', '___').replace('.', '_')}": value for name, value in settings.items()
         }
-        return {f"KAFKA_{name.upper().replace('-', '___').replace('.', '_')}": value for name, value in settings.items()}
 
     async def _build(self, cache: Cache) -> str:
         jars, version = await self.install(cache)

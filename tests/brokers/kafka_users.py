@@ -21,7 +21,18 @@ KINDS = {"topic": 2, "group": 3, "cluster": 4}
 OPERATIONS = {
     name: number
     for number, name in enumerate(
-        ("all", "read", "write", "create", "delete", "alter", "describe", "cluster_action", "describe_configs", "alter_configs"),
+        (
+            "all",
+            "read",
+            "write",
+            "create",
+            "delete",
+            "alter",
+            "describe",
+            "cluster_action",
+            "describe_configs",
+            "alter_configs",
+        ),
         2,
     )
 }

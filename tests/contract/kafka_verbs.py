@@ -6,7 +6,8 @@ import asyncio
 import os
 import secrets
 import threading
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -116,7 +117,13 @@ class Verbs:
     async def resume(self) -> None:
         await asyncio.to_thread(self.server.resume)
 
-    # ---------------------------------------------------------------- what an operator does
+    # ---------------------------------------------------------------- what an operator sees and does
+
+    async def until(self, true: Callable[[], object], what: str, *, within: float = 20.0) -> None:
+        end = time.monotonic() + within
+        while not true():
+            assert time.monotonic() < end, f"not within {within:g} s: {what}"
+            await asyncio.sleep(0.02)
 
     @asynccontextmanager
     async def _admin(self) -> AsyncGenerator[AIOKafkaAdminClient, None]:
@@ -149,24 +156,29 @@ class Verbs:
                 await users.password(self.prefix, self._password)
 
     @asynccontextmanager
-    async def _without(self, *rules: Rule) -> AsyncGenerator[None, None]:
+    async def _without(self, user: str, *rules: Rule) -> AsyncGenerator[None, None]:
         async with self._users() as users:
-            await users.rule(self.prefix, *rules)
+            await users.rule(user or self.prefix, *rules)
         try:
             yield
         finally:
             async with self._users() as users:
-                await users.unrule(self.prefix, *rules)
+                await users.unrule(user or self.prefix, *rules)
 
     @asynccontextmanager
-    async def forbid(self, topic: str, group: str) -> AsyncGenerator[None, None]:
+    async def forbid(self, topic: str, group: str, user: str = "") -> AsyncGenerator[None, None]:
         del group  # a fetch is asked for its topic
-        async with self._without(Rule("topic", topic, "read", DENY)):
+        async with self._without(user, Rule("topic", topic, "read", DENY)):
             yield
 
     @asynccontextmanager
-    async def dead_end(self, topic: str, group: str) -> AsyncGenerator[None, None]:
-        async with self._without(Rule("topic", f"{topic}..{group}.dead", "write", DENY)):
+    async def dead_end(self, topic: str, group: str, user: str = "") -> AsyncGenerator[None, None]:
+        async with self._without(user, Rule("topic", f"{topic}..{group}.dead", "write", DENY)):
+            yield
+
+    @asynccontextmanager
+    async def no_group(self, topic: str, user: str = "") -> AsyncGenerator[None, None]:
+        async with self._without(user, Rule("group", f"{topic}..*", "all", DENY)):
             yield
 
 

@@ -1,0 +1,23 @@
+"""A user and a prefix of its own for each test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from tests.brokers.running import Running
+from tests.contract.kafka_verbs import Verbs
+from waybill.loading import use_adapter
+from waybill_kafka import adapter
+
+use_adapter("kafka", adapter)
+use_adapter("kafka+ssl", adapter)
+
+
+@pytest.fixture
+async def verbs(kafka: Running) -> AsyncGenerator[Verbs, None]:
+    if kafka.provider == "url":
+        pytest.skip("it is not ours to administer")
+    async with Verbs(kafka) as verbs:
+        yield verbs

@@ -54,9 +54,8 @@ async def missing(cluster: Cluster, topology: Topology) -> Sequence[Finding]:
         if not topic.pattern:
             finding = await _said(cluster, f"publish to {topic.name}", publishing(topic))
             found.append(finding if finding.trouble else await _heard(cluster, topic, finding))
-    for subscription in topology.subscriptions:
-        found.append(await _said(cluster, f"consume {subscription.name}", consuming(subscription)))
-    return found
+    groups = [await _said(cluster, f"consume {one.name}", consuming(one)) for one in topology.subscriptions]
+    return [*found, *groups]
 
 
 async def _said(cluster: Cluster, what: str, needed: Rights) -> Finding:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError
 
 from tests.brokers.kafka import PROXIES
 from tests.brokers.kafka_users import DENY, EVERYTHING, Rule, Users
@@ -47,7 +48,28 @@ class Verbs:
             for user, rules in ((self.prefix, EVERYTHING), (self.poor, MODEST)):
                 await users.password(user, self._password)
                 await users.rule(user, *rules)
+        await asyncio.gather(self._known(self.prefix), self._known(self.poor))
         return self
+
+    async def _known(self, user: str) -> None:
+        """Wait until the broker has heard of the user from its controller."""
+        async with asyncio.timeout(20):
+            while True:
+                admin = AIOKafkaAdminClient(
+                    bootstrap_servers=f"{urlsplit(self.server.url).hostname}:{self.server.further['secured']}",
+                    security_protocol="SASL_PLAINTEXT",
+                    sasl_mechanism="SCRAM-SHA-512",
+                    sasl_plain_username=user,
+                    sasl_plain_password=self._password,
+                )
+                try:
+                    await admin.start()
+                except KafkaConnectionError:
+                    await asyncio.sleep(0.05)
+                else:
+                    return
+                finally:
+                    await admin.close()
 
     async def __aexit__(self, *_: object) -> None:
         if self._ended:  # by a test that failed

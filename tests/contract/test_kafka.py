@@ -10,5 +10,5 @@ from waybill_contracts import contract, survives
 KAFKA = Kafka()
 ALONE = pytest.mark.disturbs
 
-test_on_4_3 = pytest.mark.broker("kafka")(contract(KAFKA, disturbing=ALONE))
-test_faults_on_4_3 = pytest.mark.broker("kafka")(survives(KAFKA, disturbing=ALONE))
+test_on_kafka = pytest.mark.broker("kafka")(contract(KAFKA, disturbing=ALONE))
+test_faults_on_kafka = pytest.mark.broker("kafka")(survives(KAFKA, disturbing=ALONE))

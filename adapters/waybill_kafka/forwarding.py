@@ -158,18 +158,16 @@ class Forwarder:
                 consumer.resume(tp)
 
     async def _hand_on(self) -> None:
+        if not self._waiting or self._waiting[0][0] > self._clock.time():
+            return
+        partitions = await self._layout.partitions(self._target)
+        if partitions is None:
+            raise BrokerError(f"{self._target} is not there")
         now = self._clock.time()
         due: list[tuple[Watermark, Any]] = []
         while self._waiting and self._waiting[0][0] <= now and len(due) < BATCH:
             _, _, marks, record = heapq.heappop(self._waiting)
             due.append((marks, record))
-        if not due:
-            return
-        partitions = await self._layout.partitions(self._target)
-        if partitions is None:
-            for marks, record in due:
-                self._wait(record, marks)
-            raise BrokerError(f"{self._target} is not there")
         loop = asyncio.get_running_loop()
         outbound = [self._onward(record, now, partitions, number) for number, (_, record) in enumerate(due)]
         results = await self._line.send(outbound, loop.time() + SENDING)

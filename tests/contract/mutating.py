@@ -1,6 +1,6 @@
-"""Show that each wrong adapter for RabbitMQ is noticed on a real one: `python -m tests.contract.mutating [NAME or ID …]`.
+"""Show that each wrong adapter is noticed on its real broker: `python -m tests.contract.mutating [NAME, ID or BROKER …]`.
 
-The broker is one of tests/brokers. Where none can be had this says why, and fails with CI=true. Exits with 1 if one survives.
+Brokers are those of tests/brokers. Where none can be had this says why, and fails with CI=true. Exits with 1 if one survives.
 """
 
 from __future__ import annotations
@@ -15,25 +15,30 @@ from collections.abc import Sequence
 from tests.brokers.plugin import ACTIVE, describe
 from tests.brokers.running import Running, Unavailable
 from tests.brokers.session import Session
+from tests.contract import kafka_mutants, rabbitmq_mutants
+from tests.contract.kafka import Kafka
+from tests.contract.mutant import Mutant
 from tests.contract.rabbitmq import Rabbit
-from tests.contract.rabbitmq_mutants import MUTANTS
+from waybill_contracts.harness import Harness
 from waybill_contracts.mutants.asking import AT_ONCE, ask
 from waybill_contracts.mutants.trying import attempt, tell
 from waybill_contracts.proving import load_all
 
-BROKER = "rabbitmq"
+HARNESSES: dict[str, Harness] = {"rabbitmq": Rabbit("rabbitmq", "rabbitmq"), "kafka": Kafka()}
+MUTANTS: dict[str, dict[str, Mutant]] = {"rabbitmq": rabbitmq_mutants.MUTANTS, "kafka": kafka_mutants.MUTANTS}
+"""By broker and name."""
 VARIABLE = "MUTANTS_SESSION"
 """The name of the session whose broker a mutant's process uses."""
 
 
-async def run(asked: Sequence[str]) -> int:
+async def run(broker: str, asked: Sequence[str]) -> int:
     promises, slots = load_all(), asyncio.Semaphore(AT_ONCE)
-    cases = [(name, ident) for name, known in MUTANTS.items() for ident in known.killed_by]
-    cases = [(name, ident) for name, ident in cases if not asked or name in asked or ident in asked]
+    cases = [(name, ident) for name, known in MUTANTS[broker].items() for ident in known.killed_by]
+    cases = [(name, ident) for name, ident in cases if not asked or {name, ident, broker} & {*asked}]
     longest = sorted(cases, key=lambda case: -promises[case[1]].seconds)
     found = await asyncio.gather(*(ask(name, promises[i], slots, module=__spec__.name) for name, i in longest))
     survivors = [f"{tried.name} survives {tried.ident}: {tried.said}" for tried in found if tried.holds]
-    print(f"\n{len(found) - len(survivors)} of {len(found)} killed on RabbitMQ")
+    print(f"\n{len(found) - len(survivors)} of {len(found)} killed on {broker}")
     for line in survivors:
         print(f"WRONG: {line}")
     return 1 if survivors else 0
@@ -43,22 +48,27 @@ def main(asked: Sequence[str]) -> int:
     os.environ[VARIABLE] = secrets.token_hex(8)
     session = Session(os.environ[VARIABLE], lambda text: print(text, file=sys.stderr, flush=True))
     try:
-        broker = session.start([BROKER])[BROKER]
-        if isinstance(broker, Running):
-            return asyncio.run(run(asked))
-        print(f"{BROKER}: {describe(broker)}")
-        return int(not isinstance(broker, Unavailable) or os.environ.get("CI", "").lower() in {"true", "1"})
+        return max(_on(name, session, asked) for name in MUTANTS if name in asked or not asked or not {*MUTANTS} & {*asked})
     finally:
         session.close()
 
 
+def _on(name: str, session: Session, asked: Sequence[str]) -> int:
+    broker = session.start([name])[name]
+    if isinstance(broker, Running):
+        return asyncio.run(run(name, asked))
+    print(f"{name}: {describe(broker)}")
+    return int(not isinstance(broker, Unavailable) or os.environ.get("CI", "").lower() in {"true", "1"})
+
+
 def one(name: str, ident: str) -> None:
     """What a mutant's process does."""
+    broker = next(broker for broker, known in MUTANTS.items() if name in known)
     ACTIVE[:] = [Session(os.environ[VARIABLE], lambda _: None)]
-    ACTIVE[0].start([BROKER])
-    MUTANTS[name].install()
+    ACTIVE[0].start([broker])
+    MUTANTS[broker][name].install()
     logging.disable()  # what mutants cause is not ours to tell
-    tell(asyncio.run(attempt(name, ident, Rabbit(name, BROKER))))
+    tell(asyncio.run(attempt(name, ident, HARNESSES[broker])))
 
 
 if __name__ == "__main__":

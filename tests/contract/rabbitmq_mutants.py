@@ -5,14 +5,14 @@ python -m tests.contract.mutating runs them. Each is put in the place of what it
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 import waybill_rabbitmq
+from tests.contract.mutant import Mutants
 from waybill.adapter import Source
 from waybill.loading import AdapterContext
 from waybill.outcomes import DONE, LOST, Confirmed, Refused, SendResult, Settled, SettleResult
@@ -24,33 +24,11 @@ from waybill_rabbitmq.objects import Exchange
 from waybill_rabbitmq.sink import RabbitSink
 from waybill_rabbitmq.window import Window
 
-__all__ = ["MUTANTS", "Mutant"]
+__all__ = ["MUTANTS"]
 
 
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """What stands at `name` in `module` is replaced. killed_by: the promises, by id, that must fail then."""
-
-    module: Any
-    name: str
-    wrong: Any
-    killed_by: tuple[str, ...]
-
-    def install(self) -> None:
-        setattr(self.module, self.name, self.wrong)
-
-
-MUTANTS: dict[str, Mutant] = {}
-
-
-def instead_of(module: Any, name: str, *killed_by: str) -> Callable[[Any], Any]:
-    """A class, or a function, is a mutant; its docstring says what it does wrong."""
-
-    def register(wrong: Any) -> Any:
-        MUTANTS[wrong.__name__] = Mutant(module, name, wrong, killed_by)
-        return wrong
-
-    return register
+MUTANTS = Mutants()
+instead_of = MUTANTS.instead_of
 
 
 # ---------------------------------------------------------------- publishing

@@ -1,0 +1,171 @@
+"""Wrong adapters for Kafka, each sound but for one thing, and the promises that must notice it on the real broker.
+
+python -m tests.contract.mutating runs them. Each is put in the place of what it varies, in a process of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import waybill_kafka
+from tests.contract.mutant import Mutants
+from waybill.message import Message
+from waybill.outcomes import Confirmed, SendResult
+from waybill.topology import TopicSpec
+from waybill_kafka import forwarding, layout, member, names, part, pump, rooms, source, watermark
+from waybill_kafka.part import Part
+from waybill_kafka.pump import Pump
+from waybill_kafka.sink import KafkaSink
+from waybill_kafka.watermark import Note, Watermark
+
+__all__ = ["MUTANTS"]
+
+MUTANTS = Mutants()
+instead_of = MUTANTS.instead_of
+
+
+# ---------------------------------------------------------------- commits
+
+
+@instead_of(watermark.Watermark, "offset", "A04")
+@property
+def commits_what_was_handed_out(self: Watermark) -> int:
+    """All that was handed out is committed, finished or not."""
+    return self.position
+
+
+class _Highest(Watermark):
+    def finish(self, offset: int) -> None:
+        """What is behind the highest that is finished counts as finished."""
+        for earlier in [earlier for earlier in self._open if earlier <= offset]:
+            super().finish(earlier)
+
+
+@instead_of(part, "Watermark", "A04", "A06")
+class CommitsPastAGap(_Highest):
+    """The highest offset that is finished is committed, whatever is unfinished before it."""
+
+
+@instead_of(part, "write", "A04")
+def forgets_what_lies_beyond(note: Note) -> str:
+    """What is finished beyond the committed offset is not written beside it."""
+    return watermark.write(Note(held=note.held, tries=note.tries))
+
+
+@instead_of(member.Member, "_keep", "A02")
+async def commits_at_the_end_alone(self: member.Member) -> None:
+    """Nothing is committed before its member leaves, and then nothing either."""
+    self.commit = _true  # type: ignore[method-assign]
+
+
+async def _true(**_: Any) -> bool:
+    return True
+
+
+# ---------------------------------------------------------------- who has what
+
+
+@instead_of(source.KafkaSource, "_is_ours", "A11")
+def takes_late_results(self: source.KafkaSource, token: part.Token) -> bool:
+    """What was handed out under an earlier assignment is settled all the same."""
+    return True
+
+
+@instead_of(member.Member, "ours_until", "A11", "F07")
+@property
+def believes_itself_for_ever(self: member.Member) -> float:
+    """A member that was not heard of goes on as if nothing had happened."""
+    return float("inf")
+
+
+@instead_of(member.Member, "_let_go", "O07")
+def gives_away_what_is_at_work(self: member.Member, parts: list[Part]) -> None:
+    """A partition that is to go elsewhere goes at once, and what is at work there is taken away."""
+    if parts:
+        self._lose(parts)
+        member.client.coordinator_of(self.consumer).request_rejoin()
+
+
+@instead_of(source, "Release", "A07")
+class ForgetsWhatIsGivenBack:
+    """What is released is not handed out again here."""
+
+
+@instead_of(Part, "give_back", "A07", "R01")
+def seeks_back_on_a_release(self: Part, record: Any) -> None:
+    """What is given back is read again with all that came after it."""
+    self.marks.position = record.offset
+    self.fetched.clear()
+
+
+@instead_of(part.Part, "dubious", "D12")
+@property
+def trusts_whoever_died(self: Part) -> bool:
+    """What was at work when its owner died is handed out as if nothing had been."""
+    return False
+
+
+@instead_of(Pump, "_resume", "F04", "G09")
+def forgets_a_paused_partition(self: Pump, tp_part: Part) -> None:
+    """A partition that was full is never read on."""
+
+
+# ---------------------------------------------------------------- names, retries and letters
+
+
+@instead_of(names, "later", "R08")
+def shares_the_waiting_room(spec: TopicSpec, name: str | None) -> str:
+    """Retries of all groups wait in one place, and come back to all."""
+    return f"{spec.name}..later"
+
+
+@instead_of(names, "inbox", "R08")
+def comes_back_by_the_topic(spec: TopicSpec, name: str) -> str:
+    """A group's own messages are every group's."""
+    return f"{spec.name}..inbox"
+
+
+@instead_of(names, "dead", "D06")
+def shares_dead_letters(spec: TopicSpec, name: str) -> str:
+    """All groups of a topic have one place for dead letters."""
+    return f"{spec.name}..dead"
+
+
+whole = KafkaSink.send
+
+
+@instead_of(KafkaSink, "send", "fault-29")
+async def counts_a_copy_before_it_is_stored(
+    self: KafkaSink, messages: Sequence[Message], *, deadline: float
+) -> Sequence[SendResult]:
+    """A retry or a dead letter counts as placed, whatever became of it."""
+    results = await whole(self, messages, deadline=deadline)
+    if self._destination.kind == "topic":
+        return results
+    return [Confirmed(message.id) for message in messages]
+
+
+@instead_of(rooms, "hop", "S01")
+def waits_on_one_step(now: float, due: float) -> tuple[int, float]:
+    """A delay is that of the highest step that fits into it."""
+    step = max(0, sum(seconds <= due - now for seconds in rooms.STEPS) - 1)
+    return step, now + rooms.STEPS[step]
+
+
+@instead_of(forwarding, "_due", "S01")
+def hands_on_after_one_step(record: Any) -> float | None:
+    """What waits goes to where it is consumed after its first step."""
+    return None
+
+
+@instead_of(layout.Layout, "shared", "P03")
+async def sees_somebody_everywhere(self: layout.Layout, topic: str) -> bool:
+    """Whether anybody shares a topic is not looked at."""
+    return True
+
+
+@instead_of(names, "group", "T08")
+def parts_names_by_a_dot(spec: TopicSpec, name: str) -> str:
+    """Topic and group are parted by what may be in both."""
+    return f"{spec.name}.{name}"

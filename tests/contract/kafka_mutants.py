@@ -87,12 +87,12 @@ def gives_away_what_is_at_work(self: member.Member, parts: list[Part]) -> None:
         member.client.coordinator_of(self.consumer).request_rejoin()
 
 
-@instead_of(source, "Release", "A07")
-class ForgetsWhatIsGivenBack:
-    """What is released is not handed out again here."""
+@instead_of(Part, "give_back", "A07")
+def forgets_what_is_given_back(self: Part, record: Any) -> None:
+    """What is released is not handed out again by who had it."""
 
 
-@instead_of(Part, "give_back", "A07", "R01")
+@instead_of(Part, "give_back", "A07")
 def seeks_back_on_a_release(self: Part, record: Any) -> None:
     """What is given back is read again with all that came after it."""
     self.marks.position = record.offset

@@ -168,6 +168,18 @@ class Verbs:
     # ---------------------------------------------------------------- for as long as a block lasts
 
     @asynccontextmanager
+    async def user(self, name: str, *rules: Rule) -> AsyncGenerator[str, None]:
+        """The URL of a user with these rights and no others."""
+        user = f"{self.prefix}-{name}"
+        async with self._users() as users:
+            await users.password(user, self._password)
+            await users.rule(user, *rules)
+        await self._known(user)
+        yield self._through(user, self._password)
+        async with self._users() as users:
+            await users.unrule(user, *rules)
+
+    @asynccontextmanager
     async def lock_out(self) -> AsyncGenerator[None, None]:
         async with self._users() as users:
             await users.password(self.prefix, "another")

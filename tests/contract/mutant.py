@@ -26,10 +26,10 @@ class Mutants(dict[str, Mutant]):
     """Of one adapter, by their names."""
 
     def instead_of(self, module: Any, name: str, *killed_by: str) -> Callable[[Any], Any]:
-        """A class, or a function, is a mutant; its docstring says what it does wrong."""
+        """A class, a function or a property is a mutant; its docstring says what it does wrong."""
 
         def register(wrong: Any) -> Any:
-            self[wrong.__name__] = Mutant(module, name, wrong, killed_by)
+            self[getattr(wrong, "fget", wrong).__name__] = Mutant(module, name, wrong, killed_by)
             return wrong
 
         return register

@@ -120,8 +120,10 @@ class KafkaAdapter:
                 looking_after.start()
                 yield source
             finally:
-                await source.close()
-                await looking_after.close()
+                try:
+                    await source.close()
+                finally:
+                    await looking_after.close()
 
     @asynccontextmanager
     async def _declared(self, subscription: Subscription) -> AsyncGenerator[str, None]:

@@ -86,7 +86,9 @@ class Layout:
             if not self._groups[1]:
                 raise
         found = names.groups_of(topic, self._groups[1])
-        return bool(names.lasting(found)) or (bool(found) and await self._cluster.living(found))
+        if names.lasting(found) or names.lasting(names.sharers(topic, await self._cluster.topics())):
+            return True  # a broker that starts has not heard of its groups yet; of their topics it has
+        return bool(found) and await self._cluster.living(found)
 
     def forget(self) -> None:
         """Look again at everything."""

@@ -159,12 +159,17 @@ class Member:
         self._closed = self.frozen = True
         for task in (*self._tasks, *self._side):
             task.cancel()
+        try:
+            await self._last_commit()
+        finally:
+            await client.stop(self.consumer)
+
+    async def _last_commit(self) -> None:
         end = time.monotonic() + COMMITTING
         while not await self.commit(leaving=True, within=LEAVING):  # a rebalance may be under way
-            if time.monotonic() > end or self._is_silent(time.monotonic() - self._heard):
+            if time.monotonic() > end or self._is_silent(time.monotonic() - self._heard) or "commit" in self._trouble_of:
                 break
             await asyncio.sleep(0.05)
-        await client.stop(self.consumer)
 
     @property
     def ours_until(self) -> float:

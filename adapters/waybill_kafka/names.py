@@ -28,6 +28,7 @@ __all__ = [
     "later",
     "partition_of",
     "regex",
+    "sharers",
     "topic",
 ]
 
@@ -91,6 +92,12 @@ def groups_of(name: str, groups: Iterable[str]) -> list[str]:
         if parted and rest and (shared == name or matches(shared, name)):
             found.append(each)
     return found
+
+
+def sharers(name: str, topics: Iterable[str]) -> list[str]:
+    """The groups that share a topic, as far as the names of their inboxes say so."""
+    inboxes = (topic.removesuffix(".inbox") for topic in topics if topic.endswith(".inbox"))
+    return groups_of(name, (each.replace("_one_", "*").replace("_any_", "#") for each in inboxes))
 
 
 def lasting(groups: Iterable[str]) -> list[str]:

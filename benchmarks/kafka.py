@@ -99,5 +99,3 @@ async def fill(topic: str | Topic[Order], count: int) -> None:
         results = await app.publish_many(topic, [order(number) for number in range(count)])
     if not all(isinstance(result, Confirmed) for result in results):
         raise RuntimeError("what was to be consumed could not be published")
-
-

@@ -91,9 +91,7 @@ async def _wait(order: Order) -> None:
     await asyncio.sleep(SLOW)
 
 
-async def _ours(
-    count: int, meter: Meter, work: Callable[[Order], Awaitable[None]] = handle, **options: Any
-) -> None:
+async def _ours(count: int, meter: Meter, work: Callable[[Order], Awaitable[None]] = handle, **options: Any) -> None:
     topic, arrivals = ours(**options), Arrivals(count)
     await fill(topic, count)
     app = application()

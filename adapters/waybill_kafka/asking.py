@@ -4,6 +4,7 @@ Codes of operations are bits of the answers, as Kafka numbers them.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportIncompatibleMethodOverride=false, reportAssignmentType=false
 
 from __future__ import annotations
 

@@ -167,7 +167,11 @@ class Member:
     async def _last_commit(self) -> None:
         end = time.monotonic() + COMMITTING
         while not await self.commit(leaving=True, within=LEAVING):  # a rebalance may be under way
-            if time.monotonic() > end or self._is_silent(time.monotonic() - self._heard) or "commit" in self._trouble_of:
+            if (
+                time.monotonic() > end
+                or self._is_silent(time.monotonic() - self._heard)
+                or "commit" in self._trouble_of
+            ):
                 break
             await asyncio.sleep(0.05)
 

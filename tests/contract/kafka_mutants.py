@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import waybill_kafka
 from tests.contract.mutant import Mutants
 from waybill.message import Message
-from waybill.outcomes import Confirmed, SendResult
+from waybill.outcomes import DONE, Confirmed, SendResult, Settled, SettleResult
 from waybill.topology import TopicSpec
-from waybill_kafka import forwarding, layout, member, names, part, pump, rooms, source, watermark
+from waybill_kafka import layout, member, names, part, pump, rooms, source, watermark
 from waybill_kafka.part import Part
 from waybill_kafka.pump import Pump
 from waybill_kafka.sink import KafkaSink
-from waybill_kafka.watermark import Note, Watermark
+from waybill_kafka.watermark import Watermark
 
 __all__ = ["MUTANTS"]
 
@@ -28,7 +27,7 @@ instead_of = MUTANTS.instead_of
 # ---------------------------------------------------------------- commits
 
 
-@instead_of(watermark.Watermark, "offset", "A04")
+@instead_of(watermark.Watermark, "offset", "A04", "G11")
 @property
 def commits_what_was_handed_out(self: Watermark) -> int:
     """All that was handed out is committed, finished or not."""
@@ -42,15 +41,9 @@ class _Highest(Watermark):
             super().finish(earlier)
 
 
-@instead_of(part, "Watermark", "A04", "A06")
+@instead_of(part, "Watermark", "A01", "D12", "fault-18")
 class CommitsPastAGap(_Highest):
     """The highest offset that is finished is committed, whatever is unfinished before it."""
-
-
-@instead_of(part, "write", "A04")
-def forgets_what_lies_beyond(note: Note) -> str:
-    """What is finished beyond the committed offset is not written beside it."""
-    return watermark.write(Note(held=note.held, tries=note.tries))
 
 
 @instead_of(member.Member, "_keep", "A02")
@@ -66,20 +59,23 @@ async def _true(**_: Any) -> bool:
 # ---------------------------------------------------------------- who has what
 
 
-@instead_of(source.KafkaSource, "_is_ours", "A11")
-def takes_late_results(self: source.KafkaSource, token: part.Token) -> bool:
+settle = source.KafkaSource.settle
+
+
+@instead_of(source.KafkaSource, "settle", "A11")
+async def takes_late_results(self: source.KafkaSource, settled: Sequence[Settled]) -> Sequence[SettleResult]:
     """What was handed out under an earlier assignment is settled all the same."""
-    return True
+    return [DONE for _ in await settle(self, settled)]
 
 
-@instead_of(member.Member, "ours_until", "A11", "F07")
+@instead_of(member.Member, "ours_until", "A11")
 @property
 def believes_itself_for_ever(self: member.Member) -> float:
     """A member that was not heard of goes on as if nothing had happened."""
     return float("inf")
 
 
-@instead_of(member.Member, "_let_go", "O07")
+@instead_of(member.Member, "_let_go", "fault-19")
 def gives_away_what_is_at_work(self: member.Member, parts: list[Part]) -> None:
     """A partition that is to go elsewhere goes at once, and what is at work there is taken away."""
     if parts:
@@ -87,12 +83,12 @@ def gives_away_what_is_at_work(self: member.Member, parts: list[Part]) -> None:
         member.client.coordinator_of(self.consumer).request_rejoin()
 
 
-@instead_of(Part, "give_back", "A07")
+@instead_of(Part, "give_back", "fault-19")
 def forgets_what_is_given_back(self: Part, record: Any) -> None:
     """What is released is not handed out again by who had it."""
 
 
-@instead_of(Part, "give_back", "A07")
+@instead_of(Part, "give_back", "fault-19")
 def seeks_back_on_a_release(self: Part, record: Any) -> None:
     """What is given back is read again with all that came after it."""
     self.marks.position = record.offset
@@ -106,18 +102,19 @@ def trusts_whoever_died(self: Part) -> bool:
     return False
 
 
-@instead_of(Pump, "_resume", "F04", "G09")
-def forgets_a_paused_partition(self: Pump, tp_part: Part) -> None:
-    """A partition that was full is never read on."""
+@instead_of(member, "Pump", "G09")
+class ForgetsAPausedPartition(Pump):
+    """A partition that was full, which it soon is here, is never read on."""
+
+    def __init__(self, *known: Any, **options: Any) -> None:
+        super().__init__(*known, **options)
+        pump.MOST = 20
+
+    def _resume(self, part: Part) -> None:
+        """Leave it as it is."""
 
 
 # ---------------------------------------------------------------- names, retries and letters
-
-
-@instead_of(names, "later", "R08")
-def shares_the_waiting_room(spec: TopicSpec, name: str | None) -> str:
-    """Retries of all groups wait in one place, and come back to all."""
-    return f"{spec.name}..later"
 
 
 @instead_of(names, "inbox", "R08")
@@ -153,19 +150,7 @@ def waits_on_one_step(now: float, due: float) -> tuple[int, float]:
     return step, now + rooms.STEPS[step]
 
 
-@instead_of(forwarding, "_due", "S01")
-def hands_on_after_one_step(record: Any) -> float | None:
-    """What waits goes to where it is consumed after its first step."""
-    return None
-
-
 @instead_of(layout.Layout, "shared", "P03")
 async def sees_somebody_everywhere(self: layout.Layout, topic: str) -> bool:
     """Whether anybody shares a topic is not looked at."""
     return True
-
-
-@instead_of(names, "group", "T08")
-def parts_names_by_a_dot(spec: TopicSpec, name: str) -> str:
-    """Topic and group are parted by what may be in both."""
-    return f"{spec.name}.{name}"

@@ -11,6 +11,7 @@ import os
 import secrets
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from tests.brokers.plugin import ACTIVE, describe
 from tests.brokers.running import Running, Unavailable
@@ -29,6 +30,10 @@ MUTANTS: dict[str, dict[str, Mutant]] = {"rabbitmq": rabbitmq_mutants.MUTANTS, "
 """By broker and name."""
 VARIABLE = "MUTANTS_SESSION"
 """The name of the session whose broker a mutant's process uses."""
+MUTANT = "MUTANTS_NAME"
+"""The mutant that the workers of a promise have as well: what stands in STARTING reads it when they start."""
+ROOT = Path(__file__).parents[2]
+STARTING = Path(__file__).parent / "starting"
 
 
 async def run(broker: str, asked: Sequence[str]) -> int:
@@ -48,7 +53,9 @@ def main(asked: Sequence[str]) -> int:
     os.environ[VARIABLE] = secrets.token_hex(8)
     session = Session(os.environ[VARIABLE], lambda text: print(text, file=sys.stderr, flush=True))
     try:
-        return max(_on(name, session, asked) for name in MUTANTS if name in asked or not asked or not {*MUTANTS} & {*asked})
+        return max(
+            _on(name, session, asked) for name in MUTANTS if name in asked or not asked or not {*MUTANTS} & {*asked}
+        )
     finally:
         session.close()
 
@@ -61,12 +68,21 @@ def _on(name: str, session: Session, asked: Sequence[str]) -> int:
     return int(not isinstance(broker, Unavailable) or os.environ.get("CI", "").lower() in {"true", "1"})
 
 
+def install(name: str) -> None:
+    """Put it in its place in this process."""
+    next(known[name] for known in MUTANTS.values() if name in known).install()
+
+
 def one(name: str, ident: str) -> None:
     """What a mutant's process does."""
     broker = next(broker for broker, known in MUTANTS.items() if name in known)
     ACTIVE[:] = [Session(os.environ[VARIABLE], lambda _: None)]
     ACTIVE[0].start([broker])
-    MUTANTS[broker][name].install()
+    os.environ[MUTANT] = name
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [str(STARTING), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
+    install(name)
     logging.disable()  # what mutants cause is not ours to tell
     tell(asyncio.run(attempt(name, ident, HARNESSES[broker])))
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from tests.contract.mutant import Mutants
 from waybill.message import Message
-from waybill.outcomes import DONE, Confirmed, SendResult, Settled, SettleResult
+from waybill.outcomes import Confirmed, SendResult
 from waybill.topology import TopicSpec
-from waybill_kafka import layout, member, names, part, pump, rooms, source, watermark
+from waybill_kafka import layout, member, names, part, pump, rooms, watermark
 from waybill_kafka.part import Part
 from waybill_kafka.pump import Pump
 from waybill_kafka.sink import KafkaSink
@@ -41,7 +41,7 @@ class _Highest(Watermark):
             super().finish(earlier)
 
 
-@instead_of(part, "Watermark", "A01", "D12", "fault-18")
+@instead_of(part, "Watermark", "fault-18")
 class CommitsPastAGap(_Highest):
     """The highest offset that is finished is committed, whatever is unfinished before it."""
 
@@ -59,15 +59,6 @@ async def _true(**_: Any) -> bool:
 # ---------------------------------------------------------------- who has what
 
 
-settle = source.KafkaSource.settle
-
-
-@instead_of(source.KafkaSource, "settle", "A11")
-async def takes_late_results(self: source.KafkaSource, settled: Sequence[Settled]) -> Sequence[SettleResult]:
-    """What was handed out under an earlier assignment is settled all the same."""
-    return [DONE for _ in await settle(self, settled)]
-
-
 @instead_of(member.Member, "ours_until", "A11")
 @property
 def believes_itself_for_ever(self: member.Member) -> float:
@@ -75,24 +66,9 @@ def believes_itself_for_ever(self: member.Member) -> float:
     return float("inf")
 
 
-@instead_of(member.Member, "_let_go", "fault-19")
-def gives_away_what_is_at_work(self: member.Member, parts: list[Part]) -> None:
-    """A partition that is to go elsewhere goes at once, and what is at work there is taken away."""
-    if parts:
-        self._lose(parts)
-        member.client.coordinator_of(self.consumer).request_rejoin()
-
-
 @instead_of(Part, "give_back", "fault-19")
 def forgets_what_is_given_back(self: Part, record: Any) -> None:
     """What is released is not handed out again by who had it."""
-
-
-@instead_of(Part, "give_back", "fault-19")
-def seeks_back_on_a_release(self: Part, record: Any) -> None:
-    """What is given back is read again with all that came after it."""
-    self.marks.position = record.offset
-    self.fetched.clear()
 
 
 @instead_of(part.Part, "dubious", "D12")

@@ -22,6 +22,7 @@ from benchmarks.harness import Meter, Row, Run, against, alone, interleave
 from benchmarks.kafka import GROUP, application, broker, fill, made, ours
 from benchmarks.payload import Order, adapter, handle
 from benchmarks.rabbit_consume import Arrivals
+from waybill import App
 
 __all__ = ["measure"]
 
@@ -91,7 +92,23 @@ async def _wait(order: Order) -> None:
     await asyncio.sleep(SLOW)
 
 
-async def _ours(count: int, meter: Meter, work: Callable[[Order], Awaitable[None]] = handle, **options: Any) -> None:
+async def _ours(count: int, meter: Meter) -> None:
+    app, arrivals = await _application(count, handle)
+    with ExitStack() as measured:
+        async with app.running():
+            measured.enter_context(meter)
+            await arrivals.wait()
+
+
+async def _ours_waiting(count: int, meter: Meter) -> None:
+    app, arrivals = await _application(count, _wait, partitions=1)
+    async with app.running():
+        with meter:
+            await arrivals.wait()
+
+
+async def _application(count: int, work: Callable[[Order], Awaitable[None]], **options: int) -> tuple[App, Arrivals]:
+    """One that has so many to handle, and when it has."""
     topic, arrivals = ours(**options), Arrivals(count)
     await fill(topic, count)
     app = application()
@@ -101,14 +118,7 @@ async def _ours(count: int, meter: Meter, work: Callable[[Order], Awaitable[None
         await work(order)
         arrivals.one()
 
-    with ExitStack() as measured:
-        async with app.running():
-            measured.enter_context(meter)
-            await arrivals.wait()
-
-
-async def _ours_waiting(count: int, meter: Meter) -> None:
-    await _ours(count, meter, _wait, partitions=1)
+    return app, arrivals
 
 
 async def _by_hand(count: int, meter: Meter) -> None:

@@ -261,13 +261,14 @@ class Member:
         if since != client.coordinator_of(self.consumer).generation:
             return []
         made: list[Part] = []
+        most = max(self._table.most_unfinished, 2 * self._window)
         for tp in new:
             offset, metadata = committed.get(tp, (first[tp], ""))
             note = read(metadata)
             if offset < first[tp] or offset > ends[tp]:  # what was kept has gone, or the topic is another by now
                 log.warning("%s: offset %d of %s is not there any more: from the first on", self._group, offset, tp)
                 offset, note = first[tp], Note()
-            part = Part(tp, offset, note, end=ends[tp], since=since, most=self._table.most_unfinished)
+            part = Part(tp, offset, note, end=ends[tp], since=since, most=most)
             self.parts[tp] = part
             self.consumer.seek(tp, offset)
             made.append(part)

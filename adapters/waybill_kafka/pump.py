@@ -19,7 +19,7 @@ log = logging.getLogger("waybill.kafka")
 FETCH_MS = 500
 AT_ONCE = 500
 """Records that are taken from the library at once."""
-MOST = 1000
+MOST = 2000
 """Records of one partition that wait here."""
 MOST_FETCHES = 4
 """And of all together: so many times `fetch_bytes`."""
@@ -141,7 +141,7 @@ class Pump:
         elif (
             len(part.fetched) < MOST // 2
             and part.bytes <= self._table.fetch_bytes // 2
-            and part.marks.span <= part.most // 2
+            and part.marks.span <= part.most * 3 // 4
         ):
             part.paused = False
             self._tell(part.name, None)

@@ -1,7 +1,7 @@
 """The least that a user may do for what an application does, and what is missing of it.
 
     role                    topics                                                        groups
-    publishes to t          write t; for delays write t..later                            describe t..…
+    publishes to t          write t; describe t..…; for delays write t..later             describe t..…
     consumes t as g         read t, t..later; read and write t..g.inbox and t..g.later;   read t..g, waybill/t..g.later,
                             write t, t..g.dead                                            waybill/t..later
     `dlq` for g             read and write t..g.dead, write t..g.inbox                    read t..g.dead

@@ -43,6 +43,18 @@ def test_groups_are_found_by_topic_and_by_pattern() -> None:
     assert names.lasting(["orders..~screen-1f", "orders..billing"]) == ["orders..billing"]
 
 
+def test_who_shares_a_topic_is_seen_by_the_inboxes_as_well() -> None:
+    every, some = TopicSpec(name="#", pattern=True), TopicSpec(name="orders.*", pattern=True)
+    inboxes = [
+        names.inbox(every, "all"),
+        names.inbox(some, "audit"),
+        names.inbox(TopicSpec(name="orders.placed"), "billing"),
+    ]
+    topics = [*inboxes, "orders.placed", "orders.placed..billing.dead", "stock..other.inbox"]
+    assert names.sharers("orders.placed", topics) == ["#..all", "orders.*..audit", "orders.placed..billing"]
+    assert names.sharers("invoices", topics[1:]) == []
+
+
 @pytest.mark.parametrize(
     ("pattern", "fits", "others"),
     [

@@ -225,7 +225,7 @@ class Member:
             part.since = since
             part.wanted = self._unit_of(tp) in self._share.wanted
             part.paused = False
-            part.fetched = type(part.fetched)(r for r in part.fetched if r.offset in part.again)
+            part.unfetch()
             self.consumer.seek(tp, part.marks.position)
         self._let_go([part for part in self.parts.values() if part.wanted])
         new = tps - self.parts.keys()

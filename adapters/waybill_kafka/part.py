@@ -57,6 +57,11 @@ class Part:
         self.fetched.extend(records)
         self.bytes += sum(_weight(record) for record in records)
 
+    def unfetch(self) -> None:
+        """It is fetched anew from where it is; what was given back is not."""
+        self.fetched = deque(record for record in self.fetched if record.offset in self.again)
+        self.bytes = sum(_weight(record) for record in self.fetched)
+
     def next(self) -> Any | None:
         """The next record that is to be handed out, or `None`."""
         while self.fetched:

@@ -15,7 +15,7 @@ __all__ = ["Kafka"]
 
 CANNOT = {
     "remove": "Kafka removes no group that has members",
-    "rolling": "one server; the cluster's own tests restart them in turn",
+    "rolling": "one server, which is away while it is restarted",
 }
 
 

@@ -139,16 +139,23 @@ async def many_publish_at_once_and_nothing_is_lost(bench: Bench) -> None:
 
 @behaviour("P06", verbs=("away",), seconds=4)
 async def publishing_ends_at_its_deadline_and_says_what_is_known(bench: Bench) -> None:
-    topic = bench.topic()
+    topic, new = bench.topic(), bench.topic("new", groups=["group"])
     app, given = bench.receiver(topic)
     assert bench.broker.away is not None
     async with app.running():
         await app.publish(topic, Task(0))
         async with bench.broker.away():
             began = time.monotonic()
-            error = await failure(app.publish(topic, Task(1), deadline=1.0), "the broker is away")
+            patient = asyncio.create_task(app.publish(new, Task(3), deadline=20.0))
+            errors = await asyncio.gather(
+                failure(app.publish(topic, Task(1), deadline=1.0), "the broker is away"),
+                failure(app.publish(new, Task(4), deadline=1.0), "the broker is away since before the topic was used"),
+            )
             took = time.monotonic() - began
         assert took <= 2.0, f"its deadline was 1 s, and it took {took:.1f} s"
+        assert isinstance(errors[1], PublishRefused), f"nothing can have been sent: {errors[1]!r}"
+        await patient
+        error = errors[0]
         if isinstance(error, PublishUnknown):
             assert (await error.retry()).id == error.message_id, "sent again it is another message"
             await bench.until(lambda: 1 in numbers_of(given), "what was sent again arrives")

@@ -65,6 +65,7 @@ def main(spec: dict[str, Any]) -> None:
 
     async def publish() -> None:
         for number, options in spec.get("publish", ()):
+            write(Step("publishing", number, str(number), 0, os.getpid(), time.monotonic()))
             await app.publish(topic, Task(number, str(number)), **options)
             write(Step("published", number, str(number), 0, os.getpid(), time.monotonic()))
 

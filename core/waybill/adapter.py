@@ -128,7 +128,8 @@ class Source(Protocol):
         that the broker can be reached, or raise.
 
         Where one heartbeat keeps all leases this only asks. An adapter judges by its own clock: past the end of a lease it
-        answers `Lost`, even if the broker might be kinder.
+        answers `Lost`, even if the broker might be kinder. What could not be renewed in time the core gives up, and asks
+        for its `Release` as soon as `extend` answers again: `Done` if it is still kept for us, else `Lost`.
         """
         ...
 

@@ -143,6 +143,7 @@ class Consumer:
             lock=self._settler.lock,
             held=lambda: list(self._window.held),
             lose=self._lose,
+            give_back=lambda held: self._waiting.release(held.abandoned()),
             on_trouble=lambda cause: self._note("leases", cause),
         )
 

@@ -1,4 +1,8 @@
-"""Keeping what is held: leases renewed in bulk, three times a lease, and judged by this process's own clock."""
+"""Keeping what is held: leases renewed in bulk, three times a lease, and judged by this process's own clock.
+
+What has run out by that clock is lost, and given back besides, as soon as the source can be asked again: where one
+heartbeat or one connection keeps all leases, the broker would keep it for as long as we live, and hand it to nobody.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +29,23 @@ class Leases:
         lock: asyncio.Lock,
         held: Callable[[], Sequence[Held]],
         lose: Callable[[Held], None],
+        give_back: Callable[[Held], None],
         on_trouble: Callable[[str | None], None],
     ) -> None:
-        """`on_trouble`: told why leases cannot be renewed, and `None` when they can be again."""
+        """`lose`: told of each that is no longer ours; `give_back`, of those among them that the source may not know of.
+
+        `on_trouble`: told why leases cannot be renewed, and `None` when they can be again.
+        """
         self.source = source
         self._lease = lease
         self._lock = lock
         self._held = held
         self._lose = lose
+        self._give_back = give_back
         self._on_trouble = on_trouble
         self._failing = False
+        self._overdue: list[Held] = []
+        """Lost by our own clock, while the source could not be asked."""
 
     async def beat(self) -> None:
         """Never returns."""
@@ -44,7 +55,7 @@ class Leases:
 
     async def renew(self, helds: Sequence[Held]) -> None:
         leased = [held for held in helds if held.lease_until != float("inf") and not held.lost]
-        if not leased and not self._failing:
+        if not leased and not self._failing:  # what is overdue is so since it failed
             return  # with none, it only asks whether the broker is there again: whoever lost all must not seem well
         try:
             async with asyncio.timeout(self._lease / 3), self._lock:
@@ -63,5 +74,10 @@ class Leases:
                 self._lose(held)
         now = time.monotonic()
         for held in leased:
-            if held.lease_until < now:
+            if held.lease_until < now and not held.lost:
+                self._overdue.append(held)
                 self._lose(held)
+        if not self._failing:
+            overdue, self._overdue = self._overdue, []
+            for held in overdue:
+                self._give_back(held)

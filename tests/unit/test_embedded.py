@@ -20,8 +20,10 @@ import pytest
 from waybill import App, BrokerError, BrokerFileError, ConfigurationError, DeadLetterRecord, Retry, Settings, Topic
 from waybill.adapter import Source
 from waybill.clock import Clock, SystemClock, TestClock
+from waybill.consumer import Consumer
 from waybill.loading import AdapterContext
 from waybill.message import Delivery, Message
+from waybill.options import ConsumerOptions
 from waybill.outcomes import (
     ACK,
     DONE,
@@ -685,6 +687,33 @@ async def test_extending_keeps_a_lease(url: str) -> None:
         assert list(await settle(a, ACK, held)) == [DONE]
         await b.quiesce()
         await other
+
+
+async def test_what_was_given_up_while_a_stranger_had_the_file_locked_comes_again(url: str, path: Path) -> None:
+    """The member outlives it: another of its groups has a longer lease."""
+    short, long = group("short", lease=0.4), group("long")
+    cut, seen = asyncio.Event(), list[str]()
+
+    async def handler(delivery: Delivery[Any]) -> None:
+        seen.append(delivery.message.id)
+        try:
+            await asyncio.sleep(0 if cut.is_set() else 60)
+        except asyncio.CancelledError:
+            cut.set()
+            raise
+
+    async with opened(url, short, long) as bus, reading(bus, long) as other:
+        await send(bus, message("a"))
+        assert ids(await take(other)) == ["a"]
+        consumer = Consumer(bus, short, handler, lambda item: item.body, ConsumerOptions(), clock=SystemClock())
+        await consumer.start()
+        await until(lambda: seen)
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as stranger:
+            stranger.execute("BEGIN IMMEDIATE")
+            await until(cut.is_set)
+            stranger.execute("ROLLBACK")
+        await until(lambda: len(seen) == 2)
+        await consumer.stop(1.0)
 
 
 # ------------------------------------------------------------------ dead letters

@@ -38,7 +38,7 @@ from waybill.outcomes import (
     SettleResult,
 )
 from waybill.topology import Destination, Subscription, TopicSpec, Topology
-from waybill_embedded import EmbeddedAdapter, adapter, engine
+from waybill_embedded import EmbeddedAdapter, adapter, checkpointing, engine
 
 from .stand_ins import message, never, until
 
@@ -808,9 +808,9 @@ async def test_a_source_whose_file_is_damaged_while_it_reads_says_so_as_our_erro
 async def test_the_log_does_not_grow_without_bound_while_readers_overlap(
     url: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "LOG_FRAMES", 256)
-    monkeypatch.setattr(engine, "LOG_LIMIT", 2 << 20)
-    monkeypatch.setattr(engine, "EMPTY_PAUSE", 0.05)
+    monkeypatch.setattr(checkpointing, "LOG_FRAMES", 256)
+    monkeypatch.setattr(checkpointing, "LOG_LIMIT", 2 << 20)
+    monkeypatch.setattr(checkpointing, "EMPTY_PAUSE", 0.05)
     largest = 0
     done = asyncio.Event()
 
@@ -842,8 +842,8 @@ async def test_the_log_does_not_grow_without_bound_while_readers_overlap(
 
 async def test_the_turn_is_one_at_a_time_also_between_writing_and_copying_the_log(url: str) -> None:
     async with opened(url) as bus:
-        await bus._engine._take_turn(bus._engine._helper)
-        second = asyncio.ensure_future(bus._engine._take_turn(bus._engine._helper))
+        await bus._engine._helper.take(bus._engine._turn)
+        second = asyncio.ensure_future(bus._engine._helper.take(bus._engine._turn))
         try:
             await never(second.done, during=0.1)
         finally:
@@ -910,7 +910,7 @@ async def test_a_lease_is_not_over_because_it_took_long_to_get_the_turn(url: str
     short = group(lease=0.2)
     async with opened(url) as bus, reading(bus, short) as source:
         await send(bus, message("m"))
-        await bus._engine._take_turn(bus._engine._helper)
+        await bus._engine._helper.take(bus._engine._turn)
         begun = time.monotonic()
         receiving = asyncio.ensure_future(source.receive(1))
         try:

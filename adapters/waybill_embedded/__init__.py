@@ -24,13 +24,14 @@ from waybill.topology import Destination, Subscription, Topology
 from waybill_embedded.admin import FileAdmin
 from waybill_embedded.backup import back_up
 from waybill_embedded.claims import release_owner
+from waybill_embedded.dead import DeadSource
 from waybill_embedded.diagnosis import diagnose
 from waybill_embedded.engine import Engine
 from waybill_embedded.file import locate
 from waybill_embedded.members import Members
 from waybill_embedded.pattern import PatternSource
 from waybill_embedded.sink import FileSink
-from waybill_embedded.source import DeadSource, FileSource
+from waybill_embedded.source import FileSource
 
 __all__ = ["EmbeddedAdapter", "adapter"]
 
@@ -131,7 +132,7 @@ class EmbeddedAdapter:
 
     @asynccontextmanager
     async def dead_letters(self, subscription: Subscription) -> AsyncGenerator[Source, None]:
-        source = DeadSource(self._engine, self._members, subscription, self._clock)
+        source = DeadSource(self._engine, self._members, subscription)
         await source.open()
         try:
             yield source

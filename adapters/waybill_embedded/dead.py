@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from waybill.errors import DestinationMissing
+from waybill.errors import DestinationMissing, missing
 from waybill.message import Delivery
 from waybill.outcomes import DONE, LOST, Extended, ExtendResult, Release, Settled, SettleResult
 from waybill.topology import Subscription
@@ -34,9 +34,7 @@ class DeadSource:
     async def open(self) -> None:
         numbers = await self._engine.write(lambda c: find(c, self._subscription.topic.name, self._subscription.group))
         if numbers is None:
-            raise DestinationMissing(
-                f"{self._subscription.name} does not exist on this broker: run `waybill topology apply`"
-            )
+            raise DestinationMissing(missing(self._subscription.name))
         self._group = numbers[1]
         await take_back(self._engine, self._members)  # what a process had taken that has died since
         newest = await self._engine.write(

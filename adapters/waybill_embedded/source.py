@@ -12,7 +12,7 @@ import msgspec
 
 from waybill.adapter import Notify, Resumed, Stalled
 from waybill.clock import Clock
-from waybill.errors import BrokerUnavailable, DestinationMissing
+from waybill.errors import BrokerUnavailable, DestinationMissing, missing
 from waybill.message import Delivery
 from waybill.outcomes import (
     DONE,
@@ -87,7 +87,7 @@ class FileSource:
             (subscription.topic.name, subscription.group),
         ).fetchone()
         if row is None:
-            raise DestinationMissing(f"{subscription.name} does not exist on this broker: run `waybill topology apply`")
+            raise DestinationMissing(missing(subscription.name))
         topic, number, filtered, retention = row
         self._keeps = retention is not None
         return Group(topic, number, subscription.ordered, *condition(filtered))

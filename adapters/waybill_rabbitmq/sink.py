@@ -11,7 +11,7 @@ from contextlib import suppress
 import msgspec
 
 from waybill.clock import Clock
-from waybill.errors import BrokerError, BrokerUnavailable, DestinationMissing
+from waybill.errors import BrokerError, BrokerUnavailable, DestinationMissing, missing, unrouted
 from waybill.message import Message
 from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
 from waybill.topology import Destination
@@ -153,12 +153,11 @@ class RabbitSink:
 
     async def _open(self) -> Channel:
         channel = await self._line.channel(confirms=True)
-        missing = f"{self._destination.name} does not exist on this broker: run `waybill topology apply`"
         try:
             with mapped(f"cannot publish to {self._destination.name}"):
                 await channel.exchange_declare(self._exchange, passive=True)
         except DestinationMissing as error:
-            raise DestinationMissing(missing) from error
+            raise DestinationMissing(missing(self._destination.name)) from error
         self._pending, self._returned = {}, {}
         pending, returned = self._pending, self._returned
         channel.on_confirm = lambda tag, multiple, stored: self._confirmed(pending, returned, tag, multiple, stored)
@@ -232,12 +231,8 @@ class RabbitSink:
             found.lot.decide(found.place, self._rejected())
 
     def _unrouted(self, reason: str) -> Refused:
-        topic = self._destination.topic.name
         if self._destination.kind == "topic":
-            return Refused(
-                f"no group shares {topic}, so nobody would get it. Name its groups in the contract: "
-                f"Topic({topic!r}, …, groups=[…]); or let it be: unrouted='accept'"
-            )
+            return Refused(unrouted(self._destination.topic.name))
         return Refused(f"{self._destination.name} is not there ({reason}): run `waybill topology apply`")
 
     def _rejected(self) -> SendResult:

@@ -16,8 +16,9 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import msgspec
 
 from waybill.errors import BrokerUnavailable, ConfigurationError
+from waybill.foreign import CredentialsRefused
 from waybill_rabbitmq.client import Connection
-from waybill_rabbitmq.mapping import CredentialsRefused, mapped
+from waybill_rabbitmq.mapping import mapped
 from waybill_rabbitmq.options import BrokerTable
 
 __all__ = ["Connector", "Place", "locate"]

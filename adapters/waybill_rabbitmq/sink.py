@@ -10,15 +10,17 @@ from contextlib import suppress
 
 import msgspec
 
+from waybill.addressing import partition_of
 from waybill.clock import Clock
 from waybill.errors import BrokerError, BrokerUnavailable, DestinationMissing, missing, unrouted
+from waybill.foreign import said
 from waybill.message import Message
 from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
 from waybill.topology import Destination
 from waybill_rabbitmq import headers, ladder, names, wire
 from waybill_rabbitmq.client import Channel, RawHeader
 from waybill_rabbitmq.line import Line
-from waybill_rabbitmq.mapping import mapped, said
+from waybill_rabbitmq.mapping import mapped
 from waybill_rabbitmq.options import partitions_of
 
 __all__ = ["RabbitSink"]
@@ -203,7 +205,7 @@ class RabbitSink:
     def _way(self, message: Message, now: float) -> tuple[str, str]:
         """The exchange and the routing key."""
         key, most = message.key, self._partitions
-        partition = random.randrange(most) if key is None else names.partition_of(key, most)  # noqa: S311 - not a secret
+        partition = random.randrange(most) if key is None else partition_of(key.encode(), most)  # noqa: S311 - not a secret
         if message.due is not None and (wait := message.due.timestamp() - now) > 0:
             return ladder.route(wait, self._address, partition)
         return self._exchange, str(partition)

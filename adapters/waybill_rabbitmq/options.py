@@ -39,7 +39,7 @@ NOTHING = RabbitMQ()
 
 def options_of(topic: TopicSpec) -> RabbitMQ:
     """Those that the topic was given, or the defaults."""
-    return next((option for option in topic.options if isinstance(option, RabbitMQ)), NOTHING)
+    return topic.option(NOTHING)
 
 
 def partitions_of(topic: TopicSpec) -> int:

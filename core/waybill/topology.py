@@ -31,7 +31,7 @@ class BrokerOptions:
     """
 
 
-O = TypeVar("O", bound=BrokerOptions)
+Own = TypeVar("Own", bound=BrokerOptions)
 
 
 class TopicSpec(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ class TopicSpec(msgspec.Struct, frozen=True):
     """The name of the broker it lies on, where an application has several; `None`: the default one."""
     options: tuple[BrokerOptions, ...] = ()
 
-    def option(self, default: O) -> O:
+    def option(self, default: Own) -> Own:
         """What it was given of the class of `default`, or that."""
         return next((option for option in self.options if isinstance(option, type(default))), default)
 

@@ -7,15 +7,18 @@ heartbeat or one connection keeps all leases, the broker would keep it for as lo
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 
 from waybill.adapter import Source
 from waybill.errors import BrokerError
 from waybill.holding import Held
-from waybill.outcomes import Extended, Lost
+from waybill.outcomes import Extended, ExtendResult, Lost
 
 __all__ = ["Leases"]
+
+log = logging.getLogger("waybill.leases")
 
 
 class Leases:
@@ -57,17 +60,7 @@ class Leases:
         leased = [held for held in helds if held.lease_until != float("inf") and not held.lost]
         if not leased and not self._failing:  # what is overdue is so since it failed
             return  # with none, it only asks whether the broker is there again: whoever lost all must not seem well
-        try:
-            async with asyncio.timeout(self._lease / 3), self._lock:
-                results = await self.source.extend([held.delivery for held in leased])
-        except (BrokerError, TimeoutError) as error:
-            self._failing = True
-            self._on_trouble(f"leases cannot be renewed: {str(error) or 'no answer in time'}")
-            results = ()
-        else:
-            self._failing = False
-            self._on_trouble(None)
-        for held, result in zip(leased, results, strict=False):
+        for held, result in zip(leased, await self._extend(leased), strict=False):
             if isinstance(result, Extended):
                 held.lease_until = result.lease_until
             elif isinstance(result, Lost):
@@ -81,3 +74,21 @@ class Leases:
             overdue, self._overdue = self._overdue, []
             for held in overdue:
                 self._give_back(held)
+
+    async def _extend(self, leased: Sequence[Held]) -> Sequence[ExtendResult]:
+        """A result each; none at all where the source cannot be asked."""
+        try:
+            async with asyncio.timeout(self._lease / 3), self._lock:
+                results = await self.source.extend([held.delivery for held in leased])
+        except (BrokerError, TimeoutError) as error:
+            trouble = f"leases cannot be renewed: {str(error) or 'no answer in time'}"
+        except Exception as error:  # an adapter's bug: said loudly, and tried again, since nobody else would
+            log.exception("the adapter failed to renew leases")
+            trouble = f"the adapter failed to renew leases: {error!r}"
+        else:
+            self._failing = False
+            self._on_trouble(None)
+            return results
+        self._failing = True
+        self._on_trouble(trouble)
+        return ()

@@ -847,6 +847,21 @@ async def test_an_adapters_bug_in_receive_does_not_end_fetching_unnoticed() -> N
         await until(lambda: bench.ids(Ack) == ["a"] or consumer.trouble, within=1)
 
 
+async def test_an_adapters_bug_in_extend_does_not_end_the_renewing_of_leases_unnoticed() -> None:
+    gate = asyncio.Event()
+    bench, handler = Bench(lease=0.3), Recorder(a=gate)
+    bench.extend_error = KeyError("bug")
+    async with consuming(bench, handler) as consumer:
+        bench.push(message("a"))
+        await until(lambda: "bug" in (consumer.trouble or ""))
+        bench.extend_error = None
+        await until(lambda: consumer.trouble is None)
+        await until(lambda: bench.extensions > 5)
+        gate.set()
+        await until(lambda: bench.ids(Ack) == ["a"])
+    assert handler.seen == [("a", 1)]
+
+
 async def test_receiving_goes_on_after_the_broker_was_away() -> None:
     bench = Bench()
     async with consuming(bench, Recorder()) as consumer:

@@ -135,14 +135,14 @@ def test_a_broker_that_a_url_names_is_used_and_never_touched(own: str, monkeypat
     theirs.close()
 
 
-ONE = "tests/brokers/test_smoke.py::test_sns_to_sqs"
+SMOKE = "tests/brokers/test_smoke.py"
 
 
-def run_one(**variables: str) -> subprocess.CompletedProcess[str]:
+def run_one(name: str = "test_sns_to_sqs", **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the test of one broker in a pytest of its own."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TEST_", "PYTEST_"))}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", ONE],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{SMOKE}::{name}"],
         cwd=ROOT, env=environment | variables, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
@@ -154,6 +154,17 @@ def test_a_broker_that_cannot_be_had_is_skipped_with_the_reason_and_fails_in_ci(
     done = run_one(TEST_BROKERS="docker", DOCKER_HOST=f"unix://{tmp_path}/nothing", CI=ci)
     assert outcome in done.stdout, done.stdout + done.stderr
     assert "No Docker engine answers" in done.stdout
+    assert done.returncode == bool(ci)
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", "1 skipped"), ("true", "1 failed")])
+def test_a_test_that_would_end_the_broker_of_a_url_is_left_out_and_fails_in_ci(own: str, ci: str, outcome: str) -> None:
+    session = Session(own, print)
+    url = running(session.start(["sns"])["sns"]).url
+    done = run_one("test_sqs[restart]", TEST_SQS=url, CI=ci)
+    session.close()
+    assert outcome in done.stdout, done.stdout + done.stderr
+    assert "broker that TEST_SQS names: unset it" in done.stdout
     assert done.returncode == bool(ci)
 
 

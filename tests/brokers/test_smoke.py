@@ -16,15 +16,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tests.brokers.administration import Administration
+from tests.brokers.owning import ours
 from tests.brokers.running import Running
 
 COUNT = 20
 BODIES = [b"%d" % number for number in range(COUNT)]
-
-
-def ours(broker: Running) -> None:
-    if broker.provider == "url":
-        pytest.skip(f"{broker.url.rpartition('@')[2]} is not ours to restart")
 
 
 def unique(name: str) -> str:

@@ -1,6 +1,6 @@
 """What the cases on RabbitMQ share: a broker, a virtual host of their own, our application, and a channel driven by hand.
 
-The broker is that of the tests (tests/brokers): the one that `WAYBILL_TEST_AMQP` names, else a container, else a process
+The broker is that of the tests (tests/brokers): the one that `TEST_AMQP` names, else a container, else a process
 of this machine. All queues are quorum queues, all publishes persistent, confirmed and `mandatory`.
 """
 

@@ -18,6 +18,7 @@ import aiormq.channel
 import aiormq.connection
 from aiormq.abc import ChannelFrame
 from aiormq.channel import exception_by_code
+from aiormq.connection import exception_by_code as why_closed
 from aiormq.exceptions import AMQPConnectionError, ChannelInvalidStateError, InvalidFrameError
 from pamqp import commands as spec
 from pamqp import frame as frames
@@ -217,6 +218,19 @@ async def unused(_: object) -> None:
     """aiormq wants a callback for each consumer; ours is called without a task."""
 
 
+class Entrance:
+    """What comes while a virtual host is opened: a broker that closes instead says why, and the library does not read it."""
+
+    def __init__(self, receiver: aiormq.connection.FrameReceiver) -> None:
+        self._receiver = receiver
+
+    async def get_frame(self) -> tuple[int, int, Any]:
+        size, channel, frame = await self._receiver.get_frame()
+        if isinstance(frame, spec.Connection.Close):
+            raise why_closed(frame)
+        return size, channel, frame
+
+
 class Connection(aiormq.connection.Connection):
     """A connection whose channels are ours, and that says when the broker takes nothing."""
 
@@ -231,6 +245,12 @@ class Connection(aiormq.connection.Connection):
         self.channels[number] = channel
         await channel.open()
         return channel
+
+    @staticmethod
+    async def _rpc(request: Any, writer: Any, frame_receiver: Any, wait_response: bool = True) -> Any:
+        receiver = Entrance(frame_receiver) if isinstance(request, spec.Connection.Open) else frame_receiver
+        library: Any = aiormq.connection.Connection
+        return await library._rpc(request, writer, receiver, wait_response)
 
     async def _Connection__reader(self, receiver: aiormq.connection.FrameReceiver) -> None:  # noqa: N802
         receiver = Receiver(receiver.reader)

@@ -69,7 +69,7 @@ def operating(subscription: Subscription) -> Rights:
 
 def making(topics: Iterable[TopicSpec]) -> Rights:
     """Of who makes these topics, their groups, and what delays and retries wait in."""
-    own = frozenset({f"{re.escape(names.exchange(topic))}(/.*)?" for topic in topics} | {"waybill/.*"})
+    own = frozenset({f"{re.escape(names.exchange(topic))}(/.*)?" for topic in topics} | {f"{names.OWN}/.*"})
     return Rights(own, own, own)
 
 

@@ -8,7 +8,6 @@ connections alone; other users of the library in the same process notice nothing
 from __future__ import annotations
 
 import asyncio
-import logging
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,8 +26,6 @@ from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
 __all__ = ["Channel", "Connection", "Delivered", "RawHeader", "unused"]
-
-log = logging.getLogger("waybill.rabbitmq")
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 CONTENT = frozenset({HEADER, BODY})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import random
 import socket
@@ -21,8 +20,6 @@ from waybill_rabbitmq.mapping import CredentialsRefused, mapped
 from waybill_rabbitmq.options import BrokerTable
 
 __all__ = ["Connector", "Place", "locate"]
-
-log = logging.getLogger("waybill.rabbitmq")
 
 PORTS = {"amqp": 5672, "amqps": 5671}
 

@@ -8,8 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ import pytest
 from tests.brokers.processes import recorded
 from tests.brokers.running import Broken, Running
 from tests.brokers.session import ROOT, Session, sessions
+from tests.faults.waiting import PATIENCE, until
 
 USER = """
 import sys
@@ -60,13 +60,6 @@ def listens(url: str) -> bool:
         return probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) == 0
 
 
-def until(check: Callable[[], bool], what: str, seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end, f"waited {seconds} s for {what}"
-        time.sleep(0.02)
-
-
 def running(broker: object) -> Running:
     assert isinstance(broker, Running), broker
     return broker
@@ -90,7 +83,7 @@ def test_a_killed_user_leaves_nothing_behind(own: str, users: list[subprocess.Po
     processes = [pid for pid, _ in recorded(sessions() / own)]
     assert len(processes) == 2
     users[0].kill()
-    until(lambda: not (sessions() / own).exists(), "the keeper to clean up")
+    until(lambda: not (sessions() / own).exists(), PATIENCE, "the keeper to clean up")
     assert not listens(url)
 
 
@@ -100,7 +93,7 @@ def test_a_killed_keeper_takes_its_brokers_along_and_its_folder_goes_at_the_next
     url = use(users, own)
     keeper = next(iter(recorded(sessions() / own)))[0]
     os.kill(keeper, signal.SIGKILL)
-    until(lambda: not listens(url), "the broker to go")
+    until(lambda: not listens(url), PATIENCE, "the broker to go")
     assert (sessions() / own).exists()
     Session(f"{own}-next", print).close()
     assert not (sessions() / own).exists()

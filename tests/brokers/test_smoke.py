@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 import uuid
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aio_pika
@@ -25,13 +23,6 @@ BODIES = [b"%d" % number for number in range(COUNT)]
 
 def unique(name: str) -> str:
     return f"{name}-{uuid.uuid4().hex[:12]}"
-
-
-async def until(check: Callable[[], Awaitable[bool]], seconds: float, what: str) -> None:
-    end = time.monotonic() + seconds
-    while not await check():
-        assert time.monotonic() < end, f"waited {seconds} s for {what}"
-        await asyncio.sleep(0.05)
 
 
 async def fill_queue(url: str, queue: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Sequence
@@ -43,8 +42,6 @@ from waybill_rabbitmq.shapes import Shapes
 from waybill_rabbitmq.version import hands_over
 
 __all__ = ["RabbitSource", "Token"]
-
-log = logging.getLogger("waybill.rabbitmq")
 
 PATIENCE = 1.0
 """Seconds that `receive` waits for something."""

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.brokers.administration import Administration
 from tests.brokers.running import Running
 
@@ -28,7 +26,6 @@ def start(folder: Path, url: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.broker("rabbitmq")
 def test_the_demo_holds_every_check_when_a_worker_is_killed(rabbitmq: Running, tmp_path: Path) -> None:
     with Administration(rabbitmq).vhost() as url:
         demo = start(tmp_path, url, "--limit", "4000")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -180,6 +180,3 @@ class _Admin:
 
 
 def _nothing(_: object) -> None: ...
-
-
-Factory = Callable[[Adapter], Wrapped]

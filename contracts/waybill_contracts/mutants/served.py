@@ -27,15 +27,17 @@ class AcknowledgesWhatIsCut(StandIn):
         await acknowledge(source, out)
 
 
-@mutant("C03", "C09", "fault-01")
-class StaysCut(StandIn):
-    """A connection that is lost is made anew, and nothing is asked for over it."""
-
+class _KnowsThatItWasCut(StandIn):
     was_cut = False
 
     async def cut(self) -> None:
         self.was_cut = True
         await super().cut()
+
+
+@mutant("C03", "C09", "fault-01")
+class StaysCut(_KnowsThatItWasCut):
+    """A connection that is lost is made anew, and nothing is asked for over it."""
 
     async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
         if self.was_cut:
@@ -44,14 +46,8 @@ class StaysCut(StandIn):
 
 
 @mutant("C09")
-class ConfirmsForAServerThatIsGone(StandIn):
+class ConfirmsForAServerThatIsGone(_KnowsThatItWasCut):
     """The first that is published after a server has gone is confirmed, and nobody has it."""
-
-    was_cut = False
-
-    async def cut(self) -> None:
-        self.was_cut = True
-        await super().cut()
 
     async def do_send(
         self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float

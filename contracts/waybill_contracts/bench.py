@@ -120,7 +120,7 @@ class Bench:
         """A process that does what the tasks say; ready when this returns (unless `ready=False`), and ended with the test.
 
         `options`: ordered, concurrency, attempts, delay (of retries), timeout, lease, grace, skew, publish,
-        redrive; see `workers`.
+        redrive, load; see `working`.
         """
         number = len(self.workers)
         worker = Worker(

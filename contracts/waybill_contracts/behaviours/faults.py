@@ -1,4 +1,4 @@
-"""K. Faults: the broker goes away and comes back, refuses, forgets, repeats."""
+"""C. Faults: the broker goes away and comes back, refuses, forgets, repeats."""
 
 from __future__ import annotations
 

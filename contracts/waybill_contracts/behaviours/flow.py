@@ -1,4 +1,4 @@
-"""I. Flow: how much at once, for how long, and when not."""
+"""F. Flow: how much at once, for how long, and when not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""D. Order: by key, whatever fails, and whoever dies."""
+"""O. Order: by key, whatever fails, and whoever dies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from waybill import (
 from waybill_contracts.behaviour import behaviour
 from waybill_contracts.bench import Bench
 from waybill_contracts.faults.checking import disorder
-from waybill_contracts.tasks import Journal, Step, Task, perform
+from waybill_contracts.tasks import Journal, Step, Task, nothing, perform
 
 
 @behaviour("O04", needs=("ordered",), seconds=2)
@@ -155,7 +155,7 @@ async def order_without_a_key_is_an_error_or_a_message_that_waits_for_none(bench
     app = bench.app()
     told = ""
     try:
-        app.consume(keyless, ordered=True)(_nothing)
+        app.consume(keyless, ordered=True)(nothing)
     except ConfigurationError as error:
         told = str(error)
     assert "key" in told, f"a topic without keys is consumed ordered, and all that is said is: {told or 'nothing'}"
@@ -246,9 +246,6 @@ async def a_redriven_message_comes_at_the_end_of_its_keys_line_and_says_that_it_
     assert journal.numbers() == [1, 3, 4, 5, 2], "it is not at the end of its key's line"
     assert redriven == {1: 0, 2: 1, 3: 0, 4: 0, 5: 0}, f"`redrives`, by number: {redriven}"
     assert not await bench.dead(topic), "it is still among the dead letters"
-
-
-async def _nothing(_: Task) -> None: ...
 
 
 def _key_or_none(task: Task) -> str | None:

@@ -1,4 +1,4 @@
-"""E. Settlement: what an acknowledgement, a failure and a release mean."""
+"""A. Settlement: what an acknowledgement, a failure and a release mean."""
 
 from __future__ import annotations
 

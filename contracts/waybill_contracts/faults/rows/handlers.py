@@ -11,7 +11,7 @@ from waybill_contracts.bench import Bench
 from waybill_contracts.faults.fault import ROUNDS, SOAK, fault, lasting
 from waybill_contracts.faults.range import CONCURRENCY, WINDOW, Range
 from waybill_contracts.leftovers import resident
-from waybill_contracts.tasks import Task, numbered
+from waybill_contracts.tasks import Task, numbered, numbers_of
 
 
 async def _turns(number: int, pause: float) -> None:
@@ -45,11 +45,11 @@ async def a_publish_that_is_cancelled_at_any_moment_leaves_the_next_one_its_own_
             sent.add(1000 + number)
 
         def numbers() -> Counter[int]:
-            return Counter(delivery.value.number for delivery in given)
+            return Counter(numbers_of(given))
 
         await bench.until(lambda: sent | {-1} <= numbers().keys(), "all that was confirmed arrives")
         await bench.settled(topic)
-        bench.once([delivery.value.number for delivery in given])
+        bench.once(numbers_of(given))
         assert numbers().keys() <= sent | cancelled | {-1}
     assert cancelled, "none was cancelled in time"
 

@@ -107,7 +107,7 @@ async def who_assumes_what_is_missing_is_told_at_its_first_use(bench: Bench) -> 
 
 
 @behaviour("T04", seconds=2)
-async def what_differs_is_an_error_that_says_how_andnothing_is_changed(bench: Bench) -> None:
+async def what_differs_is_an_error_that_says_how_and_nothing_is_changed(bench: Bench) -> None:
     promised: dict[str, tuple[bool, float, float]] = {
         "retention": (bench.can.history, 3600, 60),
         "max_length": (bench.can.limits_length, 1000, 10),
@@ -164,7 +164,7 @@ async def a_plan_lists_the_changes_and_makes_none(bench: Bench) -> None:
 
 
 @behaviour("T07", verbs=("permissions",), seconds=3)
-async def who_may_declarenothing_can_publish_and_consume(bench: Bench) -> None:
+async def who_may_declare_nothing_can_publish_and_consume(bench: Bench) -> None:
     topic, missing = bench.topic(groups=["group"]), bench.topic("missing")
     declared, _ = bench.receiver(topic)
     await bench.declare(declared)
@@ -245,7 +245,7 @@ async def _allowed(app: App) -> None:
 
 
 @behaviour("T10", needs=("ephemeral",), seconds=2)
-async def what_goes_with_its_process_goes_whole_and_takesnothing_else_with_it(bench: Bench) -> None:
+async def what_goes_with_its_process_goes_whole_and_takes_nothing_else_with_it(bench: Bench) -> None:
     alone, shared = bench.topic("alone"), bench.topic("shared", groups=["group", "group.b"])
     passing, given = bench.receiver(alone, ephemeral=True)
     passing.consume(shared, ephemeral=True)(nothing)

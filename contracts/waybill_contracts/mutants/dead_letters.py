@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -27,7 +26,7 @@ from waybill.outcomes import (
     SettleResult,
 )
 from waybill.topology import Destination, Subscription
-from waybill_contracts.mutants.moves import acknowledge, insist
+from waybill_contracts.mutants.moves import acknowledge, in_background, insist
 from waybill_contracts.mutants.running import mutant
 from waybill_contracts.mutants.settlement import Burying, Dropping
 from waybill_contracts.mutants.wrapping import Wrapped
@@ -82,7 +81,7 @@ class AcknowledgesBeforeItDeadLetters(Wrapped):
         except BrokerError:
             if not any(isinstance(item.settlement, DeadLetter) for item in settled):
                 raise
-            self._acknowledging = asyncio.create_task(insist(source, [Settled(item.delivery, ACK) for item in settled]))
+            in_background(insist(source, [Settled(item.delivery, ACK) for item in settled]))
             return [DONE] * len(settled)
 
 
@@ -90,15 +89,11 @@ class AcknowledgesBeforeItDeadLetters(Wrapped):
 class GoesOnThoughDeadLettersCannotBePlaced(Wrapped):
     """A settlement that fails is reported as done, and made in the background: nobody hears of the trouble."""
 
-    def __init__(self, inner: Any) -> None:
-        super().__init__(inner)
-        self._settling: list[asyncio.Task[None]] = []
-
     async def do_settle(
         self, source: Source, subscription: Subscription, settled: Sequence[Settled]
     ) -> Sequence[SettleResult]:
         del subscription
-        self._settling.append(asyncio.create_task(insist(source, settled)))
+        in_background(insist(source, settled))
         return [DONE] * len(settled)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from waybill.adapter import Source
@@ -11,7 +11,9 @@ from waybill.errors import BrokerError
 from waybill.message import Delivery, Message
 from waybill.outcomes import ACK, Confirmed, Extended, ExtendResult, SendResult, Settled, SettlementKind
 
-__all__ = ["acknowledge", "confirmed", "insist", "parted", "renewed"]
+__all__ = ["acknowledge", "confirmed", "in_background", "insist", "parted", "renewed"]
+
+UNDER_WAY: set[asyncio.Future[None]] = set()
 
 
 def confirmed(messages: Sequence[Message]) -> Sequence[SendResult]:
@@ -28,6 +30,13 @@ def parted(settled: Sequence[Settled], kind: SettlementKind) -> tuple[list[Settl
     """Those whose settlement is of that kind, and the others."""
     chosen = [item for item in settled if isinstance(item.settlement, kind)]
     return chosen, [item for item in settled if not isinstance(item.settlement, kind)]
+
+
+def in_background(work: Coroutine[Any, Any, None]) -> None:
+    """Begin it, and wait for it nowhere."""
+    task = asyncio.ensure_future(work)
+    UNDER_WAY.add(task)
+    task.add_done_callback(UNDER_WAY.discard)
 
 
 async def acknowledge(source: Source, deliveries: Sequence[Delivery[Any]]) -> None:

@@ -21,6 +21,7 @@ from waybill.outcomes import (
     Unknown,
 )
 from waybill.topology import Destination, Subscription
+from waybill_contracts.mutants.moves import in_background
 from waybill_contracts.mutants.running import mutant
 from waybill_contracts.mutants.wrapping import Wrapped
 
@@ -162,7 +163,7 @@ class SendsAgainBehindTheOthers(Wrapped):
         done, _ = await asyncio.wait([sending], timeout=0.3)
         if done:
             return sending.result()
-        self._again = asyncio.ensure_future(self._later(sink, messages))
+        in_background(self._later(sink, messages))
         return [Unknown("it took too long")] * len(messages)
 
     async def _later(self, sink: Sink, messages: Sequence[Message]) -> None:

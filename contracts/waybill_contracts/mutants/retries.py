@@ -24,7 +24,7 @@ from waybill.outcomes import (
     SettleResult,
 )
 from waybill.topology import Destination, Subscription
-from waybill_contracts.mutants.moves import insist, parted
+from waybill_contracts.mutants.moves import in_background, insist, parted
 from waybill_contracts.mutants.running import mutant
 from waybill_contracts.mutants.settlement import Burying
 from waybill_contracts.mutants.wrapping import Wrapped
@@ -79,18 +79,12 @@ class RetriesWithItsNextRound(_Deferring):
 class KeepsRetriesInMemory(Wrapped):
     """A retry waits in the process, and what waits is acknowledged."""
 
-    def __init__(self, inner: Any) -> None:
-        super().__init__(inner)
-        self._waiting: list[asyncio.Task[None]] = []
-
     async def do_settle(
         self, source: Source, subscription: Subscription, settled: Sequence[Settled]
     ) -> Sequence[SettleResult]:
-        self._waiting += [
-            asyncio.create_task(self._later(subscription, item.delivery, item.settlement))
-            for item in settled
-            if isinstance(item.settlement, Defer)
-        ]
+        for item in settled:
+            if isinstance(item.settlement, Defer):
+                in_background(self._later(subscription, item.delivery, item.settlement))
         return await super().do_settle(source, subscription, settled)
 
     def changed_settlement(self, settled: Settled) -> Settlement:
@@ -256,5 +250,5 @@ class AcknowledgesBeforeItRetries(Wrapped):
             return await super().do_settle(source, subscription, settled)
         except BrokerError:
             if any(isinstance(item.settlement, Defer) for item in settled):
-                self._dropped = asyncio.create_task(insist(source, [Settled(i.delivery, ACK) for i in settled]))
+                in_background(insist(source, [Settled(item.delivery, ACK) for item in settled]))
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +20,17 @@ from waybill_contracts.mutants.wrapping import Wrapped
 __all__: list[str] = []
 
 
+class _Delaying(Wrapped, ABC):
+    """Makes another delay of the one that was asked for."""
+
+    @abstractmethod
+    def delayed(self, message: Message, due: datetime) -> datetime | None:
+        """When it is due instead."""
+
+    def changed_message(self, message: Message) -> Message:
+        return message if message.due is None else replace(message, due=self.delayed(message, message.due))
+
+
 @mutant("S01")
 class DropsTheDelay(Wrapped):
     """What was published for later is delivered now."""
@@ -28,13 +40,12 @@ class DropsTheDelay(Wrapped):
 
 
 @mutant("S01")
-class RoundsTheDelayUp(Wrapped):
+class RoundsTheDelayUp(_Delaying):
     """Delays are whole minutes."""
 
-    def changed_message(self, message: Message) -> Message:
-        if message.due is None:
-            return message
-        return replace(message, due=message.due + timedelta(seconds=60))
+    def delayed(self, message: Message, due: datetime) -> datetime:
+        del message
+        return due + timedelta(seconds=60)
 
 
 @mutant("S01")
@@ -51,38 +62,33 @@ class HoldsUpWhatIsNotDelayed(Wrapped):
 
 
 @mutant("S02")
-class ShortensALongDelay(Wrapped):
+class ShortensALongDelay(_Delaying):
     """A delay longer than a quarter of an hour is one of a quarter of an hour."""
 
-    def changed_message(self, message: Message) -> Message:
-        if message.due is None:
-            return message
-        return replace(message, due=min(message.due, message.time + timedelta(minutes=15)))
+    def delayed(self, message: Message, due: datetime) -> datetime:
+        return min(due, message.time + timedelta(minutes=15))
 
 
 @mutant("S02")
-class OverflowsADelay(Wrapped):
+class OverflowsADelay(_Delaying):
     """Milliseconds of a delay are kept in 31 bits; a longer one is none."""
 
-    def changed_message(self, message: Message) -> Message:
-        if message.due is None or (message.due - message.time).total_seconds() * 1000 < 2**31:
-            return message
-        return replace(message, due=None)
+    def delayed(self, message: Message, due: datetime) -> datetime | None:
+        return due if (due - message.time).total_seconds() * 1000 < 2**31 else None
 
 
 @mutant("S03")
-class DelaysInOneLine(Wrapped):
+class DelaysInOneLine(_Delaying):
     """Delayed messages wait in one queue, and what is behind is not due before what is in front."""
 
     def __init__(self, inner: Any) -> None:
         super().__init__(inner)
         self._last: datetime | None = None
 
-    def changed_message(self, message: Message) -> Message:
-        if message.due is None:
-            return message
-        self._last = max(message.due, self._last or message.due) + timedelta(milliseconds=10)
-        return replace(message, due=self._last)
+    def delayed(self, message: Message, due: datetime) -> datetime:
+        del message
+        self._last = max(due, self._last or due) + timedelta(milliseconds=10)
+        return self._last
 
 
 @mutant("S05")
@@ -94,13 +100,11 @@ class ForgetsWhenItExpires(Wrapped):
 
 
 @mutant("S08")
-class DelaysByTheRightClock(Wrapped):
+class DelaysByTheRightClock(_Delaying):
     """How long a message waits is reckoned from the broker's own time, and not from the publisher's."""
 
-    def changed_message(self, message: Message) -> Message:
-        if message.due is None:
-            return message
-        return replace(message, due=message.time + (message.due - datetime.now(UTC)))
+    def delayed(self, message: Message, due: datetime) -> datetime:
+        return message.time + (due - datetime.now(UTC))
 
 
 @mutant("S08")

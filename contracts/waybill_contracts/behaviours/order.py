@@ -121,10 +121,10 @@ async def a_key_goes_on_when_its_failed_message_has_become_a_dead_letter(bench: 
 
 @behaviour("O07", needs=("ordered", "durable"), verbs=("processes",), seconds=6)
 async def a_keys_new_owner_never_overlaps_its_old_one_when_that_leaves_or_dies(bench: Bench) -> None:
-    topic = bench.topic(groups=["group"])
+    topic, total = bench.topic(groups=["group"]), 120  # enough for all three to have something to do
     options: dict[str, Any] = {"ordered": True, "concurrency": 3, "lease": 2.0, "grace": 3.0}
     dying, leaving = await bench.worker(topic, **options), await bench.worker(topic, **options)
-    tasks = [Task(n, f"key-{n % 6}", "sleep=0.5" if n % 5 == 0 else "sleep=0.02") for n in range(60)]
+    tasks = [Task(n, f"key-{n % 6}", "sleep=0.5" if n % 5 == 0 else "sleep=0.02") for n in range(total)]
     async with bench.app("publisher").running(consume=False) as publisher:
         await publisher.publish_many(topic, tasks)
 
@@ -139,13 +139,13 @@ async def a_keys_new_owner_never_overlaps_its_old_one_when_that_leaves_or_dies(b
     dying.kill()
     await bench.worker(topic, **options)
     await leaving.stop()
-    await bench.until(lambda: handled() == set(range(60)), "the others handle all that is left")
+    await bench.until(lambda: handled() == set(range(total)), "the others handle all that is left")
     ended = max(died, *(step.at for step in dying.journal().steps))
     cut = [step for step in dying.journal().of("started") if step.number not in dying.journal().numbers()]
     seen = steps() + [replace(step, what="cut", at=ended) for step in cut]
     assert not leaving.journal().of("cancelled"), "who left in order did not finish what it had begun"
     in_order(seen)
-    again = len([step for step in seen if step.what == "started"]) - 60
+    again = len([step for step in seen if step.what == "started"]) - total
     assert again <= 2 * options["concurrency"], f"{again} were begun again, more than the one that died had begun"
 
 

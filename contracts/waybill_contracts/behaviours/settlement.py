@@ -255,12 +255,12 @@ async def what_was_handled_is_not_handled_again_though_its_acknowledgement_was_l
     app, journal = bench.consumer(topic, lease=2.0)
     assert bench.broker.away is not None
     async with app.running():
-        await bench.publish(topic, *(Task(n, str(n), "sleep=0.5") for n in range(3)), app=app)
+        await bench.publish(topic, *(Task(n, str(n), f"sleep={0.5 + n / 5}") for n in range(3)), app=app)
         await bench.until(lambda: journal.running == 3, "all are at work")
         async with bench.broker.away():
             await bench.until(lambda: len(journal.of("done")) == 3, "they are handled")
             await bench.until(lambda: app.health().status is not Status.UP, "their acknowledgement fails")
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(2.0)  # their leases run out
         await bench.publish(topic, Task(9, "later"), app=app)
         await bench.until(lambda: 9 in journal.numbers(), "it goes on")
         await bench.settled(topic)

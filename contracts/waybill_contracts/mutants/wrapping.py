@@ -56,9 +56,6 @@ class Wrapped:
     async def do_apply(self, plan: Plan, allow: Collection[str]) -> None:
         await self.inner.admin.apply(replace(plan, topology=self.changed_topology(plan.topology)), allow=allow)
 
-    async def do_expand(self, subscription: Subscription) -> Sequence[Subscription]:
-        return await self.inner.admin.expand(subscription)
-
     async def do_backlog(self, subscription: Subscription) -> Backlog:
         return await self.inner.admin.backlog(subscription)
 
@@ -89,6 +86,8 @@ class Wrapped:
 
     async def closing(self) -> None:
         """Before the inner adapter is left."""
+
+    # ---------------------------------------------------------------- what it can do
 
     async def put(self, to: Destination, messages: Sequence[Message]) -> None:
         """Store them there by the inner adapter."""
@@ -191,7 +190,7 @@ class _Admin:
         await self._around.do_apply(plan, allow)
 
     async def expand(self, subscription: Subscription) -> Sequence[Subscription]:
-        return await self._around.do_expand(subscription)
+        return await self._around.inner.admin.expand(subscription)
 
     async def backlog(self, subscription: Subscription) -> Backlog:
         return await self._around.do_backlog(subscription)

@@ -121,12 +121,14 @@ async def a_key_goes_on_when_its_failed_message_has_become_a_dead_letter(bench: 
 
 @behaviour("O07", needs=("ordered", "durable"), verbs=("processes",), seconds=6)
 async def a_keys_new_owner_never_overlaps_its_old_one_when_that_leaves_or_dies(bench: Bench) -> None:
-    topic, total = bench.topic(groups=["group"]), 120  # enough for all three to have something to do
+    topic, total = bench.topic(groups=["group"]), 120
     options: dict[str, Any] = {"ordered": True, "concurrency": 3, "lease": 2.0, "grace": 3.0}
     dying, leaving = await bench.worker(topic, **options), await bench.worker(topic, **options)
     tasks = [Task(n, f"key-{n % 6}", "sleep=0.5" if n % 5 == 0 else "sleep=0.02") for n in range(total)]
-    async with bench.app("publisher").running(consume=False) as publisher:
-        await publisher.publish_many(topic, tasks)
+
+    async def publish(lot: list[Task]) -> None:
+        async with bench.app("publisher").running(consume=False) as publisher:
+            await publisher.publish_many(topic, lot)
 
     def steps() -> list[Step]:
         return [step for worker in bench.workers for step in worker.journal().steps if step.key]
@@ -134,10 +136,13 @@ async def a_keys_new_owner_never_overlaps_its_old_one_when_that_leaves_or_dies(b
     def handled() -> set[int]:
         return {step.number for step in steps() if step.what == "done"}
 
+    await publish(tasks[:60])
     await bench.until(lambda: len(handled()) >= 6 and dying.journal().running, "both are at work")
     died = time.monotonic()
     dying.kill()
     await bench.worker(topic, **options)
+    await publish(tasks[60:])  # so that who leaves has something to do
+    await bench.until(lambda: any(step.number >= 60 for step in steps()), "they go on")
     await leaving.stop()
     await bench.until(lambda: handled() == set(range(total)), "the others handle all that is left")
     ended = max(died, *(step.at for step in dying.journal().steps))

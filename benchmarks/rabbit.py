@@ -33,9 +33,11 @@ __all__ = [
     "application",
     "by_hand",
     "compared",
+    "declare",
     "empty",
     "fill",
     "properties",
+    "vhost",
 ]
 
 GROUP = "bench"

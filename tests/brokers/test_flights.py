@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.brokers.administration import Administration
 from tests.brokers.running import Running
 
@@ -34,7 +36,6 @@ def test_the_demo_holds_every_check_when_a_worker_is_killed(rabbitmq: Running, t
 
 
 @pytest.mark.disturbs
-@pytest.mark.broker("rabbitmq")
 def test_the_demo_holds_every_check_when_the_broker_is_restarted_as_well(rabbitmq: Running, tmp_path: Path) -> None:
     with Administration(rabbitmq).vhost() as url:
         demo = start(tmp_path, url, "--restarts", "1")

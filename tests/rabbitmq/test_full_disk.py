@@ -82,7 +82,7 @@ async def test_what_was_confirmed_before_the_disk_was_full_is_there_after(broker
         await asyncio.gather(*(publish(n) for n in range(number, number + 20)))
         with suppress(Broken):  # it may have died of that
             await broker.kill()
-        subprocess.run(["mount", "-o", f"remount,size={LARGE}", str(broker.folder)], check=True)
+        subprocess.run(["mount", "-o", f"remount,size={LARGE}", str(broker.session)], check=True)
         await broker.start()
         before = len(confirmed)
         assert before > 100

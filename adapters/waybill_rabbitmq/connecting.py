@@ -8,15 +8,16 @@ import random
 import socket
 import ssl
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import msgspec
 
 from waybill.errors import BrokerUnavailable, ConfigurationError
+from waybill.foreign import CredentialsRefused
+from waybill.tables import secret_in, tls
 from waybill_rabbitmq.client import Connection
-from waybill_rabbitmq.mapping import CredentialsRefused, mapped
+from waybill_rabbitmq.mapping import mapped
 from waybill_rabbitmq.options import BrokerTable
 
 __all__ = ["Connector", "Place", "locate"]
@@ -125,20 +126,11 @@ class Connector:
     def credentials(self) -> tuple[str, str]:
         """User and password, as they are now. Raises `BrokerUnavailable`."""
         place, file = self._place, self._table.password_file
-        if file is None:
-            return place.username, place.password
-        try:
-            return place.username, Path(file).read_text().strip()
-        except OSError as error:
-            raise BrokerUnavailable(f"password_file cannot be read: {error}") from error
+        return place.username, place.password if file is None else secret_in(file, "password_file")
 
     def tls(self) -> ssl.SSLContext:
         """Who is believed to be the broker, and who we are. Read anew each time."""
-        context = ssl.create_default_context(cafile=self._table.cafile)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if self._table.certfile is not None:
-            context.load_cert_chain(self._table.certfile, self._table.keyfile)
-        return context
+        return tls(self._table.cafile, self._table.certfile, self._table.keyfile)
 
     def _properties(self, role: str) -> dict[str, Any]:
         name = f"{self._application} {role} ({socket.gethostname()} {os.getpid()})"

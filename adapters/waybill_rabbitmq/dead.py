@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from waybill.clock import Clock
-from waybill.errors import BrokerError, DestinationMissing
+from waybill.errors import BrokerError, DestinationMissing, missing
 from waybill.message import Delivery
 from waybill.outcomes import DONE, LOST, Extended, ExtendResult, Release, Settled, SettleResult
 from waybill.topology import Subscription
@@ -42,9 +42,7 @@ class DeadSource:
         async with Hand(self._line) as hand:
             found = await hand.queue(self._queue)
         if found is None:
-            raise DestinationMissing(
-                f"{self._subscription.name} does not exist on this broker: run `waybill topology apply`"
-            )
+            raise DestinationMissing(missing(self._subscription.name))
         self._left = found.messages
         self._channel = await self._line.channel()
 

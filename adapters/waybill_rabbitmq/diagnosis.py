@@ -9,12 +9,12 @@ from typing import Any
 
 from waybill.errors import BrokerError, CapabilityError
 from waybill.findings import Finding
+from waybill.foreign import CredentialsRefused, NotPermitted
 from waybill_rabbitmq import ladder, names
 from waybill_rabbitmq.connecting import Connector, Place
 from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.management import Management
-from waybill_rabbitmq.mapping import CredentialsRefused, NotPermitted
 from waybill_rabbitmq.objects import Exchange
 from waybill_rabbitmq.version import check_version
 

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from waybill.findings import Finding
+from waybill.foreign import NotPermitted
 from waybill.topology import Subscription, TopicSpec, Topology
 from waybill_rabbitmq import names
 from waybill_rabbitmq.declaring import Hand
-from waybill_rabbitmq.mapping import NotPermitted
 from waybill_rabbitmq.shapes import look
 
 __all__ = ["Rights", "consuming", "making", "missing", "operating", "publishing"]

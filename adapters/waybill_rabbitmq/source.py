@@ -14,7 +14,7 @@ import msgspec
 
 from waybill.adapter import Notify, Resumed, Revoked, Stalled
 from waybill.clock import Clock
-from waybill.errors import BrokerError, BrokerUnavailable, DestinationMissing
+from waybill.errors import BrokerError, BrokerUnavailable, DestinationMissing, missing
 from waybill.message import Delivery
 from waybill.outcomes import (
     DONE,
@@ -106,9 +106,7 @@ class RabbitSource:
             async with Hand(self._line) as hand:
                 shape = await self._shapes.find(hand, subscription)
             if shape is None or (subscription.ordered and not shape.partitions):
-                raise DestinationMissing(
-                    f"{subscription.name} does not exist on this broker: run `waybill topology apply`"
-                )
+                raise DestinationMissing(missing(subscription.name))
             self._shape = shape
         try:
             await self._consume()

@@ -25,7 +25,8 @@ import pytest
 from tests.mounting import disk
 from tests.unit.stand_ins import until
 from waybill import App, BrokerError, Handled, PublishRefused, PublishUnknown, Settings, Topic
-from waybill_embedded import engine
+from waybill_embedded import checkpointing, engine
+from waybill_embedded.checkpointing import Checkpointer
 from waybill_embedded.file import InDoubt
 
 ROOT = str(Path(__file__).parents[2])
@@ -525,7 +526,7 @@ async def test_when_another_program_fills_the_disk_what_is_there_is_handled_now_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, experienced: bool
 ) -> None:
     """Now, where the file has grown before and has room inside; later, where it would have to grow."""
-    monkeypatch.setattr(engine, "LOG_FRAMES", 64 if experienced else 4000)
+    monkeypatch.setattr(checkpointing, "LOG_FRAMES", 64 if experienced else 4000)
     with disk(tmp_path / "disk", "12m") as folder:
         read = 0
         go = asyncio.Event()
@@ -862,13 +863,13 @@ async def test_the_log_is_copied_by_one_at_a_time_and_not_begun_when_all_of_it_w
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a writer could start the log anew at that moment, and SQLite before 3.51.3 would lose what it writes."""
-    monkeypatch.setattr(engine, "LOG_FRAMES", 64)
-    copying: list[engine.Engine] = []
-    begun: dict[engine.Engine, int] = {}
+    monkeypatch.setattr(checkpointing, "LOG_FRAMES", 64)
+    copying: list[Checkpointer] = []
+    begun: dict[Checkpointer, int] = {}
     wrong: list[str] = []
-    copy = engine.Engine._copy_log
+    copy = Checkpointer._copy
 
-    def watched(self: engine.Engine, mode: str) -> int:
+    def watched(self: Checkpointer, mode: str) -> int:
         if copying:
             wrong.append("two copied at a time")
         copying.append(self)
@@ -884,7 +885,7 @@ async def test_the_log_is_copied_by_one_at_a_time_and_not_begun_when_all_of_it_w
         finally:
             copying.remove(self)
 
-    monkeypatch.setattr(engine.Engine, "_copy_log", watched)
+    monkeypatch.setattr(Checkpointer, "_copy", watched)
     async with running(path, query="?sync=normal") as one, running(path, consume=False, query="?sync=normal") as two:
         for _ in range(20):
             await asyncio.gather(
@@ -903,11 +904,11 @@ async def test_a_commit_that_changed_nothing_does_not_begin_to_copy_the_log(
     async with running(path, consume=False) as one, running(path, consume=False) as two:
         await one.app.publish(numbers, 1)
         first, second = (service.app._running().brokers.all[None]._engine for service in (one, two))  # type: ignore[attr-defined]
-        first._copy_log("PASSIVE")
+        first._log._copy("PASSIVE")
         copied: list[str] = []
-        monkeypatch.setattr(second, "_copy_log", lambda mode: copied.append(mode) or 0)
-        second._commits = 10_000
+        monkeypatch.setattr(second._log, "_copy", lambda mode: copied.append(mode) or 0)
+        second._log._commits = 10_000
         await second.write(lambda connection: connection.execute("SELECT count(*) FROM messages").fetchone())
-        assert second._checkpointer is None
+        assert second._log.task is None
         await two.app.publish(numbers, 2)
         await until(lambda: copied)

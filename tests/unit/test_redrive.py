@@ -233,7 +233,7 @@ async def test_a_process_that_dies_between_the_send_and_the_removal_loses_nothin
     program = f"""
 import asyncio, os
 from waybill.redrive import redrive
-from waybill_embedded.source import DeadSource
+from waybill_embedded.dead import DeadSource
 from tests.unit.test_redrive import BILLING, everything, opened
 
 async def settle(self, settled):

@@ -20,7 +20,7 @@ from waybill.opening import opened
 from waybill.outcomes import Ack, Release, SettlementKind
 from waybill.tables import read_table
 from waybill.topology import Destination, Subscription, Topology
-from waybill_rabbitmq import ladder, rights
+from waybill_rabbitmq import ladder, names, rights
 from waybill_rabbitmq.admin import RabbitAdmin
 from waybill_rabbitmq.connecting import Connector, locate
 from waybill_rabbitmq.dead import DeadSource
@@ -89,9 +89,9 @@ class RabbitMQAdapter:
 
     def gaps(self, topology: Topology) -> Sequence[str]:
         return [
-            f"{topic.name}: names that begin with `amq.` are RabbitMQ's own: choose another"
+            f"{topic.name}: {whose}: choose another name"
             for topic in topology.topics
-            if topic.name.startswith("amq.")
+            if (whose := names.taken(topic.name)) is not None
         ]
 
     def limits(self, destination: Destination) -> Limits:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import random
 import socket
@@ -22,8 +21,6 @@ from waybill_rabbitmq.mapping import mapped
 from waybill_rabbitmq.options import BrokerTable
 
 __all__ = ["Connector", "Place", "locate"]
-
-log = logging.getLogger("waybill.rabbitmq")
 
 PORTS = {"amqp": 5672, "amqps": 5671}
 
@@ -96,11 +93,16 @@ class Connector:
         for server in servers:
             try:
                 return await self._open(*server, role)
-            except CredentialsRefused:
-                raise
+            except CredentialsRefused as error:
+                raise CredentialsRefused(f"{error}: {self._checks}") from error
             except BrokerUnavailable as error:
                 failures.append(str(error))
         raise BrokerUnavailable("; ".join(failures))
+
+    @property
+    def _checks(self) -> str:
+        place = self._place
+        return f"check user {place.username!r}, its password, and its rights on the virtual host {place.vhost!r}"
 
     async def _open(self, host: str, port: int, role: str) -> Connection:
         where = f"cannot connect to {host}:{port}"

@@ -12,6 +12,7 @@ from waybill.topology import Subscription, TopicSpec
 __all__ = [
     "LADDER",
     "LOST",
+    "OWN",
     "RETURN",
     "address",
     "dead",
@@ -20,15 +21,24 @@ __all__ = [
     "partition_queue",
     "rest",
     "step",
+    "taken",
 ]
 
-LADDER = "waybill/delay"
-RETURN = "waybill/return"
-LOST = "waybill/lost"
+OWN = "waybill"
+LADDER = f"{OWN}/delay"
+RETURN = f"{OWN}/return"
+LOST = f"{OWN}/lost"
 LONGEST = 127
 """Characters that an exchange's name may have: AMQP 0-9-1, domain exchange-name."""
 LONGEST_ADDRESS = 160
 """Characters of a return address, which has to fit into a routing key of 255 bytes behind the ladder's bits."""
+
+
+def taken(topic: str) -> str | None:
+    """Whose a topic's name is already, or its groups' names would be; `None`: it is free."""
+    if topic.startswith("amq."):
+        return "names that begin with `amq.` are RabbitMQ's own"
+    return "the names of delays and retries begin so" if topic == OWN else None
 
 
 def exchange(topic: TopicSpec) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -42,8 +41,6 @@ from waybill_rabbitmq.shapes import Shapes
 from waybill_rabbitmq.spread import spread
 
 __all__ = ["RabbitSource", "Token"]
-
-log = logging.getLogger("waybill.rabbitmq")
 
 PATIENCE = 1.0
 """Seconds that `receive` waits for something."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 from waybill.errors import BrokerError
 from waybill_rabbitmq.declaring import Hand
@@ -17,6 +18,8 @@ from waybill_rabbitmq.feed import Feed
 from waybill_rabbitmq.line import Line
 
 __all__ = ["spread", "too_many"]
+
+T = TypeVar("T")
 
 INTERVAL = 1.0
 """Seconds between two looks at how many members there are."""
@@ -37,6 +40,6 @@ async def spread(
                     give_away(feed)
 
 
-def too_many(held: Sequence[Feed], partitions: int, members: int) -> Sequence[Feed]:
-    """Which of them are more than a fair share: none of a few that another one cannot have less than. Pure."""
+def too_many(held: Sequence[T], partitions: int, members: int) -> Sequence[T]:
+    """Which of them are more than a fair share, which is rounded up. Pure."""
     return held[-(-partitions // max(1, members)) :]

@@ -90,13 +90,17 @@ class Admission:
         return f"{delivery.topic} {key}" if key is not None and self._subscription.topic.pattern else key
 
     def _adopt(self, delivery: Delivery[Any]) -> bool:
-        """Whether it is held here already, over a link that was cut since. What becomes of that is settled by this one."""
+        """Whether it is held here already, over a link that was cut since. What becomes of that is settled by this one.
+
+        Two messages that were published under one id look the same: so the other delivery is given back in the end.
+        """
         it = identity(delivery.message, delivery.attempt)
         for held in self._window.held:
             if held.lost or held.lane is not None or identity(held.delivery.message, held.handed) != it:
                 continue
             if held.outcome is ACK and self._settler.busy:
                 return False  # it may be on its way: see `_was_handled`
+            held.former = (*held.former, Held(msgspec.structs.replace(held.delivery), inf, skipped=True))
             msgspec.structs.force_setattr(held.delivery, "token", delivery.token)
             held.lease_until = delivery.lease_until
             return True

@@ -352,6 +352,7 @@ class Consumer:
         silent = self._can.acks_surely and not self._observers
         for held, result in results:
             self._window.remove(held)
+            self._give_back_former(held)
             if not (silent and held.outcome is ACK and result is DONE):
                 self._settled(held, result)
         self._fetcher.wake()
@@ -393,8 +394,13 @@ class Consumer:
             held.run.cancel("lease")
         elif held.outcome is None:
             self._waiting.forget(held)
+            self._give_back_former(held)
             self._dispatch()
             self._fetcher.wake()
+
+    def _give_back_former(self, held: Held) -> None:
+        for former in held.former:
+            self._waiting.release(former)
 
     def _lose_all(self) -> None:
         for held in list(self._window.held):

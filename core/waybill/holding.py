@@ -37,6 +37,8 @@ class Held(msgspec.Struct, eq=False):
     handed: int = 1
     """The attempt it was handed out as."""
     ordinals: dict[str, int] | None = None
+    former: tuple[Held, ...] = ()
+    """What gives back the deliveries whose place its own has taken, once it is settled."""
     lane: str | None = None
     """The key it waits behind and is waited for; `None`: neither."""
 

@@ -68,8 +68,9 @@ class Leases:
         now = time.monotonic()
         for held in leased:
             if held.lease_until < now and not held.lost:
-                self._overdue.append(held)
                 self._lose(held)
+                if held.lost:  # not settled meanwhile
+                    self._overdue.append(held)
         if not self._failing:
             overdue, self._overdue = self._overdue, []
             for held in overdue:

@@ -28,7 +28,6 @@ def start(folder: Path, url: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.broker("rabbitmq")
 def test_the_demo_holds_every_check_when_a_worker_is_killed(rabbitmq: Running, tmp_path: Path) -> None:
     with Administration(rabbitmq).vhost() as url:
         demo = start(tmp_path, url, "--limit", "4000")
@@ -37,7 +36,6 @@ def test_the_demo_holds_every_check_when_a_worker_is_killed(rabbitmq: Running, t
 
 
 @pytest.mark.disturbs
-@pytest.mark.broker("rabbitmq")
 def test_the_demo_holds_every_check_when_the_broker_is_restarted_as_well(rabbitmq: Running, tmp_path: Path) -> None:
     with Administration(rabbitmq).vhost() as url:
         demo = start(tmp_path, url, "--restarts", "1")

@@ -17,9 +17,9 @@ from tests.brokers.running import Running, Unavailable
 from tests.brokers.session import Session
 from tests.contract.rabbitmq import Rabbit
 from tests.contract.rabbitmq_mutants import MUTANTS
-from waybill_contracts.mutants.asking import AT_ONCE, ask
+from tests.leaving_out import in_ci
+from waybill_contracts.mutants.asking import ask
 from waybill_contracts.mutants.trying import attempt, tell
-from waybill_contracts.proving import load_all
 
 BROKER = "rabbitmq"
 VARIABLE = "MUTANTS_SESSION"
@@ -27,11 +27,8 @@ VARIABLE = "MUTANTS_SESSION"
 
 
 async def run(asked: Sequence[str]) -> int:
-    promises, slots = load_all(), asyncio.Semaphore(AT_ONCE)
     cases = [(name, ident) for name, known in MUTANTS.items() for ident in known.killed_by]
-    cases = [(name, ident) for name, ident in cases if not asked or name in asked or ident in asked]
-    longest = sorted(cases, key=lambda case: -promises[case[1]].seconds)
-    found = await asyncio.gather(*(ask(name, promises[i], slots, module=__spec__.name) for name, i in longest))
+    found = await ask(cases, asked, module=__spec__.name)
     survivors = [f"{tried.name} survives {tried.ident}: {tried.said}" for tried in found if tried.holds]
     print(f"\n{len(found) - len(survivors)} of {len(found)} killed on RabbitMQ")
     for line in survivors:
@@ -47,7 +44,7 @@ def main(asked: Sequence[str]) -> int:
         if isinstance(broker, Running):
             return asyncio.run(run(asked))
         print(f"{BROKER}: {describe(broker)}")
-        return int(not isinstance(broker, Unavailable) or os.environ.get("CI", "").lower() in {"true", "1"})
+        return int(not isinstance(broker, Unavailable) or in_ci())
     finally:
         session.close()
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.mounting import disk
 from tests.unit.stand_ins import until
 from waybill import App, BrokerError, Handled, PublishRefused, PublishUnknown, Settings, Topic
 from waybill_embedded import checkpointing, engine
@@ -329,23 +330,8 @@ async def test_a_file_beside_it_that_belongs_to_somebody_else_is_named(path: Pat
     assert f"{path}-turn may not be written to by user" in await cannot_open_if_bound(path)
 
 
-@contextlib.contextmanager
-def disk(folder: Path, megabytes: int) -> Generator[Path, None, None]:
-    """A small disk of its own. Skips where this user may not mount one."""
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount: {mounted.stderr.decode().strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 async def test_a_read_only_disk_is_refused_and_named(tmp_path: Path) -> None:
-    with disk(tmp_path / "disk", 8) as folder:
+    with disk(tmp_path / "disk", "8m") as folder:
         await publish(folder / "bus.db", 1)
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
         assert f"{folder} is mounted read-only" in await cannot_open(folder / "bus.db")
@@ -501,7 +487,7 @@ async def publish_until_refused(service: Service, size: int = 5000) -> tuple[int
 
 
 async def test_on_a_full_disk_publishing_is_refused_and_what_was_confirmed_is_handled(tmp_path: Path) -> None:
-    with disk(tmp_path / "disk", 12) as folder:
+    with disk(tmp_path / "disk", "12m") as folder:
         path = folder / "bus.db"
         async with running(path) as service:
             stored, refused = await publish_until_refused(service)
@@ -541,7 +527,7 @@ async def test_when_another_program_fills_the_disk_what_is_there_is_handled_now_
 ) -> None:
     """Now, where the file has grown before and has room inside; later, where it would have to grow."""
     monkeypatch.setattr(checkpointing, "LOG_FRAMES", 64 if experienced else 4000)
-    with disk(tmp_path / "disk", 12) as folder:
+    with disk(tmp_path / "disk", "12m") as folder:
         read = 0
         go = asyncio.Event()
         service = Service(folder / "bus.db")

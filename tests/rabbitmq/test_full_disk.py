@@ -8,30 +8,26 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-from collections.abc import AsyncGenerator, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from tests.brokers.broker import Broker
 from tests.brokers.fetching import Cache, cache_folder
 from tests.brokers.native import Native
 from tests.brokers.rabbitmq import Node, RabbitMQ, node
 from tests.brokers.recipe import Address, Launch
 from tests.brokers.running import Broken
+from tests.mounting import disk
 from tests.rabbitmq.looking import until
 from waybill import App, PublishRefused, PublishUnknown, Settings, Topic
 
-pytestmark = [
-    pytest.mark.soak,
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system that is small: run it as root"),
-]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(300)]
 
 BODY = "x" * 50_000
-SMALL, LARGE = "size=240m", "size=1g"
+SMALL, LARGE = "240m", "1g"
 
 
 class Small(RabbitMQ):
@@ -42,20 +38,11 @@ class Small(RabbitMQ):
         return node(installed, folder, at, Node(settings=settings))
 
 
-@contextmanager
-def mounted(folder: Path) -> Generator[Path]:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", SMALL, "tmpfs", str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 @pytest_asyncio.fixture
-async def broker(tmp_path: Path) -> AsyncGenerator[Broker, None]:
+async def broker(tmp_path: Path) -> AsyncGenerator[Native, None]:
     recipe = Small("4.3", "43")
     installed, version = await recipe.install(Cache(cache_folder(), print))
-    with mounted(tmp_path) as folder:
+    with disk(tmp_path / "disk", SMALL) as folder:
         broker = Native(recipe, installed, version, folder, "full")
         try:
             await broker.create()
@@ -64,7 +51,7 @@ async def broker(tmp_path: Path) -> AsyncGenerator[Broker, None]:
             await broker.discard()
 
 
-async def test_what_was_confirmed_before_the_disk_was_full_is_there_after(broker: Broker, tmp_path: Path) -> None:
+async def test_what_was_confirmed_before_the_disk_was_full_is_there_after(broker: Native) -> None:
     topic = Topic("orders", str, groups=["group"])
     app, confirmed, handled = App("group", settings=Settings(url=broker.url)), set[str](), set[str]()
     failed = 0
@@ -88,14 +75,14 @@ async def test_what_was_confirmed_before_the_disk_was_full_is_there_after(broker
             assert number < 5000, "the disk is never full"
             await asyncio.gather(*(publish(n) for n in range(number, number + 20)))
             number += 20
-        with suppress(OSError), (tmp_path / "of another program").open("wb") as file:
+        with suppress(OSError), (broker.folder / "of another program").open("wb") as file:
             while True:
                 file.write(bytes(1_000_000))
-        assert os.statvfs(tmp_path).f_bavail == 0
+        assert os.statvfs(broker.folder).f_bavail == 0
         await asyncio.gather(*(publish(n) for n in range(number, number + 20)))
         with suppress(Broken):  # it may have died of that
             await broker.kill()
-        subprocess.run(["mount", "-o", f"remount,{LARGE}", str(tmp_path)], check=True)
+        subprocess.run(["mount", "-o", f"remount,size={LARGE}", str(broker.session)], check=True)
         await broker.start()
         before = len(confirmed)
         assert before > 100

@@ -1012,6 +1012,19 @@ async def test_where_acknowledgements_are_not_sure_a_redelivery_of_what_was_hand
     assert handler.ids == ["a", "a"], "a redriven copy is always handled"
 
 
+async def test_of_two_messages_under_one_id_none_stays_leased_when_one_comes_again() -> None:
+    gate = asyncio.Event()
+    bench, handler = Bench(), Recorder(a=gate)
+    async with consuming(bench, handler):
+        bench.push(message("a"))
+        await until(lambda: handler.running)
+        bench.push(message("a"), redelivered=True)  # published twice; the other one was given back by another member
+        await until(lambda: len(bench.held) == 2)
+        gate.set()
+        await until(lambda: bench.ids(Ack) == ["a", "a"])
+    assert not bench.held
+
+
 async def test_a_lost_acknowledgement_after_a_retry_in_place_is_remembered_too() -> None:
     async def once(delivery: Delivery[Any]) -> None:
         if delivery.attempt == 1 and not handler.ended:

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from waybill import CapabilityError, ConfigurationError
+from waybill import ConfigurationError
 from waybill.tables import read_table
 from waybill_rabbitmq import RabbitMQ
 from waybill_rabbitmq.connecting import locate
 from waybill_rabbitmq.options import BrokerTable
-from waybill_rabbitmq.version import check_version
 
 
 def read(table: Mapping[str, Any]) -> BrokerTable:
@@ -54,10 +53,3 @@ def test_no_secret_is_shown() -> None:
 def test_partitions_have_bounds(partitions: int) -> None:
     with pytest.raises(ConfigurationError, match="partitions"):
         RabbitMQ(partitions=partitions)
-
-
-def test_an_older_broker_is_refused_with_the_reason() -> None:
-    for text in ("4.0.5", "4.3.6", "5.1", "my own"):
-        check_version(text)
-    with pytest.raises(CapabilityError, match=r"3\.13\.7.*Upgrade"):
-        check_version("3.13.7")

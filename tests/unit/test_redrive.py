@@ -365,7 +365,7 @@ async def test_the_rate_is_kept(url: str) -> None:
             start = time.monotonic()
             assert (await redrive(bus, BILLING, everything, rate=rate, limit=count)).sent == count
             took = time.monotonic() - start
-            assert 0.95 * count / rate <= took <= 1.05 * count / rate + 0.15  # for opening, on a busy machine
+            assert 0.95 * count / rate <= took <= 1.05 * count / rate + 1.0  # for opening, on a busy machine
 
 
 async def test_leases_are_kept_while_it_takes_long(url: str) -> None:

@@ -1,4 +1,4 @@
-"""H. Time: what is published for later comes then, and what has expired is not handled."""
+"""S. Time: what is published for later comes then, and what has expired is not handled."""
 
 from __future__ import annotations
 

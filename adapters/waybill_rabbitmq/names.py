@@ -18,6 +18,7 @@ __all__ = [
     "dead",
     "exchange",
     "inbox",
+    "members",
     "partition_queue",
     "rest",
     "step",
@@ -57,6 +58,11 @@ def rest(topic: TopicSpec, group: str | None) -> str:
 
 def dead(topic: TopicSpec, group: str | None) -> str:
     return f"{inbox(topic, group)}/dead"
+
+
+def members(subscription: Subscription) -> str:
+    """The queue whose consumers are the group's members."""
+    return f"{inbox(subscription.topic, subscription.group)}/members"
 
 
 def partition_queue(subscription: Subscription, number: int) -> str:

@@ -49,8 +49,10 @@ def consuming(subscription: Subscription) -> Rights:
     if subscription.ephemeral:
         return _passing(subscription)
     inbox, dead = _both(subscription)
-    turn = frozenset({f"{inbox}/turn"}) if subscription.ordered else frozenset[str]()  # see `Earlier`
-    return Rights(turn, write=frozenset({inbox, dead, DELAYS}), read=frozenset({rf"{inbox}(/\d+)?"}))
+    if not subscription.ordered:
+        return Rights(write=frozenset({inbox, dead, DELAYS}), read=frozenset({rf"{inbox}(/\d+)?"}))
+    made = frozenset({f"{inbox}/turn", f"{inbox}/members"})  # see `Earlier` and `Spread`
+    return Rights(made, write=frozenset({inbox, dead, DELAYS}), read=frozenset({rf"{inbox}(/(\d+|members))?"}))
 
 
 def _passing(subscription: Subscription) -> Rights:

@@ -30,7 +30,7 @@ from waybill.outcomes import (
 )
 from waybill.settling import back_off
 from waybill.topology import Subscription
-from waybill_rabbitmq import headers, objects
+from waybill_rabbitmq import headers, names, objects
 from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.earlier import Busy, Earlier
 from waybill_rabbitmq.feed import Came, Feed
@@ -38,7 +38,7 @@ from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.mapping import mapped
 from waybill_rabbitmq.objects import Shape
 from waybill_rabbitmq.shapes import Shapes
-from waybill_rabbitmq.spread import spread
+from waybill_rabbitmq.spread import Spread
 
 __all__ = ["RabbitSource", "Token"]
 
@@ -113,9 +113,10 @@ class RabbitSource:
             await self._consume()
         except Busy as busy:
             self._cause = str(busy)
-        if self._shape.partitions:
-            work = spread(self._line, self._shape.queues(subscription), self._feeds, self._give_away)
-            self._spreading = asyncio.get_running_loop().create_task(work)
+        if self._shape.partitions and not subscription.ephemeral:
+            spread = Spread(self._line, names.members(subscription), self._give_away)
+            watching = spread.watch(self._shape.queues(subscription), self._feeds)
+            self._spreading = asyncio.get_running_loop().create_task(watching)
 
     async def _consume(self) -> None:
         """Consume what is not consumed now."""

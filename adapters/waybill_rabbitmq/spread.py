@@ -2,44 +2,73 @@
 
 Each member consumes all of them, and of each the broker feeds the one that came first, until it goes. Who is first in more
 than its share, which follows from how many there are, gives the rest away, one partition's channel at a time: the next in
-the queue's line is first then, and whoever gave it away is the last.
+the queue's line is first then, and whoever gave it away is the last. A queue where nothing is ever put shows how many there
+are, by its consumers: of a partition the broker counts none but the first.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from waybill.errors import BrokerError
-from waybill_rabbitmq.declaring import Hand
+from waybill.foreign import NotPermitted
+from waybill_rabbitmq.client import Channel
 from waybill_rabbitmq.feed import Feed
 from waybill_rabbitmq.line import Line
+from waybill_rabbitmq.mapping import mapped
 
-__all__ = ["spread", "too_many"]
+__all__ = ["Spread", "too_many"]
 
 T = TypeVar("T")
+
+log = logging.getLogger("waybill.rabbitmq")
 
 INTERVAL = 1.0
 """Seconds between two looks at how many members there are."""
 
 
-async def spread(
-    line: Line, queues: Sequence[str], feeds: Mapping[str, Feed], give_away: Callable[[Feed], None]
-) -> None:
-    """Give away, again and again, what is more than this member's share. Never returns."""
-    while True:
-        await asyncio.sleep(INTERVAL)
-        held = [feeds[queue] for queue in queues if queue in feeds and feeds[queue].first]
-        if len(held) > 1:
-            with suppress(BrokerError):  # there is nothing to spread while the broker is away
-                async with Hand(line) as hand:
-                    found = await hand.queue(queues[-1])
-                for feed in too_many(held, len(queues), found.consumers if found is not None else 1):
-                    give_away(feed)
+class Spread:
+    """One member's part in it. `members`: the name of the queue that shows them."""
+
+    def __init__(self, line: Line, members: str, give_away: Callable[[Feed], None]) -> None:
+        self._line = line
+        self._members = members
+        self._give_away = give_away
+
+    async def watch(self, queues: Sequence[str], feeds: Mapping[str, Feed]) -> None:
+        """Give away, again and again, what is more than this member's share. Ends only where it may not be counted."""
+        while True:
+            try:
+                channel = await self._line.channel()
+                await self._joined(channel)
+                while True:
+                    await self._share(channel, [feeds[queue] for queue in queues if queue in feeds], len(queues))
+                    await asyncio.sleep(INTERVAL)
+            except NotPermitted as error:
+                log.warning(
+                    "partitions stay with the member that came first, since members cannot be counted: %s", error
+                )
+                return
+            except BrokerError as error:  # there is nothing to spread while the broker is away
+                log.debug("members cannot be counted now: %s", error)
+                await asyncio.sleep(INTERVAL)
+
+    async def _joined(self, channel: Channel) -> None:
+        with mapped(f"cannot make {self._members}"):
+            kind: Any = {"x-queue-type": "classic"}
+            await channel.queue_declare(self._members, durable=True, auto_delete=True, arguments=kind)
+            await channel.consume(self._members, lambda _frame, _header, _body: None, tag="member")
+
+    async def _share(self, channel: Channel, feeds: Sequence[Feed], partitions: int) -> None:
+        with mapped(f"cannot look at {self._members}"):
+            members = (await channel.queue_declare(self._members, passive=True)).consumer_count or 1
+        for feed in too_many([feed for feed in feeds if feed.first and not feed.leaving], partitions, members):
+            self._give_away(feed)
 
 
 def too_many(held: Sequence[T], partitions: int, members: int) -> Sequence[T]:
     """Which of them are more than a fair share, which is rounded up. Pure."""
-    return held[-(-partitions // max(1, members)) :]
+    return held[-(-partitions // members) :]

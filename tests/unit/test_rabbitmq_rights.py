@@ -54,10 +54,11 @@ def test_a_consumer_may_read_its_queues_whatever_their_number_and_no_dead_letter
     assert allowed(read, *queues, *beside) == queues
 
 
-def test_only_who_consumes_in_order_may_make_anything_and_that_is_the_turn() -> None:
+def test_only_who_consumes_in_order_may_make_anything_and_that_is_what_its_members_agree_by() -> None:
     configure, _, _ = consuming(msgspec.structs.replace(GROUP, ordered=True)).patterns
     made = [item.name for item in objects.group(GROUP, Shape(2), delivery_limit=9) if not isinstance(item, Binding)]
-    assert allowed(configure, "orders.placed/group/turn", *made) == ["orders.placed/group/turn"]
+    agreeing = ["orders.placed/group/turn", "orders.placed/group/members"]
+    assert allowed(configure, *agreeing, *made) == agreeing
     assert consuming(GROUP).configure == frozenset()
 
 

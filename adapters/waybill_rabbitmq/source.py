@@ -115,6 +115,7 @@ class RabbitSource:
             self._cause = str(busy)
         if self._shape.partitions and not subscription.ephemeral:
             spread = Spread(self._line, names.members(subscription), self._give_away)
+            await spread.join()
             watching = spread.watch(self._shape.queues(subscription), self._feeds)
             self._spreading = asyncio.get_running_loop().create_task(watching)
 

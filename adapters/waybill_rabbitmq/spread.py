@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from waybill.errors import BrokerError
-from waybill.foreign import NotPermitted
 from waybill_rabbitmq.client import Channel
 from waybill_rabbitmq.feed import Feed
 from waybill_rabbitmq.line import Line
@@ -37,30 +36,27 @@ class Spread:
         self._line = line
         self._members = members
         self._give_away = give_away
+        self._channel: Channel | None = None
 
-    async def watch(self, queues: Sequence[str], feeds: Mapping[str, Feed]) -> None:
-        """Give away, again and again, what is more than this member's share. Ends only where it may not be counted."""
-        while True:
-            try:
-                channel = await self._line.channel()
-                await self._joined(channel)
-                while True:
-                    await self._share(channel, [feeds[queue] for queue in queues if queue in feeds], len(queues))
-                    await asyncio.sleep(INTERVAL)
-            except NotPermitted as error:
-                log.warning(
-                    "partitions stay with the member that came first, since members cannot be counted: %s", error
-                )
-                return
-            except BrokerError as error:  # there is nothing to spread while the broker is away
-                log.debug("members cannot be counted now: %s", error)
-                await asyncio.sleep(INTERVAL)
-
-    async def _joined(self, channel: Channel) -> None:
-        with mapped(f"cannot make {self._members}"):
+    async def join(self) -> None:
+        """Be counted. Raises `BrokerError`."""
+        channel = self._channel = await self._line.channel()
+        with mapped(f"cannot join {self._members}"):
             kind: Any = {"x-queue-type": "classic"}
             await channel.queue_declare(self._members, durable=True, auto_delete=True, arguments=kind)
             await channel.consume(self._members, lambda _frame, _header, _body: None, tag="member")
+
+    async def watch(self, queues: Sequence[str], feeds: Mapping[str, Feed]) -> None:
+        """Give away, again and again, what is more than this member's share. Never returns."""
+        while True:
+            await asyncio.sleep(INTERVAL)
+            try:
+                if self._channel is None or self._channel.is_closed:
+                    await self.join()
+                else:
+                    await self._share(self._channel, [feeds[queue] for queue in queues if queue in feeds], len(queues))
+            except BrokerError as error:  # there is nothing to spread while the broker is away
+                log.debug("members cannot be counted now: %s", error)
 
     async def _share(self, channel: Channel, feeds: Sequence[Feed], partitions: int) -> None:
         with mapped(f"cannot look at {self._members}"):

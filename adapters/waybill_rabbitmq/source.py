@@ -109,13 +109,15 @@ class RabbitSource:
             if shape is None or (subscription.ordered and not shape.partitions):
                 raise DestinationMissing(missing(subscription.name))
             self._shape = shape
+        spread = None
+        if self._shape.partitions and not subscription.ephemeral:
+            spread = Spread(self._line, names.members(subscription), self._give_away)
+            await spread.join()
         try:
             await self._consume()
         except Busy as busy:
             self._cause = str(busy)
-        if self._shape.partitions and not subscription.ephemeral:
-            spread = Spread(self._line, names.members(subscription), self._give_away)
-            await spread.join()
+        if spread is not None:
             watching = spread.watch(self._shape.queues(subscription), self._feeds)
             self._spreading = asyncio.get_running_loop().create_task(watching)
 

@@ -20,7 +20,7 @@ demo: $(VENV)/.ready ## the main job on real input: 27,004 flights, two workers,
 test: $(VENV)/.ready ## all tests
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
-test-containers: $(VENV)/.ready ## the tests of real brokers once more, on Docker (as root, its engine too)
+test-containers: $(VENV)/.ready ## tests/brokers and the promises once more, on Docker (as root, its engine too)
 	@scripts/containers $(BIN)/python
 
 check: $(VENV)/.ready ## style, types and structure

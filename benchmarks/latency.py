@@ -26,7 +26,7 @@ from benchmarks.payload import ORDERS, Order, adapter, order
 from benchmarks.processes import Child, ask, children
 from waybill import App
 
-__all__ = ["measure"]
+__all__ = ["Arrivals", "measure", "paced", "percentiles"]
 
 RATE = 1_000
 SECONDS = 10.0
@@ -37,9 +37,9 @@ WARM = 0.05
 def measure(run: Run) -> list[Row]:
     """Milliseconds: median, 99th percentile and the longest."""
     count = int(RATE * SECONDS * (0.3 if run.scale < 1 else 1))
-    hand = _percentiles(asyncio.run(_hand_written(place(run.folder), count // 2)))
-    same = _percentiles(asyncio.run(_ours(place(run.folder), count)))
-    other = _percentiles(_other_process(place(run.folder), count))
+    hand = percentiles(asyncio.run(_hand_written(place(run.folder), count // 2)))
+    same = percentiles(asyncio.run(_ours(place(run.folder), count)))
+    other = percentiles(_other_process(place(run.folder), count))
     limits = {"p50": (None, None), "p99": (10.0, 50.0), "max": (None, None)}
     rows: list[Row] = []
     for name, (for_same, for_other) in limits.items():
@@ -56,17 +56,18 @@ def measure(run: Run) -> list[Row]:
     return rows
 
 
-def _percentiles(seconds: list[float]) -> dict[str, float]:
+def percentiles(seconds: list[float]) -> dict[str, float]:
+    """The median, the 99th percentile and the longest, in milliseconds."""
     counted = seconds[int(len(seconds) * WARM) :]
     hundredths = quantiles(counted, n=100)
     return {"p50": hundredths[49] * 1e3, "p99": hundredths[98] * 1e3, "max": max(counted) * 1e3}
 
 
-async def _paced(count: int, publish: Callable[[Order], None]) -> None:
-    """Call `publish` `RATE` times a second with orders that say when."""
+async def paced(count: int, publish: Callable[[Order], None], rate: float = RATE) -> None:
+    """Call `publish` that often a second with orders that say when."""
     began = time.monotonic()
     for number in range(count):
-        wait = began + number / RATE - time.monotonic()
+        wait = began + number / rate - time.monotonic()
         if wait > 0:
             await asyncio.sleep(wait)
         elif number % 16 == 0:
@@ -94,7 +95,7 @@ async def _publish_paced(app: App, count: int) -> None:
         def publish(value: Order) -> None:
             publishing.create_task(app.publish(ORDERS, value))
 
-        await _paced(count, publish)
+        await paced(count, publish)
 
 
 async def _ours(folder: Path, count: int) -> list[float]:
@@ -161,7 +162,7 @@ async def _hand_written(folder: Path, count: int) -> list[float]:
 
         storing = asyncio.create_task(store())
         try:
-            await _paced(count, publish)
+            await paced(count, publish)
             await asyncio.wait_for(arrivals.complete.wait(), 30)
         finally:
             storing.cancel()

@@ -14,7 +14,7 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -97,10 +97,11 @@ def _start(module: Sequence[str]) -> Child:
     )
 
 
-def ask(started: Sequence[Child]) -> list[str]:
-    """Wait until all are ready, let them begin together, and return the line each answers with."""
+def ask(started: Sequence[Child], before: Callable[[], None] = lambda: None) -> list[str]:
+    """Wait until all are ready, do what comes before, let them begin together, and return the line each answers with."""
     for child in started:
         _line(child)
+    before()
     for child in started:
         _pipe(child.stdin).write("go\n")
     return [_line(child) for child in started]

@@ -18,7 +18,7 @@ from benchmarks.harness import Meter, Row, Run, against, alone, interleave
 from benchmarks.payload import ORDERS, Order, adapter, order
 from waybill import App
 
-__all__ = ["PUBLISHERS", "measure", "publish"]
+__all__ = ["measure", "publish"]
 
 MESSAGES = 6_400
 PUBLISHERS = 64

@@ -1,6 +1,6 @@
 """What the cases on RabbitMQ share: a broker, a virtual host of their own, our application, and a channel driven by hand.
 
-The broker is that of the tests (tests/brokers): the one that `WAYBILL_TEST_AMQP` names, else a container, else a process
+The broker is that of the tests (tests/brokers): the one that `TEST_AMQP` names, else a container, else a process
 of this machine. All queues are quorum queues, all publishes persistent, confirmed and `mandatory`.
 """
 
@@ -11,19 +11,34 @@ import atexit
 import functools
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from statistics import median
+from typing import Any, TypeAlias
 
 import aiormq
 
+from benchmarks.harness import Meter, Row, Run, against, alone, interleave
 from benchmarks.payload import body
 from tests.brokers.administration import Administration
 from tests.brokers.running import Running
 from tests.brokers.session import Session
 from waybill import App, Settings
 
-__all__ = ["GROUP", "IN_FLIGHT", "OURS", "QUEUE", "application", "by_hand", "declare", "empty", "fill", "vhost"]
+__all__ = [
+    "IN_FLIGHT",
+    "OURS",
+    "QUEUE",
+    "Contender",
+    "application",
+    "by_hand",
+    "compared",
+    "declare",
+    "empty",
+    "fill",
+    "properties",
+    "vhost",
+]
 
 GROUP = "bench"
 OURS = f"bench.orders/{GROUP}"
@@ -31,6 +46,45 @@ OURS = f"bench.orders/{GROUP}"
 QUEUE = "bench.by-hand"
 """The queue of all others."""
 IN_FLIGHT = 100
+MESSAGES = 6_400
+ABOVE = 20.0
+"""Microseconds that ours may cost more than a channel driven by hand."""
+
+Contender: TypeAlias = Callable[[str, int, Meter], Awaitable[None]]
+"""Does so many messages at a URL, and measures what counts of it."""
+
+
+def compared(
+    run: Run,
+    case: str,
+    contenders: Mapping[str, Contender],
+    once: Callable[[str, int, Contender, Meter], Awaitable[None]],
+    *,
+    at_most: float,
+) -> list[Row]:
+    """Microseconds of processor time a message: the first of the contenders beside aio-pika, aiormq by hand and FastStream.
+
+    once: one round of one of them. at_most: the target beside aio-pika.
+    """
+    count = run.messages(MESSAGES)
+
+    def timed(url: str, contender: Contender) -> float:
+        meter = Meter()
+        asyncio.run(once(url, count, contender, meter))
+        return meter.per_message(count)
+
+    with vhost() as url:
+        asyncio.run(declare(url))
+        rounds = {name: functools.partial(timed, url, contender) for name, contender in contenders.items()}
+        (_, ours), aio_pika, aiormq_by_hand, faststream = interleave(rounds, run.rounds).items()
+    unit = "us CPU/message"
+    apart = [a - b for a, b in zip(ours, aiormq_by_hand[1], strict=True)]
+    return [
+        against(f"RabbitMQ {case} vs {aio_pika[0]}", unit, ours, aio_pika[1], at_most=at_most),
+        against(f"RabbitMQ {case} vs {aiormq_by_hand[0]}", unit, ours, aiormq_by_hand[1]),
+        alone(f"RabbitMQ {case}, more than aiormq by hand", unit, median(apart), at_most=ABOVE),
+        against(f"RabbitMQ {case} vs {faststream[0]}", unit, ours, faststream[1]),
+    ]
 
 
 @functools.cache

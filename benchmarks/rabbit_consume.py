@@ -9,57 +9,44 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from typing import Any
 
-from benchmarks.harness import Meter, Row, Run, against, alone, interleave
+from benchmarks.harness import Meter, Row, Run
 from benchmarks.payload import ORDERS, Order, adapter, handle, order
-from benchmarks.rabbit import QUEUE, application, by_hand, declare, fill, vhost
-from waybill import Confirmed, Topic
+from benchmarks.rabbit import QUEUE, Contender, application, by_hand, compared, fill
+from waybill import Confirmed
 
-__all__ = ["WINDOW", "measure", "publish"]
+__all__ = ["measure"]
 
-MESSAGES = 6_400
 WINDOW = 200
 CONCURRENCY = 50
 BULK = 50
 PATIENCE = 120.0
 """Seconds after which a round has failed."""
-ABOVE = 20.0
-"""Microseconds that ours may cost more than a channel driven by hand."""
 
 
 def measure(run: Run) -> list[Row]:
     """Microseconds of processor time a message."""
-    count = run.messages(MESSAGES)
-    with vhost() as url:
-        asyncio.run(declare(url))
-        found = interleave(
-            {
-                "ours": lambda: _timed(url, _ours, count),
-                "aio-pika": lambda: _timed(url, _aio_pika, count),
-                "aiormq": lambda: _timed(url, _aiormq, count),
-                "faststream": lambda: _timed(url, _faststream, count),
-            },
-            run.rounds,
-        )
-    unit = "us CPU/message"
-    ours, by_hand = found["ours"], found["aiormq"]
-    apart = [a - b for a, b in zip(ours, by_hand, strict=True)]
-    return [
-        against("RabbitMQ consume vs aio-pika, ack each", unit, ours, found["aio-pika"], at_most=0.6),
-        against("RabbitMQ consume vs aiormq by hand, bulk acks", unit, ours, by_hand),
-        alone("RabbitMQ consume, more than aiormq by hand", unit, sorted(apart)[len(apart) // 2], at_most=ABOVE),
-        against("RabbitMQ consume vs FastStream", unit, ours, found["faststream"]),
-    ]
+    contenders = {
+        "ours": _ours,
+        "aio-pika, ack each": _aio_pika,
+        "aiormq by hand, bulk acks": _aiormq,
+        "FastStream": _faststream,
+    }
+    return compared(run, "consume", contenders, _once, at_most=0.6)
 
 
-async def publish(url: str, topic: Topic[Order], count: int) -> None:
+async def _once(url: str, count: int, contender: Contender, meter: Meter) -> None:
+    await (_publish(url, count) if contender is _ours else fill(url, count))
+    await contender(url, count, meter)
+
+
+async def _publish(url: str, count: int) -> None:
     """Publish so many orders, and see all of them confirmed."""
     app = application(url)
     async with app.running(consume=False):
-        results = await app.publish_many(topic, [order(number) for number in range(count)])
+        results = await app.publish_many(ORDERS, [order(number) for number in range(count)])
     if not all(isinstance(result, Confirmed) for result in results):
         raise RuntimeError("what was to be consumed could not be published")
 
@@ -78,17 +65,6 @@ class Arrivals:
 
     async def wait(self) -> None:
         await asyncio.wait_for(self.complete.wait(), PATIENCE)
-
-
-def _timed(url: str, contender: Callable[[str, int, Meter], Awaitable[None]], count: int) -> float:
-    meter = Meter()
-
-    async def main() -> None:
-        await (publish(url, ORDERS, count) if contender is _ours else fill(url, count))
-        await contender(url, count, meter)
-
-    asyncio.run(main())
-    return meter.per_message(count)
 
 
 async def _ours(url: str, count: int, meter: Meter) -> None:

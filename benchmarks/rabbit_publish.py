@@ -11,52 +11,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from benchmarks.harness import Meter, Row, Run, against, alone, interleave
+from benchmarks.harness import Meter, Row, Run
 from benchmarks.payload import ORDERS, adapter, order
-from benchmarks.rabbit import IN_FLIGHT, OURS, QUEUE, application, by_hand, declare, empty, properties, vhost
+from benchmarks.rabbit import IN_FLIGHT, OURS, QUEUE, Contender, application, by_hand, compared, empty, properties
 
 __all__ = ["measure"]
-
-MESSAGES = 6_400
-ABOVE = 20.0
-"""Microseconds that ours may cost more than a channel driven by hand."""
 
 
 def measure(run: Run) -> list[Row]:
     """Microseconds of processor time a message."""
-    count = run.messages(MESSAGES)
-    with vhost() as url:
-        asyncio.run(declare(url))
-        found = interleave(
-            {
-                "ours": lambda: _timed(url, OURS, _ours, count),
-                "aio-pika": lambda: _timed(url, QUEUE, _aio_pika, count),
-                "aiormq": lambda: _timed(url, QUEUE, _aiormq, count),
-                "faststream": lambda: _timed(url, QUEUE, _faststream, count),
-            },
-            run.rounds,
-        )
-    unit = "us CPU/message"
-    ours, by_hand = found["ours"], found["aiormq"]
-    apart = [a - b for a, b in zip(ours, by_hand, strict=True)]
-    return [
-        against("RabbitMQ publish vs aio-pika", unit, ours, found["aio-pika"], at_most=0.75),
-        against("RabbitMQ publish vs aiormq by hand", unit, ours, by_hand),
-        alone("RabbitMQ publish, more than aiormq by hand", unit, sorted(apart)[len(apart) // 2], at_most=ABOVE),
-        against("RabbitMQ publish vs FastStream", unit, ours, found["faststream"]),
-    ]
+    contenders = {"ours": _ours, "aio-pika": _aio_pika, "aiormq by hand": _aiormq, "FastStream": _faststream}
+    return compared(run, "publish", contenders, _once, at_most=0.75)
 
 
-def _timed(url: str, queue: str, contender: Callable[[str, int, Meter], Awaitable[None]], count: int) -> float:
-    meter = Meter()
-
-    async def main() -> None:
-        await contender(url, count, meter)
-        if (stored := await empty(url, queue)) != count + 1:
-            raise RuntimeError(f"{stored} of {count + 1} are in {queue}")
-
-    asyncio.run(main())
-    return meter.per_message(count)
+async def _once(url: str, count: int, contender: Contender, meter: Meter) -> None:
+    await contender(url, count, meter)
+    queue = OURS if contender is _ours else QUEUE
+    if (stored := await empty(url, queue)) != count + 1:
+        raise RuntimeError(f"{stored} of {count + 1} are in {queue}")
 
 
 async def _callers(count: int, meter: Meter, publish: Callable[[int], Awaitable[object]]) -> None:

@@ -23,7 +23,7 @@ from benchmarks.scale import million
 from benchmarks.services import SUBSCRIPTIONS
 from waybill.topology import Subscription
 
-__all__ = ["measure"]
+__all__ = ["measure", "resident", "ticks", "worker"]
 
 SECONDS = 20.0
 WARM = 4.0
@@ -39,28 +39,29 @@ def measure(run: Run) -> list[Row]:
         print("workers: left out, since this system has no /proc", file=sys.stderr)
         return []
     seconds = SECONDS if run.scale == 1 else SECONDS / 4
-    with _worker("idle", run.folder / "idle.db") as processes:
+    with worker("idle", f"sqlite:///{run.folder / 'idle.db'}") as processes:
         began, before = time.monotonic(), sum(map(_cpu, processes))
         time.sleep(seconds)
         busy = (sum(map(_cpu, processes)) - before) / (time.monotonic() - began)
-        supervisor, worker = map(_resident, processes)
+        supervisor, single = map(resident, processes)
     file = million(run)
     long = _waiting(file)
-    with _worker("slow", file) as processes:
-        sizes = [_resident(processes[1]) for _ in _ticks(seconds)]
+    with worker("slow", f"sqlite:///{file}") as processes:
+        sizes = [resident(processes[1]) for _ in ticks(seconds)]
     if _waiting(file) == long:
         raise RuntimeError("the slow worker handled nothing")
     waiting = f"{long:,} waiting, slow handler"
     return [
         alone(f"idle worker, {SUBSCRIPTIONS} subscriptions", "% of a core", busy * 100, at_most=1.0),
-        alone(f"idle worker, {SUBSCRIPTIONS} subscriptions", "MiB resident", worker, at_most=80),
+        alone(f"idle worker, {SUBSCRIPTIONS} subscriptions", "MiB resident", single, at_most=80),
         alone("its supervisor", "MiB resident", supervisor),
-        alone(f"worker, {waiting}", "MiB resident", max(sizes), baseline=worker),
+        alone(f"worker, {waiting}", "MiB resident", max(sizes), baseline=single),
         alone(f"worker, {waiting}: highest less lowest", "MiB", max(sizes) - min(sizes), at_most=20),
     ]
 
 
-def _ticks(seconds: float) -> Iterator[None]:
+def ticks(seconds: float) -> Iterator[None]:
+    """Four times a second, for so long."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         yield
@@ -79,9 +80,9 @@ def _waiting(file: Path) -> float:
 
 
 @contextmanager
-def _worker(name: str, file: Path) -> Iterator[tuple[int, int]]:
+def worker(name: str, url: str) -> Iterator[tuple[int, int]]:
     """Run that service; yields the numbers of its supervisor and its worker when they are warm."""
-    command = [sys.executable, "-c", PROGRAM, "run", f"benchmarks.services:{name}", "--url", f"sqlite:///{file}"]
+    command = [sys.executable, "-c", PROGRAM, "run", f"benchmarks.services:{name}", "--url", url]
     process = subprocess.Popen(command, cwd=HOME.parent, stderr=subprocess.DEVNULL)
     try:
         time.sleep(WARM)
@@ -102,6 +103,7 @@ def _cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _resident(pid: int) -> float:
+def resident(pid: int) -> float:
+    """MiB."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / MIB

@@ -9,28 +9,30 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink, Source
+from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink
 from waybill.backing import Copied, Progress
 from waybill.errors import BrokerError, BrokerFileError
 from waybill.findings import Finding
 from waybill.loading import AdapterContext
+from waybill.opening import opened
 from waybill.outcomes import Ack, DeadLetter, Defer, Release, SettlementKind
 from waybill.topology import Destination, Subscription, Topology
 from waybill_embedded.admin import FileAdmin
 from waybill_embedded.backup import back_up
 from waybill_embedded.claims import release_owner
+from waybill_embedded.dead import DeadSource
 from waybill_embedded.diagnosis import diagnose
 from waybill_embedded.engine import Engine
 from waybill_embedded.file import locate
 from waybill_embedded.members import Members
 from waybill_embedded.pattern import PatternSource
 from waybill_embedded.sink import FileSink
-from waybill_embedded.source import DeadSource, FileSource
+from waybill_embedded.source import FileSource
 
 __all__ = ["EmbeddedAdapter", "adapter"]
 
@@ -118,25 +120,15 @@ class EmbeddedAdapter:
     async def sink(self, destination: Destination) -> AsyncGenerator[Sink, None]:
         yield FileSink(self._engine, self._members, destination, self._clock)
 
-    @asynccontextmanager
-    async def source(self, subscription: Subscription, *, window: int, notify: Notify) -> AsyncGenerator[Source, None]:
+    def source(
+        self, subscription: Subscription, *, window: int, notify: Notify
+    ) -> AbstractAsyncContextManager[FileSource | PatternSource]:
         del window  # nothing is fetched ahead: what is asked for is the window
         kind = PatternSource if subscription.topic.pattern else FileSource
-        source = kind(self._engine, self._members, subscription, self._clock, notify)
-        await source.open()
-        try:
-            yield source
-        finally:
-            await source.close()
+        return opened(kind(self._engine, self._members, subscription, self._clock, notify))
 
-    @asynccontextmanager
-    async def dead_letters(self, subscription: Subscription) -> AsyncGenerator[Source, None]:
-        source = DeadSource(self._engine, self._members, subscription, self._clock)
-        await source.open()
-        try:
-            yield source
-        finally:
-            await source.close()
+    def dead_letters(self, subscription: Subscription) -> AbstractAsyncContextManager[DeadSource]:
+        return opened(DeadSource(self._engine, self._members, subscription))
 
     async def backup(self, path: Path, progress: Progress) -> Copied:
         """Copy the file into another one. See `waybill.backing.Backs`."""

@@ -17,11 +17,12 @@ import sqlite3
 import threading
 from asyncio import Future, Task
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext
 from copy import copy
 from typing import Any, TypeVar
 
 from waybill.errors import BrokerError, BrokerFileError, ClosedError
+from waybill_embedded.checkpointing import Checkpointer
 from waybill_embedded.file import (
     LOCKED,
     InDoubt,
@@ -31,12 +32,11 @@ from waybill_embedded.file import (
     connect,
     connect_again,
     foreign,
-    look,
     mapped,
     prepare,
 )
 from waybill_embedded.guard import Guard
-from waybill_embedded.outside import check_log, cut_off, size
+from waybill_embedded.outside import check_log, cut_off
 from waybill_embedded.turn import FileTurn, Helper, MemoryTurn, Turn, fail, succeed
 
 __all__ = ["Engine", "Work"]
@@ -44,14 +44,6 @@ __all__ = ["Engine", "Work"]
 R = TypeVar("R")
 Work = Callable[[sqlite3.Connection], R]
 
-LOG_FRAMES = 4_000
-"""Pages in the write-ahead log at which it is copied into the file, about: 16 MB."""
-LOG_LIMIT = 64 << 20
-"""Bytes of log beyond which it is emptied, and readers are waited for."""
-READERS = 1_000
-"""Milliseconds that emptying the log waits for them."""
-EMPTY_PAUSE = 30.0
-"""Seconds between two tries to empty it."""
 CLOSING = 5.0
 """Seconds that closing waits for what was asked for before."""
 MOMENT = 0.1
@@ -62,8 +54,6 @@ FOREIGN_PATIENCE = 5.0
 """Seconds that a program which is not ours may hold the file locked before writes fail."""
 LOOK = 1.0
 """Seconds between two looks whether the file is still there, where nothing is written."""
-ROOM_PAUSE = 0.2
-"""Seconds between two tries to make room in the log on a full disk."""
 
 
 _open: list[str] = []
@@ -93,7 +83,6 @@ class Engine:
         self._guard = Guard(location.path)
         self._jobs: list[Job] = []
         self._runner: Task[None] | None = None
-        self._checkpointer: Task[None] | None = None
         self._synchronous = ""
         self._closed = False
         self._locked = False
@@ -101,17 +90,8 @@ class Engine:
         self._queues: float | None = None
         """Since when the turn is waited for, and nothing begun."""
         self._next_look = float("-inf")
-        self._next_room = float("-inf")
-        self._copies = False
-        """Whether the turn to copy the log is ours already."""
-        self._commits = 0
-        """Commits that changed something, since the log was last copied."""
-        self._changes = 0
-        self._every = 256
-        """Commits after which the log is looked at; learnt from how many pages a commit has."""
-        self._emptied = float("-inf")
-        self._grown = LOG_FRAMES * 4096
-        """Bytes of log at which it is looked at, however few the commits were."""
+        self._log: Checkpointer | None = None
+        """`None`: memory has none."""
 
     async def open(self) -> None:
         """Open the file, make it if there is none, bring it up to date. Raises `BrokerError`."""
@@ -136,7 +116,7 @@ class Engine:
             undo.callback(self._turn.close)
             undo.callback(self._copying.close)
             undo.callback(self._guard.close)
-            await self._take_turn(self._helper)
+            await self._helper.take(self._turn)
             try:
                 await self._patiently(lambda: prepare(self._writer, location), end)
                 self._guard.remember(self._writer)
@@ -147,9 +127,7 @@ class Engine:
             else:
                 self._reader = connect_again(location)
                 undo.callback(self._reader.close)
-                self._copier = connect_again(location)
-                self._copier.execute(f"PRAGMA busy_timeout = {READERS}")
-            self._changes = self._writer.total_changes
+                self._log = Checkpointer(location, self._turn, self._copying, self._writer.total_changes)
             undo.pop_all()
         if location.path is not None:
             _open.append(location.path)
@@ -216,7 +194,10 @@ class Engine:
     async def close(self) -> None:
         """Finish what was asked for, copy the log into the file, and let go of everything."""
         self._closed = True
-        running = [task for task in (self._runner, self._checkpointer) if task is not None]
+        copying = None
+        if self._log is not None:
+            self._log.closed, copying = True, self._log.task
+        running = [task for task in (self._runner, copying) if task is not None]
         if running:
             nobody_waits = self._queues is not None and all(job.future.done() for job in self._jobs)
             _, stuck = await asyncio.wait(running, timeout=MOMENT if nobody_waits else CLOSING)
@@ -228,7 +209,7 @@ class Engine:
             fail(job.future, ClosedError(f"{self.location.name}: the broker was closed before its turn came"))
         self._helper.stop()
         self._helper.join(1.0 if self._queues is None else MOMENT)
-        connections = [self._writer] if self.location.path is None else [self._copier, self._reader, self._writer]
+        connections = [self._writer] if self._log is None else [self._log.connection, self._reader, self._writer]
         if self._guard.must_not_close():
             _never_close(connections)
             connections = []
@@ -264,7 +245,7 @@ class Engine:
                 end = self._loop.time() + FOREIGN_PATIENCE
                 self._queues = self._loop.time()
                 try:
-                    await self._take_turn(self._helper)
+                    await self._helper.take(self._turn)
                     self._queues = None
                 except (OSError, BrokerError) as error:
                     jobs, self._jobs = self._jobs, []
@@ -279,11 +260,6 @@ class Engine:
         finally:
             self._runner = None
 
-    async def _take_turn(self, helper: Helper) -> None:
-        """Take the turn; `helper` is the one that waits for it, and can do nothing else meanwhile."""
-        if not self._turn.try_take():
-            await helper.do(self._turn.take)
-
     async def _in_turn(self, jobs: list[Job], end: float) -> None:
         try:
             self._guard.look_again()
@@ -294,16 +270,8 @@ class Engine:
         if (refusal := self._guard.refusal()) is not None:
             self._fail([job for job in jobs if job.durable], refusal)
             jobs = [job for job in jobs if not job.durable]
-        self._copies = self._log_is_due() and self._copying.try_take()
-        before = self._commits
-        try:
+        with nullcontext() if self._log is None else self._log.around_commit():
             await self._commit(jobs, end)
-        finally:
-            if self._copies and self._commits > before and not self._closed:
-                self._checkpointer = self._loop.create_task(self._checkpoint(), name="waybill-embedded-checkpoint")
-            elif self._copies:
-                self._copying.give()
-            self._copies = False
 
     async def _commit(self, jobs: list[Job], end: float) -> None:
         if not jobs:
@@ -327,9 +295,8 @@ class Engine:
             self._rollback()
             await self._not_done(jobs, error, end, committing=len(results) == len(jobs))
             return
-        if self._writer.total_changes != self._changes:
-            self._changes = self._writer.total_changes
-            self._commits += 1
+        if self._log is not None:
+            self._log.committed(self._writer.total_changes)
         if durable:
             try:
                 self._guard.look()  # once more: it could have gone into a file that nobody will find
@@ -341,7 +308,7 @@ class Engine:
     async def _not_done(self, jobs: list[Job], error: Exception, end: float, *, committing: bool) -> None:
         """What was begun for these was taken back. Try again where that may help, else say so to those who wait."""
         code = code_of(error) if isinstance(error, sqlite3.Error) else ""
-        if code == "SQLITE_FULL" and await self._make_room():
+        if code == "SQLITE_FULL" and self._log is not None and await self._log.make_room(self._helper):
             await self._commit(jobs, end)
         elif (
             committing and code.startswith("SQLITE_IOERR") and code != "SQLITE_IOERR_WRITE"
@@ -384,79 +351,9 @@ class Engine:
         except sqlite3.Error:
             pass  # the next BEGIN says it, to whoever asks then
 
-    # ---------------------------------------------------------------- the write-ahead log
-
-    def _log_is_due(self) -> bool:
-        if self._checkpointer is not None or self.location.path is None or self._closed:
-            return False
-        return self._commits >= self._every or (self._commits % 16 == 15 and self._log_size() > self._grown)
-
-    async def _checkpoint(self) -> None:
-        """Copy the log into the file beside the writers; then, in a turn of our own, the little they have added.
-
-        SQLite starts a log anew when a writer finds all of it copied, and beside writers without a pause that moment never
-        comes by itself. Emptying the file would hold the turn ten times as long, so that is done only when readers have let
-        it grow beyond `LOG_LIMIT`, and then readers are waited for.
-
-        SQLite before 3.51.3 (3.50.7, 3.44.6) loses commits when copying begins at the very moment at which a writer starts
-        the log anew (sqlite.org/wal.html, "the WAL-reset bug"). That cannot be here: the turn to copy was taken before our
-        last commit, so part of the log has not been copied, and until it is no writer may start anew.
-        """
-        helper = Helper("waybill-embedded-checkpoint")
-        try:
-            frames = await helper.do(lambda: self._copy_log("PASSIVE"))
-            await self._take_turn(helper)
-            try:
-                await helper.do(lambda: self._copy_log("PASSIVE"))
-                now = self._loop.time()
-                if now - self._emptied > EMPTY_PAUSE and self._log_size() > LOG_LIMIT:
-                    self._emptied = now
-                    await helper.do(lambda: self._copy_log("TRUNCATE"))
-            finally:
-                self._turn.give()
-            if frames:  # none: a program that is not ours is copying
-                a_commit = max(frames / self._commits, 1)
-                self._every = max(int(LOG_FRAMES / a_commit), 64)
-        except (sqlite3.Error, OSError, BrokerError):
-            pass  # the disk is in trouble, or the file is gone, which the next commit will tell
-        finally:
-            self._commits = 0
-            self._grown = self._log_size() + LOG_FRAMES * 4096
-            self._checkpointer = None
-            self._copying.give()
-            helper.stop()
-
-    async def _make_room(self) -> bool:
-        """On a full disk: copy the log into the file, so that it is begun anew in the place it has. Whether to try again."""
-        now = self._loop.time()
-        if self.location.path is None or now < self._next_room or not (self._copies or self._copying.try_take()):
-            return False
-        self._next_room = now + ROOM_PAUSE
-        try:
-            await self._helper.do(lambda: self._copy_log("PASSIVE"))
-        except (sqlite3.Error, BrokerError):
-            return False
-        finally:
-            if not self._copies:
-                self._copying.give()
-        return True
-
     def _rescue(self) -> None:
-        """Where the log was deleted, and nobody has begun another: what it holds can still be copied into the file."""
-        if self._guard.lost_log():
-            with suppress(sqlite3.Error):
-                self._copier.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-
-    def _copy_log(self, mode: str) -> int:
-        """The frames that the log had."""
-        look(
-            self._copier
-        )  # marks the end of the log for readers: those who come from now on do not hold the copying up
-        row = self._copier.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-        return max(0, int(row[1]))
-
-    def _log_size(self) -> int:
-        return size(f"{self.location.path}-wal")
+        if self._log is not None and self._guard.lost_log():
+            self._log.rescue()
 
 
 def _is_locked(error: Exception) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from waybill.adapter import Notify
 from waybill.clock import Clock
-from waybill.errors import DestinationMissing
+from waybill.errors import DestinationMissing, missing
 from waybill.message import Delivery
 from waybill.outcomes import ExtendResult, Settled, SettleResult
 from waybill.topology import Subscription
@@ -41,9 +41,7 @@ class PatternSource:
             doorbell = self._members.doorbell
             await self._engine.write(lambda c: create_pattern(c, self._subscription, member=doorbell))
         elif await self._engine.write(lambda c: pattern_id(c, self._subscription)) is None:
-            raise DestinationMissing(
-                f"{self._subscription.name} does not exist on this broker: run `waybill topology apply`"
-            )
+            raise DestinationMissing(missing(self._subscription.name))
         await self._join()
 
     async def close(self) -> None:

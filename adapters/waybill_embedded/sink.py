@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from waybill.clock import Clock
-from waybill.errors import BrokerError, BrokerUnavailable
+from waybill.errors import BrokerError, BrokerUnavailable, missing, unrouted
 from waybill.message import Message
 from waybill.outcomes import Confirmed, Refused, SendResult
 from waybill.topology import Destination
@@ -69,8 +69,7 @@ class FileSink:
             # a transaction that failed left nothing behind
             return [Refused(str(error), transient=isinstance(error, BrokerUnavailable))] * len(messages)
         if results is None:
-            missing = f"{self._destination.name} does not exist on this broker: run `waybill topology apply`"
-            return [Refused(missing)] * len(messages)
+            return [Refused(missing(self._destination.name))] * len(messages)
         self._members.ring()
         return results
 
@@ -97,11 +96,7 @@ class FileSink:
             return None
         spec = self._destination.topic
         if not spec.accept_unrouted and not has_groups(connection, topic.id):
-            nobody = (
-                f"no group shares {spec.name}, so nobody would get it. Name its groups in the contract: "
-                f"Topic({spec.name!r}, …, groups=[…]); or let it be: unrouted='accept'"
-            )
-            return [Refused(nobody)] * len(messages)
+            return [Refused(unrouted(spec.name))] * len(messages)
         if topic.retention is None and topic.max_length is None and topic.dedup_window is None:
             connection.executemany(INSERT.format(topic=topic.id, group="NULL"), encoded)
             return _confirmed(connection, messages)

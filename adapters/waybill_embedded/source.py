@@ -1,4 +1,4 @@
-"""Ways out: a group's messages, and a group's dead letters."""
+"""The way out: one subscription's share of the log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 
 from waybill.adapter import Notify, Resumed, Stalled
 from waybill.clock import Clock
-from waybill.errors import BrokerUnavailable, DestinationMissing
+from waybill.errors import BrokerUnavailable, DestinationMissing, missing
 from waybill.message import Delivery
 from waybill.outcomes import (
     DONE,
@@ -35,7 +35,7 @@ from waybill_embedded.groups import condition, create_group, decide, find, remov
 from waybill_embedded.members import Members
 from waybill_embedded.sink import bury_message
 
-__all__ = ["DeadSource", "FileSource", "receive"]
+__all__ = ["FileSource", "Token", "receive", "take_back"]
 
 PATIENCE = 1.0
 """Seconds between looks for members that have died; messages and due times wake a source by themselves."""
@@ -87,7 +87,7 @@ class FileSource:
             (subscription.topic.name, subscription.group),
         ).fetchone()
         if row is None:
-            raise DestinationMissing(f"{subscription.name} does not exist on this broker: run `waybill topology apply`")
+            raise DestinationMissing(missing(subscription.name))
         topic, number, filtered, retention = row
         self._keeps = retention is not None
         return Group(topic, number, subscription.ordered, *condition(filtered))
@@ -314,84 +314,3 @@ async def take_back(engine: Engine, members: Members) -> None:
 
     if await engine.write(work):
         members.ring()
-
-
-class DeadSource:
-    """One group's dead letters, to take. `Ack` removes one for good, `Release` puts it back as it was."""
-
-    def __init__(self, engine: Engine, members: Members, subscription: Subscription, clock: Clock) -> None:
-        self._engine = engine
-        self._members = members
-        self._subscription = subscription
-        self._clock = clock
-        self._last = 0
-        self._horizon = 0
-        """The newest letter there was when it was opened: what comes later is for the next look."""
-
-    async def open(self) -> None:
-        numbers = await self._engine.write(lambda c: find(c, self._subscription.topic.name, self._subscription.group))
-        if numbers is None:
-            raise DestinationMissing(
-                f"{self._subscription.name} does not exist on this broker: run `waybill topology apply`"
-            )
-        self._group = numbers[1]
-        await take_back(self._engine, self._members)  # what a process had taken that has died since
-        newest = await self._engine.write(
-            lambda c: c.execute("SELECT max(id) FROM dead WHERE grp = ?", (self._group,)).fetchone()
-        )
-        self._horizon = newest[0] or 0
-
-    async def close(self) -> None:
-        member, group = self._members.id, self._group
-        await self._engine.write(
-            lambda c: c.execute("UPDATE dead SET owner = NULL WHERE owner = ? AND grp = ?", (member, group))
-        )
-
-    async def receive(self, limit: int) -> Sequence[Delivery[Any]]:
-        """The next dead letters that nobody has taken. Does not wait: empty means that there are no more."""
-
-        def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-            member = self._members.session(connection, self._subscription.lease)
-            return connection.execute(
-                """UPDATE dead SET owner = ? WHERE id IN (
-                       SELECT id FROM dead WHERE grp = ? AND id > ? AND id <= ? AND owner IS NULL ORDER BY id LIMIT ?)
-                   RETURNING id, message, body""",
-                (member, self._group, self._last, self._horizon, limit),
-            ).fetchall()
-
-        lease_until = time.monotonic() + self._subscription.lease
-        taken = sorted(await self._engine.write(work))
-        self._last = taken[-1][0] if taken else self._last
-        topic = self._subscription.topic.name
-        return [
-            Delivery(
-                message=rows.read_any(*row[1:], number=row[0], topic=topic),
-                topic=topic,
-                group=self._subscription.group,
-                lease_until=lease_until,
-                token=Token(row[0], self._members.id),
-            )
-            for row in taken
-        ]
-
-    async def settle(self, settled: Sequence[Settled]) -> Sequence[SettleResult]:
-        def work(connection: sqlite3.Connection) -> list[SettleResult]:
-            results: list[SettleResult] = []
-            for item in settled:
-                place = item.delivery.token.seq, item.delivery.token.member
-                if isinstance(item.settlement, Release):
-                    done = connection.execute("UPDATE dead SET owner = NULL WHERE id = ? AND owner = ?", place)
-                else:
-                    done = connection.execute("DELETE FROM dead WHERE id = ? AND owner = ?", place)
-                results.append(DONE if done.rowcount else LOST)
-            return results
-
-        return await self._engine.write(work)
-
-    async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
-        lease_until = time.monotonic() + self._subscription.lease
-        alive = await self._engine.write(lambda connection: self._members.renew(connection, lease_until))
-        return [Extended(lease_until) if alive and d.token.member == self._members.id else LOST for d in deliveries]
-
-    async def quiesce(self) -> None:
-        pass  # `receive` never waits

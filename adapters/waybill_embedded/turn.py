@@ -117,6 +117,11 @@ class Helper:
         self._jobs.put((job, future))
         return await asyncio.shield(future)
 
+    async def take(self, turn: Turn) -> None:
+        """Take a turn; while it waits for that, this thread can do nothing else."""
+        if not turn.try_take():
+            await self.do(turn.take)
+
     def stop(self) -> None:
         self._jobs.put(None)
 

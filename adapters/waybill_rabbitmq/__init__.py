@@ -6,19 +6,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
-from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink, Source
+from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink
 from waybill.errors import CapabilityError
 from waybill.findings import Finding
 from waybill.loading import AdapterContext
+from waybill.opening import opened
 from waybill.outcomes import Ack, Release, SettlementKind
+from waybill.tables import read_table
 from waybill.topology import Destination, Subscription, Topology
-from waybill_rabbitmq import ladder, rights
+from waybill_rabbitmq import ladder, names, rights
 from waybill_rabbitmq.admin import RabbitAdmin
 from waybill_rabbitmq.connecting import Connector, locate
 from waybill_rabbitmq.dead import DeadSource
@@ -26,7 +28,7 @@ from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.diagnosis import diagnose
 from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.management import Management
-from waybill_rabbitmq.options import RabbitMQ, read_table
+from waybill_rabbitmq.options import BrokerTable, RabbitMQ
 from waybill_rabbitmq.shapes import Shapes
 from waybill_rabbitmq.sink import RabbitSink
 from waybill_rabbitmq.source import RabbitSource
@@ -51,7 +53,7 @@ class RabbitMQAdapter:
     native_settlements: frozenset[SettlementKind] = frozenset({Ack, Release})
 
     def __init__(self, url: str, context: AdapterContext) -> None:
-        self._table = table = read_table(context.options.get("rabbitmq", {}))
+        self._table = table = read_table(BrokerTable, "rabbitmq", context.options.get("rabbitmq", {}))
         self._place = locate(url, table)
         self._connector = connector = Connector(self._place, table, context.application)
         self._clock = context.clock
@@ -87,9 +89,9 @@ class RabbitMQAdapter:
 
     def gaps(self, topology: Topology) -> Sequence[str]:
         return [
-            f"{topic.name}: names that begin with `amq.` are RabbitMQ's own: choose another"
+            f"{topic.name}: {whose}: choose another name"
             for topic in topology.topics
-            if topic.name.startswith("amq.")
+            if (whose := names.taken(topic.name)) is not None
         ]
 
     def limits(self, destination: Destination) -> Limits:
@@ -106,31 +108,23 @@ class RabbitMQAdapter:
         finally:
             await sink.close()
 
-    @asynccontextmanager
-    async def source(self, subscription: Subscription, *, window: int, notify: Notify) -> AsyncGenerator[Source, None]:
-        source = RabbitSource(
-            self._consuming,
-            subscription,
-            self._shapes,
-            self._clock,
-            notify,
-            window=window,
-            delivery_limit=self._table.delivery_limit,
+    def source(
+        self, subscription: Subscription, *, window: int, notify: Notify
+    ) -> AbstractAsyncContextManager[RabbitSource]:
+        return opened(
+            RabbitSource(
+                self._consuming,
+                subscription,
+                self._shapes,
+                self._clock,
+                notify,
+                window=window,
+                delivery_limit=self._table.delivery_limit,
+            )
         )
-        await source.open()
-        try:
-            yield source
-        finally:
-            await source.close()
 
-    @asynccontextmanager
-    async def dead_letters(self, subscription: Subscription) -> AsyncGenerator[Source, None]:
-        source = DeadSource(self._consuming, subscription, self._clock)
-        await source.open()
-        try:
-            yield source
-        finally:
-            await source.close()
+    def dead_letters(self, subscription: Subscription) -> AbstractAsyncContextManager[DeadSource]:
+        return opened(DeadSource(self._consuming, subscription, self._clock))
 
     async def rights(self, topology: Topology) -> Sequence[Finding]:
         """What we may do of what is asked for. See `waybill.findings.KnowsRights`."""

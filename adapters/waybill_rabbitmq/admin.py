@@ -10,13 +10,13 @@ from contextlib import suppress
 from waybill.adapter import Page
 from waybill.clock import Clock
 from waybill.errors import BrokerError, ConfigurationError
+from waybill.foreign import NotPermitted
 from waybill.topology import Backlog, Change, Count, Exactness, Plan, Subscription, TopicSpec, Topology
 from waybill_rabbitmq import names, objects
 from waybill_rabbitmq.browsing import Browser
 from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.management import Management
-from waybill_rabbitmq.mapping import NotPermitted
 from waybill_rabbitmq.objects import Shape
 from waybill_rabbitmq.shapes import Shapes, compare, drift
 from waybill_rabbitmq.survey import Survey

@@ -8,7 +8,6 @@ connections alone; other users of the library in the same process notice nothing
 from __future__ import annotations
 
 import asyncio
-import logging
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +17,7 @@ import aiormq.channel
 import aiormq.connection
 from aiormq.abc import ChannelFrame
 from aiormq.channel import exception_by_code
+from aiormq.connection import exception_by_code as why_closed
 from aiormq.exceptions import AMQPConnectionError, ChannelInvalidStateError, InvalidFrameError
 from pamqp import commands as spec
 from pamqp import frame as frames
@@ -26,8 +26,6 @@ from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
 __all__ = ["Channel", "Connection", "Delivered", "RawHeader", "unused"]
-
-log = logging.getLogger("waybill.rabbitmq")
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 CONTENT = frozenset({HEADER, BODY})
@@ -217,6 +215,19 @@ async def unused(_: object) -> None:
     """aiormq wants a callback for each consumer; ours is called without a task."""
 
 
+class Entrance:
+    """What comes while a virtual host is opened: a broker that closes instead says why, and the library does not read it."""
+
+    def __init__(self, receiver: aiormq.connection.FrameReceiver) -> None:
+        self._receiver = receiver
+
+    async def get_frame(self) -> tuple[int, int, Any]:
+        size, channel, frame = await self._receiver.get_frame()
+        if isinstance(frame, spec.Connection.Close):
+            raise why_closed(frame)
+        return size, channel, frame
+
+
 class Connection(aiormq.connection.Connection):
     """A connection whose channels are ours, and that says when the broker takes nothing."""
 
@@ -231,6 +242,12 @@ class Connection(aiormq.connection.Connection):
         self.channels[number] = channel
         await channel.open()
         return channel
+
+    @staticmethod
+    async def _rpc(request: Any, writer: Any, frame_receiver: Any, wait_response: bool = True) -> Any:
+        receiver = Entrance(frame_receiver) if isinstance(request, spec.Connection.Open) else frame_receiver
+        library: Any = aiormq.connection.Connection
+        return await library._rpc(request, writer, receiver, wait_response)
 
     async def _Connection__reader(self, receiver: aiormq.connection.FrameReceiver) -> None:  # noqa: N802
         receiver = Receiver(receiver.reader)

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import random
 import socket
 import ssl
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import msgspec
 
 from waybill.errors import BrokerUnavailable, ConfigurationError
+from waybill.foreign import CredentialsRefused
+from waybill.tables import secret_in, tls
 from waybill_rabbitmq.client import Connection
-from waybill_rabbitmq.mapping import CredentialsRefused, mapped
+from waybill_rabbitmq.mapping import mapped
 from waybill_rabbitmq.options import BrokerTable
 
 __all__ = ["Connector", "Place", "locate"]
-
-log = logging.getLogger("waybill.rabbitmq")
 
 PORTS = {"amqp": 5672, "amqps": 5671}
 
@@ -95,11 +93,16 @@ class Connector:
         for server in servers:
             try:
                 return await self._open(*server, role)
-            except CredentialsRefused:
-                raise
+            except CredentialsRefused as error:
+                raise CredentialsRefused(f"{error}: {self._checks}") from error
             except BrokerUnavailable as error:
                 failures.append(str(error))
         raise BrokerUnavailable("; ".join(failures))
+
+    @property
+    def _checks(self) -> str:
+        place = self._place
+        return f"check user {place.username!r}, its password, and its rights on the virtual host {place.vhost!r}"
 
     async def _open(self, host: str, port: int, role: str) -> Connection:
         where = f"cannot connect to {host}:{port}"
@@ -123,20 +126,11 @@ class Connector:
     def credentials(self) -> tuple[str, str]:
         """User and password, as they are now. Raises `BrokerUnavailable`."""
         place, file = self._place, self._table.password_file
-        if file is None:
-            return place.username, place.password
-        try:
-            return place.username, Path(file).read_text().strip()
-        except OSError as error:
-            raise BrokerUnavailable(f"password_file cannot be read: {error}") from error
+        return place.username, place.password if file is None else secret_in(file, "password_file")
 
     def tls(self) -> ssl.SSLContext:
         """Who is believed to be the broker, and who we are. Read anew each time."""
-        context = ssl.create_default_context(cafile=self._table.cafile)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if self._table.certfile is not None:
-            context.load_cert_chain(self._table.certfile, self._table.keyfile)
-        return context
+        return tls(self._table.cafile, self._table.certfile, self._table.keyfile)
 
     def _properties(self, role: str) -> dict[str, Any]:
         name = f"{self._application} {role} ({socket.gethostname()} {os.getpid()})"

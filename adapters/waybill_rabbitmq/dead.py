@@ -8,22 +8,31 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from waybill.clock import Clock
-from waybill.errors import BrokerError, DestinationMissing
+from waybill.errors import BrokerError, DestinationMissing, missing
 from waybill.message import Delivery
-from waybill.outcomes import DONE, LOST, Extended, ExtendResult, Release, Settled, SettleResult
+from waybill.outcomes import DONE, LOST, Extended, ExtendResult, Release, Settled, SettlementKind, SettleResult
 from waybill.topology import Subscription
 from waybill_rabbitmq import headers, names, wire
 from waybill_rabbitmq.client import Channel
 from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.mapping import mapped
-from waybill_rabbitmq.source import Token
 
 __all__ = ["DeadSource"]
 
 TRIES, PAUSE = 50, 0.02
 """How often to ask again for a letter that was there, and seconds between."""
+
+
+class Letter(msgspec.Struct, eq=False, gc=False):
+    """What settles a dead letter: its tag, on the channel that it was fetched by."""
+
+    channel: Channel
+    tag: int
+    settled: SettlementKind | None = None
 
 
 class DeadSource:
@@ -42,9 +51,7 @@ class DeadSource:
         async with Hand(self._line) as hand:
             found = await hand.queue(self._queue)
         if found is None:
-            raise DestinationMissing(
-                f"{self._subscription.name} does not exist on this broker: run `waybill topology apply`"
-            )
+            raise DestinationMissing(missing(self._subscription.name))
         self._left = found.messages
         self._channel = await self._line.channel()
 
@@ -78,7 +85,7 @@ class DeadSource:
                     topic=self._subscription.topic.name,
                     group=self._subscription.group,
                     redelivered=bool(got.redelivered),
-                    token=Token(channel, got.delivery_tag),
+                    token=Letter(channel, got.delivery_tag),
                 )
             )
         return taken
@@ -96,7 +103,7 @@ class DeadSource:
         acked: list[int] = []
         channel = self._channel
         for item in settled:
-            token: Token = item.delivery.token
+            token: Letter = item.delivery.token
             kind = type(item.settlement)
             if token.settled is not None:
                 results.append(DONE if token.settled is kind else LOST)

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple, Self, TypeVar
 from aiormq.exceptions import ChannelLockedResource, ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from waybill.errors import BrokerError, DestinationMissing
+from waybill.foreign import NotPermitted, said
 from waybill_rabbitmq.client import Channel, unused
 from waybill_rabbitmq.line import Line
-from waybill_rabbitmq.mapping import NotPermitted, mapped, said
+from waybill_rabbitmq.mapping import mapped
 from waybill_rabbitmq.objects import Binding, Exchange, Objects, Queue
 from waybill_rabbitmq.survey import Different
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from waybill.errors import BrokerError, CapabilityError
 from waybill.findings import Finding
+from waybill.foreign import CredentialsRefused, NotPermitted
 from waybill_rabbitmq import ladder, names
 from waybill_rabbitmq.connecting import Connector, Place
 from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.management import Management
-from waybill_rabbitmq.mapping import CredentialsRefused, NotPermitted
 from waybill_rabbitmq.objects import Exchange
 from waybill_rabbitmq.version import check_version
 
@@ -59,9 +59,8 @@ def _secrecy(place: Place) -> Finding:
 async def _findings(line: Line, place: Place) -> AsyncIterator[Finding]:
     try:
         connection = await line.connection()
-    except CredentialsRefused as error:
-        fix = f"check user {place.username!r}, its password, and its rights on the virtual host {place.vhost!r}"
-        yield Finding("rabbitmq", "", str(error), fix)
+    except CredentialsRefused as error:  # its text says what to do
+        yield Finding("rabbitmq", "", str(error))
         return
     except BrokerError as error:
         yield Finding("rabbitmq", "", str(error), "is it running, and are host and port right?")

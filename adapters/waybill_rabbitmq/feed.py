@@ -1,14 +1,15 @@
-"""What one channel delivers: consumers, and what came and is not handed out or not settled yet."""
+"""What one channel delivers of one queue, and what came of it and is not settled yet."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from waybill.errors import BrokerError
+from waybill.message import Delivery
 from waybill_rabbitmq import wire
 from waybill_rabbitmq.client import Channel, Delivered, RawHeader
 from waybill_rabbitmq.mapping import mapped
@@ -22,41 +23,53 @@ PARTITION_PREFETCH = 32
 """The same for every member: one that took fewer than the last one returned would leave the rest of them in front of what it
 returns itself, since a quorum queue keeps what is returned in the order in which it was."""
 
-Came: TypeAlias = tuple[Delivered, RawHeader, bytes]
-
 
 class Feed:
-    """One life of a source. `ready` is bounded by what the broker may have outstanding here."""
+    """A queue's way in, on a channel of its own: what is unsettled goes back when that is left, all at once and in order."""
 
-    def __init__(self, channel: Channel, member: str, on_news: Callable[[], None]) -> None:
+    def __init__(self, channel: Channel, queue: str, ready: deque[Came], on_news: Callable[[], None]) -> None:
+        """`ready`: where what came is put; it is bounded by what the broker may have outstanding here."""
         self.channel = channel
-        self.ready: deque[Came] = deque()
+        self.queue = queue
+        self.out: dict[int, Delivery[Any]] = {}
+        """Handed out and not settled, by tag; of ordered subscriptions only."""
+        self.first = False
+        """Of a partition: whether no other member is before us, as far as we know."""
+        self.leaving = False
+        """Whether it is given away as soon as nothing is out: nothing more is handed out."""
+        self._ready = ready
         self._window = Window()
-        self._member = member
         self._on_news = on_news
         self._tags: list[str] = []
         self._speeding: asyncio.Task[None] | None = None
 
-    async def share(self, queue: str, prefetch: int) -> None:
+    async def share(self, prefetch: int) -> None:
         """Consume a queue that other members consume as well.
 
         The first message is fetched alone, and so is each that comes after one that was handed out in vain again and again:
         when it kills this process too, those behind it are not counted as handed out once more.
         """
-        self._queue, self._prefetch = queue, prefetch - 1  # the first one may be held for long
+        self._prefetch = prefetch - 1  # the first one may be held for long
         await self.channel.basic_qos(prefetch_count=1)
-        await self._consume(queue, self._first if self._prefetch else self._came)
+        await self._consume(self._slowly if self._prefetch else self._came)
 
-    async def first(self, queue: str) -> None:
-        """Consume what came before the partitions, which is for one member."""
+    async def own(self) -> None:
+        """Consume it for as long as no other member is before us."""
         await self.channel.basic_qos(prefetch_count=PARTITION_PREFETCH)
-        await self._consume(queue, self._came)
+        declared = await self.channel.queue_declare(self.queue, passive=True)
+        self.first = not declared.consumer_count
+        await self._consume(self._came)
 
-    async def own(self, queues: Sequence[str], priorities: Sequence[int]) -> None:
-        """Consume partitions, each for as long as no other member is before us."""
-        await self.channel.basic_qos(prefetch_count=PARTITION_PREFETCH)
-        for queue, priority in zip(queues, priorities, strict=True):
-            await self._consume(queue, self._came, {"x-priority": priority})
+    def leave(self) -> None:
+        """Hand out nothing more, so that it can be given away."""
+        self.leaving = True
+        self.drop()
+
+    def drop(self) -> None:
+        """Forget what came and is not handed out."""
+        others = [came for came in self._ready if came[0] is not self]
+        self._ready.clear()
+        self._ready.extend(others)
 
     async def stop(self) -> None:
         """Have nothing more delivered, and give back what was not handed out."""
@@ -65,14 +78,14 @@ class Feed:
         for tag in self._tags:
             await self.channel.basic_cancel(tag)
         self._tags.clear()
-        if self.ready:
-            self.give_back([frame.delivery_tag or 0 for frame, _, _ in self.ready])
-            self.ready.clear()
+        if waiting := [frame.delivery_tag or 0 for feed, frame, _, _ in self._ready if feed is self]:
+            self.give_back(waiting)
+            self.drop()
 
     async def acknowledge(self, tags: Collection[int]) -> None:
         await self.channel.write([wire.acks(self.channel.number, self._window.acknowledge(tags))])
 
-    def give_back(self, tags: Sequence[int]) -> None:
+    def give_back(self, tags: Iterable[int]) -> None:
         for tag in tags:
             self._window.remove(tag)
         self.channel.submit(wire.nacks(self.channel.number, tags))
@@ -85,22 +98,20 @@ class Feed:
             with suppress(BrokerError), mapped("cannot close a channel"):
                 await self.channel.close()
 
-    async def _consume(
-        self,
-        queue: str,
-        deliver: Callable[[Delivered, RawHeader, bytes], None],
-        arguments: dict[str, int] | None = None,
-    ) -> None:
-        tag = f"{self._member}/{len(self._tags)}"
+    async def _consume(self, deliver: Callable[[Delivered, RawHeader, bytes], None]) -> None:
+        tag = f"{id(self):x}/{len(self._tags)}"
         self._tags.append(tag)
-        await self.channel.consume(queue, deliver, tag=tag, arguments=arguments)
+        await self.channel.consume(self.queue, deliver, tag=tag)
 
     def _came(self, frame: Delivered, header: RawHeader, body: bytes) -> None:
+        self.first = True
         self._window.add(frame.delivery_tag or 0)
-        self.ready.append((frame, header, body))
+        if self.leaving:
+            return
+        self._ready.append((self, frame, header, body))
         self._on_news()
 
-    def _first(self, frame: Delivered, header: RawHeader, body: bytes) -> None:
+    def _slowly(self, frame: Delivered, header: RawHeader, body: bytes) -> None:
         self._came(frame, header, body)
         if self._speeding is None and not _suspect(header):
             self._speeding = asyncio.get_running_loop().create_task(self._speed_up())
@@ -110,9 +121,12 @@ class Feed:
         with suppress(BrokerError), mapped("cannot fetch more"):  # a channel that has ended is noticed elsewhere
             (slow,) = self._tags
             await self.channel.basic_qos(prefetch_count=self._prefetch)
-            await self._consume(self._queue, self._came)
+            await self._consume(self._came)
             await self.channel.basic_cancel(slow)
             self._tags.remove(slow)
+
+
+Came: TypeAlias = tuple[Feed, Delivered, RawHeader, bytes]
 
 
 def _suspect(header: RawHeader) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
-import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -74,7 +72,7 @@ def key_of(raw: bytes) -> str | None:
     except ValueError:
         return None
     key = found.get(f"{PREFIX}partitionkey", found.get("cloudEvents_partitionkey"))
-    return None if key is None else _text(key)
+    return None if key is None else envelope.as_text(key)
 
 
 def read(
@@ -87,9 +85,7 @@ def read(
         return _message(found, body, subscription, received), found.headers
     except (ValueError, DecodeError) as error:
         kept = base64.b64encode(raw[:MOST_RAW]).decode()
-        stand_in = envelope.unreadable(
-            body, str(error), ident=str(uuid.uuid4()), topic=topic, received=received, raw=kept
-        )
+        stand_in = envelope.unreadable(body, str(error), topic=topic, received=received, raw=kept)
         return stand_in, {}
 
 
@@ -97,18 +93,18 @@ def _message(found: wire.Properties, body: bytes, subscription: Subscription, re
     values, attributes, users = found.values, dict[str, str](), dict[str, str]()
     for name, value in found.headers.items():
         if name.startswith("cloudEvents"):
-            attributes[name[12:]] = _text(value)
+            attributes[name[12:]] = envelope.as_text(value)
         elif name == "waybill":
-            attributes[name] = _text(value)
+            attributes[name] = envelope.as_text(value)
         elif name not in OURS and not name.startswith("x-"):
-            users[name] = _text(value)
+            users[name] = envelope.as_text(value)
     if "content_type" in values:
         attributes["datacontenttype"] = values["content_type"]
     for name, given in (("id", "message_id"), ("correlationid", "correlation_id")):
         if given in values:
             attributes.setdefault(name, values[given])
-    if "time" not in attributes and (published := _instant(values.get("timestamp"))):
-        attributes["time"] = published
+    if "time" not in attributes and (published := envelope.at(values.get("timestamp"))):
+        attributes["time"] = published.isoformat()
     topic = subscription.topic.name
     whole = None if TOMBSTONE in found.headers else body
     message = envelope.decode(attributes, whole, headers=users, topic=topic, received=received)
@@ -137,19 +133,3 @@ def _death(headers: Mapping[str, Any], subscription: Subscription, message: Mess
         at=datetime.now(UTC),
         first_failure=message.first_failure,
     )
-
-
-def _instant(seconds: object) -> str | None:
-    try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat() if isinstance(seconds, int) else None
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def _text(value: object) -> str:
-    """A header's value as text: foreign programs write numbers, and tables within tables."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    return json.dumps(value, default=str, ensure_ascii=False)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 
 from waybill.errors import BrokerUnavailable, ClosedError
+from waybill.settling import back_off
 from waybill_rabbitmq.client import Channel, Connection
 from waybill_rabbitmq.connecting import Connector
 from waybill_rabbitmq.mapping import mapped
@@ -15,8 +15,8 @@ __all__ = ["Line"]
 
 log = logging.getLogger("waybill.rabbitmq")
 
-FIRST, CAP = 0.1, 10.0
-"""Seconds: the longest pause after the first failure, and after any."""
+CAP = 10.0
+"""Seconds: the longest pause between two attempts."""
 CLOSING = 1.0
 """Seconds that the broker is given to say goodbye."""
 
@@ -61,8 +61,7 @@ class Line:
                 made = await self._connector.open(self._role)
             except BrokerUnavailable:
                 self._failures += 1
-                longest = min(CAP, FIRST * 2 ** min(self._failures, 20))
-                self._next = loop.time() + random.uniform(0, longest)  # noqa: S311 - not a secret
+                self._next = loop.time() + back_off(self._failures, cap=CAP)
                 raise
             if self._closed:  # meanwhile: nobody would ever close this one
                 await _end(made, self._connector.name)

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from waybill.errors import BrokerUnavailable
+from waybill.foreign import NotPermitted
 from waybill.topology import Count, Exactness
 from waybill_rabbitmq.connecting import Connector
-from waybill_rabbitmq.mapping import NotPermitted
 from waybill_rabbitmq.survey import Survey
 
 __all__ = ["Management"]

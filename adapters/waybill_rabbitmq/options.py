@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from waybill.errors import ConfigurationError
+from waybill.tables import Table
 from waybill.topology import BrokerOptions, TopicSpec
 
-__all__ = ["BrokerTable", "RabbitMQ", "options_of", "partitions_of", "read_table"]
+__all__ = ["BrokerTable", "RabbitMQ", "options_of", "partitions_of"]
 
 PARTITIONS = 8
 MOST_PARTITIONS = 256
@@ -40,7 +39,7 @@ NOTHING = RabbitMQ()
 
 def options_of(topic: TopicSpec) -> RabbitMQ:
     """Those that the topic was given, or the defaults."""
-    return next((option for option in topic.options if isinstance(option, RabbitMQ)), NOTHING)
+    return topic.option(NOTHING)
 
 
 def partitions_of(topic: TopicSpec) -> int:
@@ -48,10 +47,8 @@ def partitions_of(topic: TopicSpec) -> int:
     return options_of(topic).partitions or PARTITIONS
 
 
-class BrokerTable(BaseModel):
+class BrokerTable(Table):
     """The settings `[broker.rabbitmq]`. Durations are seconds, sizes are bytes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     hosts: tuple[str, ...] = ()
     """Further servers of the cluster, as `host` or `host:port`; the URL's and these are tried in a random order."""
@@ -86,14 +83,3 @@ class BrokerTable(BaseModel):
         if url is not None and (urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname):
             raise ValueError("write http://host:15672 or https://host:15671")
         return url
-
-
-def read_table(table: Mapping[str, Any]) -> BrokerTable:
-    """Check the table. Raises `ConfigurationError` naming each setting that cannot be used."""
-    try:
-        return BrokerTable.model_validate(table)
-    except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False)
-        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in found)
-        known = ", ".join(BrokerTable.model_fields)
-        raise ConfigurationError(f"[broker.rabbitmq] cannot be used: {wrong}. Known are: {known}") from None

@@ -1,14 +1,7 @@
 """The least that a user may do for what an application does, and what is missing of it.
 
-    role                    configure   write                                   read
-    publishes to t          nothing     t, waybill/delay/NN                     nothing
-    consumes t as g         t/g/turn    t/g, t/g/dead, waybill/delay/NN         t/g, t/g/0 …
-    `dlq` for g             nothing     t/g, t/g/dead                           t/g/dead
-    makes topology          t, t/…, waybill/… in all three
-
-Writing to `waybill/delay/NN` is for delays and retries, making `t/g/turn` for handling in turn what was published before the
-partitions of an ordered group were there. A group that lives as long as its consumer is made by it: there the
-consumer makes topology too. RabbitMQ's patterns are regular expressions that fit anywhere, so ours have both ends.
+To look whether a queue or an exchange is there takes nothing before RabbitMQ 4.3, and since then any right to its name: each
+role has one to all that it looks at. RabbitMQ's patterns are regular expressions that fit anywhere, so ours have both ends.
 """
 
 from __future__ import annotations
@@ -19,13 +12,13 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from waybill.findings import Finding
+from waybill.foreign import NotPermitted
 from waybill.topology import Subscription, TopicSpec, Topology
 from waybill_rabbitmq import names
 from waybill_rabbitmq.declaring import Hand
-from waybill_rabbitmq.mapping import NotPermitted
 from waybill_rabbitmq.shapes import look
 
-__all__ = ["Rights", "consuming", "letters", "making", "missing", "publishing"]
+__all__ = ["Rights", "consuming", "making", "missing", "operating", "publishing"]
 
 NOBODY = "^$"
 DELAYS = rf"{names.LADDER}/\d\d"
@@ -47,26 +40,38 @@ class Rights(msgspec.Struct, frozen=True):
 
 
 def publishing(topic: TopicSpec) -> Rights:
-    """Of who publishes to it."""
+    """Of who publishes to it; the ladder is for delays."""
     return Rights(write=frozenset({re.escape(names.exchange(topic)), DELAYS}))
 
 
 def consuming(subscription: Subscription) -> Rights:
-    """Of who handles its messages."""
+    """Of who handles its messages; the ladder is for retries."""
+    if subscription.ephemeral:
+        return _passing(subscription)
     inbox, dead = _both(subscription)
-    turn = frozenset({f"{inbox}/turn"}) if subscription.ordered else frozenset[str]()
-    return Rights(turn, write=frozenset({inbox, dead, DELAYS}), read=frozenset({rf"{inbox}(/\d+)?"}))
+    if not subscription.ordered:
+        return Rights(write=frozenset({inbox, dead, DELAYS}), read=frozenset({rf"{inbox}(/\d+)?"}))
+    made = frozenset({f"{inbox}/turn", f"{inbox}/members"})  # see `Earlier` and `Spread`
+    return Rights(made, write=frozenset({inbox, dead, DELAYS}), read=frozenset({rf"{inbox}(/(\d+|members))?"}))
 
 
-def letters(subscription: Subscription) -> Rights:
-    """Of who looks at its dead letters, has them handled again, and discards them."""
+def _passing(subscription: Subscription) -> Rights:
+    """Of who makes the group as well, under a name that begins as the subscription's does."""
+    inbox, _ = _both(subscription)
+    own = rf"{inbox}\.[^/]+(/.*)?"
+    shared = re.escape(names.exchange(subscription.topic)), names.RETURN
+    return Rights(frozenset({own}), write=frozenset({own, DELAYS}), read=frozenset({own, *shared}))
+
+
+def operating(subscription: Subscription) -> Rights:
+    """Of who looks at its dead letters, has them handled again or discards them, and sees what waits before it."""
     inbox, dead = _both(subscription)
-    return Rights(write=frozenset({inbox, dead}), read=frozenset({dead}))
+    return Rights(write=frozenset({rf"{inbox}(/\d+)?"}), read=frozenset({dead}))
 
 
 def making(topics: Iterable[TopicSpec]) -> Rights:
     """Of who makes these topics, their groups, and what delays and retries wait in."""
-    own = frozenset({f"{re.escape(names.exchange(topic))}(/.*)?" for topic in topics} | {"waybill/.*"})
+    own = frozenset({f"{re.escape(names.exchange(topic))}(/.*)?" for topic in topics} | {f"{names.OWN}/.*"})
     return Rights(own, own, own)
 
 

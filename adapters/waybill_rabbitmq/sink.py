@@ -10,15 +10,17 @@ from contextlib import suppress
 
 import msgspec
 
+from waybill.addressing import partition_of
 from waybill.clock import Clock
-from waybill.errors import BrokerError, BrokerUnavailable, DestinationMissing
+from waybill.errors import BrokerError, BrokerUnavailable, DestinationMissing, missing, unrouted
+from waybill.foreign import said
 from waybill.message import Message
 from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
 from waybill.topology import Destination
 from waybill_rabbitmq import headers, ladder, names, wire
 from waybill_rabbitmq.client import Channel, RawHeader
 from waybill_rabbitmq.line import Line
-from waybill_rabbitmq.mapping import mapped, said
+from waybill_rabbitmq.mapping import mapped
 from waybill_rabbitmq.options import partitions_of
 
 __all__ = ["RabbitSink"]
@@ -153,12 +155,11 @@ class RabbitSink:
 
     async def _open(self) -> Channel:
         channel = await self._line.channel(confirms=True)
-        missing = f"{self._destination.name} does not exist on this broker: run `waybill topology apply`"
         try:
             with mapped(f"cannot publish to {self._destination.name}"):
                 await channel.exchange_declare(self._exchange, passive=True)
         except DestinationMissing as error:
-            raise DestinationMissing(missing) from error
+            raise DestinationMissing(missing(self._destination.name)) from error
         self._pending, self._returned = {}, {}
         pending, returned = self._pending, self._returned
         channel.on_confirm = lambda tag, multiple, stored: self._confirmed(pending, returned, tag, multiple, stored)
@@ -204,7 +205,7 @@ class RabbitSink:
     def _way(self, message: Message, now: float) -> tuple[str, str]:
         """The exchange and the routing key."""
         key, most = message.key, self._partitions
-        partition = random.randrange(most) if key is None else names.partition_of(key, most)  # noqa: S311 - not a secret
+        partition = random.randrange(most) if key is None else partition_of(key.encode(), most)  # noqa: S311 - not a secret
         if message.due is not None and (wait := message.due.timestamp() - now) > 0:
             return ladder.route(wait, self._address, partition)
         return self._exchange, str(partition)
@@ -232,12 +233,8 @@ class RabbitSink:
             found.lot.decide(found.place, self._rejected())
 
     def _unrouted(self, reason: str) -> Refused:
-        topic = self._destination.topic.name
         if self._destination.kind == "topic":
-            return Refused(
-                f"no group shares {topic}, so nobody would get it. Name its groups in the contract: "
-                f"Topic({topic!r}, …, groups=[…]); or let it be: unrouted='accept'"
-            )
+            return Refused(unrouted(self._destination.topic.name))
         return Refused(f"{self._destination.name} is not there ({reason}): run `waybill topology apply`")
 
     def _rejected(self) -> SendResult:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +14,7 @@ import msgspec
 
 from waybill.adapter import Notify, Resumed, Revoked, Stalled
 from waybill.clock import Clock
-from waybill.errors import BrokerError, BrokerUnavailable, DestinationMissing
+from waybill.errors import BrokerError, BrokerUnavailable, DestinationMissing, missing
 from waybill.message import Delivery
 from waybill.outcomes import (
     DONE,
@@ -31,8 +30,7 @@ from waybill.outcomes import (
 )
 from waybill.settling import back_off
 from waybill.topology import Subscription
-from waybill_rabbitmq import headers, objects
-from waybill_rabbitmq.client import Channel
+from waybill_rabbitmq import headers, names, objects
 from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.earlier import Busy, Earlier
 from waybill_rabbitmq.feed import Came, Feed
@@ -40,23 +38,22 @@ from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.mapping import mapped
 from waybill_rabbitmq.objects import Shape
 from waybill_rabbitmq.shapes import Shapes
-from waybill_rabbitmq.version import hands_over
+from waybill_rabbitmq.spread import Spread
 
 __all__ = ["RabbitSource", "Token"]
-
-log = logging.getLogger("waybill.rabbitmq")
 
 PATIENCE = 1.0
 """Seconds that `receive` waits for something."""
 TURN = 0.2
 """Seconds after which is asked again whether another member is through."""
 MOST_PREFETCHED = 2000
+CANCELLED = "the broker ended the consumer: its queue was removed, or a message was held for too long"
 
 
 class Token(msgspec.Struct, eq=False, gc=False):
-    """What settles a delivery: its tag, which means something on its channel alone."""
+    """What settles a delivery: its tag, which means something on its feed's channel alone."""
 
-    channel: Channel
+    feed: Feed
     tag: int
     lease_until: float = float("inf")
     """On `time.monotonic()`."""
@@ -64,7 +61,7 @@ class Token(msgspec.Struct, eq=False, gc=False):
 
 
 class RabbitSource:
-    """One subscription's consumers, on a channel of their own."""
+    """One subscription's consumers: of one queue, or of each partition."""
 
     def __init__(
         self,
@@ -84,15 +81,16 @@ class RabbitSource:
         self._notify = notify
         self._prefetch = min(window, MOST_PREFETCHED)
         self._limit = delivery_limit
-        self._member = f"{random.getrandbits(64):016x}"
         self._shape = Shape()
         self._earlier = Earlier(line, subscription)
-        self._feed: Feed | None = None
+        self._feeds: dict[str, Feed] = {}
+        """By queue."""
+        self._ready: deque[Came] = deque()
         self._cause = ""
-        self._out: dict[int, Delivery[Any]] = {}
-        """Handed out and not settled, by tag; of ordered subscriptions only."""
+        """Why a queue has no feed; nothing where it was given away."""
         self._news = asyncio.Event()
         self._closings: set[asyncio.Task[None]] = set()
+        self._spreading: asyncio.Task[None] | None = None
         self._quiet = False
         self._waits = False
         """For another member, not for the broker."""
@@ -109,59 +107,53 @@ class RabbitSource:
             async with Hand(self._line) as hand:
                 shape = await self._shapes.find(hand, subscription)
             if shape is None or (subscription.ordered and not shape.partitions):
-                raise DestinationMissing(
-                    f"{subscription.name} does not exist on this broker: run `waybill topology apply`"
-                )
+                raise DestinationMissing(missing(subscription.name))
             self._shape = shape
+        spread = None
+        if self._shape.partitions and not subscription.ephemeral:
+            spread = Spread(self._line, names.members(subscription), self._give_away)
+            await spread.join()
         try:
             await self._consume()
         except Busy as busy:
             self._cause = str(busy)
+        if spread is not None:
+            watching = spread.watch(self._shape.queues(subscription), self._feeds)
+            self._spreading = asyncio.get_running_loop().create_task(watching)
 
     async def _consume(self) -> None:
+        """Consume what is not consumed now."""
         if self._subscription.ephemeral:
             async with Hand(self._line) as hand:
                 await hand.make(objects.group(self._subscription, self._shape, delivery_limit=self._limit))
-        elif self._shape.partitions:
+        elif self._shape.partitions and not self._feeds:
             await self._earlier.claim()
+        for error in await asyncio.gather(*map(self._attach, self._absent()), return_exceptions=True):
+            if error is not None:
+                raise error
+
+    def _absent(self) -> list[str]:
+        """The queues that have no feed."""
+        wanted = [self._earlier.queue] if self._earlier.ours else self._shape.queues(self._subscription)
+        return [queue for queue in wanted if queue not in self._feeds]
+
+    async def _attach(self, queue: str) -> None:
         channel = await self._line.channel()
-        feed = Feed(channel, self._member, self._news.set)
-        queues = self._shape.queues(self._subscription)
+        feed = Feed(channel, queue, self._ready, self._news.set)
         with mapped(f"cannot consume {self._subscription.name}"):
-            if self._earlier.ours:
-                await feed.first(self._earlier.queue)
-            elif self._shape.partitions:
-                await feed.own(queues, self._priorities(channel))
-            else:
-                await feed.share(queues[0], self._prefetch)
-        channel.on_consumer_cancel_callbacks.add(lambda _: self._cancelled(feed))
-        channel.when_gone(lambda _: self._gone(feed))
-        self._feed, self._out = feed, {}
+            await (feed.own() if self._shape.partitions else feed.share(self._prefetch))
+        channel.on_consumer_cancel_callbacks.add(lambda _: self._lose(feed, CANCELLED))
+        channel.when_gone(lambda _: self._lose(feed, "the connection was lost"))
+        self._feeds[queue] = feed
 
-    def _priorities(self, channel: Channel) -> list[int]:
-        """Who of the members consumes a partition: the one that ranks it highest. Each ranks all of them in an order of its
-        own, so that no member is first, or last, everywhere."""
-        if not hands_over(str(channel.connection.server_properties.get("version", ""))):
-            return [0] * self._shape.partitions
-        ranks = list(range(self._shape.partitions))
-        random.Random(self._member).shuffle(ranks)  # noqa: S311 - not a secret
-        return [rank << 16 | random.getrandbits(16) for rank in ranks]
-
-    def _cancelled(self, feed: Feed) -> None:
-        """The broker has ended a consumer: its queue was deleted, or its time was over."""
-        self._cause = "the broker ended the consumer: its queue was removed, or a message was held for too long"
-        self._drop(feed)
-
-    def _gone(self, feed: Feed) -> None:
-        self._cause = "the connection was lost"
-        self._drop(feed)
-
-    def _drop(self, feed: Feed) -> None:
+    def _lose(self, feed: Feed, cause: str) -> None:
         """Nothing more comes from there, and what came of it is somebody else's."""
-        if self._feed is not feed:
+        if self._feeds.get(feed.queue) is not feed:
             return
-        self._feed = None
-        lost, self._out = list(self._out.values()), {}
+        del self._feeds[feed.queue]
+        self._cause = self._cause or cause
+        feed.drop()
+        lost, feed.out = list(feed.out.values()), {}
         if lost:
             self._notify(Revoked(lost))
         self._news.set()
@@ -169,18 +161,30 @@ class RabbitSource:
         self._closings.add(closing)
         closing.add_done_callback(self._closings.discard)
 
+    def _give_away(self, feed: Feed) -> None:
+        """Let another member have this partition when nothing of it is out, and be behind it then."""
+        feed.leave()
+        self._leave_if_done(feed)
+
+    def _leave_if_done(self, feed: Feed) -> None:
+        if feed.leaving and not feed.out:
+            self._lose(feed, "")
+
     async def quiesce(self) -> None:
         self._quiet = True
         self._news.set()
-        if self._feed is not None and not self._shape.partitions:  # who leaves a partition gives it away at once
+        if not self._shape.partitions:  # who leaves a partition gives it away at once
             with mapped("cannot stop consuming"):
-                await self._feed.stop()
+                for feed in self._feeds.values():
+                    await feed.stop()
 
     async def close(self) -> None:
         self._quiet = True
-        feed, self._feed = self._feed, None
-        if feed is not None:
-            await feed.close()
+        if self._spreading is not None:
+            self._spreading.cancel()
+        feeds = list(self._feeds.values())
+        self._feeds.clear()
+        await asyncio.gather(*(feed.close() for feed in feeds))
         if self._earlier.ours:
             await self._earlier.leave()
         if self._closings:
@@ -189,19 +193,21 @@ class RabbitSource:
     # ---------------------------------------------------------------- receiving
 
     async def receive(self, limit: int) -> Sequence[Delivery[Any]]:
-        failures = 0
+        failures, told = 0, False
         while not self._quiet:
-            feed = self._feed
-            if feed is None:
-                if not failures:
+            if self._absent():
+                if self._cause and not told:
+                    told = True
                     self._notify(Stalled(self._cause))
                 failures += 1
                 if await self._again(failures):
                     failures = 0
-                    self._notify(Resumed())
-            elif feed.ready:
-                return self._take(feed, limit)
-            elif not await self._wait() and self._feed is feed and not await self._through(feed):
+                    if told:
+                        told = False
+                        self._notify(Resumed())
+            elif self._ready:
+                return self._take(limit)
+            elif not await self._wait() and not self._absent() and not await self._through():
                 return ()
         return ()
 
@@ -213,14 +219,15 @@ class RabbitSource:
                 return await self._news.wait()
         return False
 
-    async def _through(self, feed: Feed) -> bool:
+    async def _through(self) -> bool:
         """Whether what came before the partitions is handled, and it is their turn. Asked when nothing has come for a while."""
-        if not self._earlier.ours or self._out:
+        feed = self._feeds.get(self._earlier.queue)
+        if not self._earlier.ours or feed is None or feed.out:
             return False
         try:
             if not await self._earlier.is_through():
                 return False
-            self._feed = None
+            self._feeds.clear()
             await feed.close()
             await self._earlier.remove()
             await self._consume()
@@ -235,6 +242,7 @@ class RabbitSource:
         try:
             self._waits = False
             await self._consume()
+            self._cause = ""
         except DestinationMissing as error:
             raise DestinationMissing(
                 f"{self._subscription.name} does not exist on this broker any more: run `waybill topology apply`"
@@ -244,17 +252,18 @@ class RabbitSource:
             return False
         return True
 
-    def _take(self, feed: Feed, limit: int) -> list[Delivery[Any]]:
+    def _take(self, limit: int) -> list[Delivery[Any]]:
         received = datetime.fromtimestamp(self._clock.time(), UTC)
         until = time.monotonic() + self._subscription.lease
-        ready = feed.ready
-        taken = [self._delivery(ready.popleft(), feed.channel, received, until) for _ in range(min(limit, len(ready)))]
+        ready = self._ready
+        taken = [self._delivery(ready.popleft(), received, until) for _ in range(min(limit, len(ready)))]
         if self._subscription.ordered:
-            self._out |= {delivery.token.tag: delivery for delivery in taken}
+            for delivery in taken:
+                delivery.token.feed.out[delivery.token.tag] = delivery
         return taken
 
-    def _delivery(self, came: Came, channel: Channel, received: datetime, until: float) -> Delivery[Any]:
-        frame, header, body = came
+    def _delivery(self, came: Came, received: datetime, until: float) -> Delivery[Any]:
+        feed, frame, header, body = came
         subscription = self._subscription
         message, given = headers.read(header.raw, body, subscription=subscription, received=received)
         count = given.get("x-delivery-count", 0)
@@ -266,63 +275,61 @@ class RabbitSource:
             redelivered=frame.redelivered,
             handed_out=1 + count if isinstance(count, int) else None,
             lease_until=until,
-            partition=(frame.consumer_tag or "").rpartition("/")[2] if self._shape.partitions else None,
-            token=Token(channel, frame.delivery_tag or 0, until),
+            partition=feed.queue.rpartition("/")[2] if self._shape.partitions else None,
+            token=Token(feed, frame.delivery_tag or 0, until),
         )
 
     # ---------------------------------------------------------------- settling
 
     async def settle(self, settled: Sequence[Settled]) -> Sequence[SettleResult]:
-        feed = self._feed
-        acked: list[int] = []
-        released: list[int] = []
-        results = [self._settle(item, feed, acked, released) for item in settled]
-        if feed is not None:
-            if acked:
-                with mapped("acknowledging"):
-                    await feed.acknowledge(acked)
-            if released:
-                self._give_back(feed, released)
+        acked: dict[Feed, list[int]] = {}
+        released: dict[Feed, list[int]] = {}
+        results = [self._settle(item, acked, released) for item in settled]
+        for feed, tags in acked.items():
+            with mapped("acknowledging"):
+                await feed.acknowledge(tags)
+            self._leave_if_done(feed)
+        for feed, tags in released.items():
+            self._give_back(feed, tags)
         return results
 
-    def _give_back(self, feed: Feed, tags: Sequence[int]) -> None:
-        """Of partitions all goes back at once, by leaving the channel: one by one they would come behind later ones."""
+    def _give_back(self, feed: Feed, tags: Iterable[int]) -> None:
+        """Of a partition all goes back at once, by leaving the channel: one by one they would come behind later ones."""
         if not self._shape.partitions:
             feed.give_back(tags)
         elif not self._quiet:
-            self._cause = "messages of ordered keys were given back"
-            self._drop(feed)
+            self._lose(feed, "")
 
-    def _settle(self, item: Settled, feed: Feed | None, acked: list[int], released: list[int]) -> SettleResult:
+    def _settle(self, item: Settled, acked: dict[Feed, list[int]], released: dict[Feed, list[int]]) -> SettleResult:
         token: Token = item.delivery.token
-        kind = type(item.settlement)
+        kind, feed = type(item.settlement), token.feed
         if token.settled is not None:
             return DONE if token.settled is kind else LOST
-        if feed is None or token.channel is not feed.channel or feed.channel.is_closed:
+        if self._feeds.get(feed.queue) is not feed or feed.channel.is_closed:
             return LOST
         if kind not in {Ack, Release}:
             raise TypeError(f"RabbitMQ does not settle {kind.__name__} by itself")
         token.settled = kind
-        self._out.pop(token.tag, None)
-        (acked if kind is Ack else released).append(token.tag)
+        feed.out.pop(token.tag, None)
+        (acked if kind is Ack else released).setdefault(feed, []).append(token.tag)
         return DONE
 
     async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
         """The broker has no leases but the connection, which dies when one side is silent: here each delivery has one, so
         that a process that slept for longer than that knows it before it goes on."""
-        feed = self._feed
-        if self._line.open is None or feed is None:
+        if self._line.open is None or not self._feeds:
             raise BrokerUnavailable(self._cause or "there is no connection")
-        return [self._extended(delivery.token, feed, time.monotonic()) for delivery in deliveries]
+        return [self._extended(delivery.token, time.monotonic()) for delivery in deliveries]
 
-    def _extended(self, token: Token, feed: Feed, now: float) -> ExtendResult:
+    def _extended(self, token: Token, now: float) -> ExtendResult:
+        feed = token.feed
         if token.settled is not None:
             return LOST
-        if token.channel is not feed.channel:
+        if self._feeds.get(feed.queue) is not feed:
             return Failed("its connection was lost")  # until its lease is over, it may finish
         if token.lease_until < now:
             token.settled = Release
-            self._out.pop(token.tag, None)
+            feed.out.pop(token.tag, None)
             self._give_back(feed, [token.tag])
             return LOST
         token.lease_until = now + self._subscription.lease

@@ -15,7 +15,6 @@ import msgspec
 
 __all__ = ["Properties", "acks", "nacks", "properties", "publish", "read"]
 
-PERSISTENT = 2
 DEEPEST = 16
 """Tables within tables that are read."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from waybill.adapter import Capabilities
 from waybill_contracts.harness import VERBS
@@ -12,7 +12,10 @@ from waybill_contracts.harness import VERBS
 if TYPE_CHECKING:
     from waybill_contracts.bench import Bench
 
-__all__ = ["BEHAVIOURS", "NEEDS", "NOT_YET", "Behaviour", "behaviour"]
+__all__ = ["BEHAVIOURS", "NEEDS", "NOT_YET", "Behaviour", "Check", "behaviour", "registering"]
+
+Check: TypeAlias = Callable[["Bench"], Awaitable[None]]
+"""Shows the promise, or raises."""
 
 NEEDS: dict[str, Callable[[Capabilities], bool]] = {
     "ordered": lambda can: can.ordered,
@@ -65,7 +68,7 @@ class Behaviour:
 
     id: str
     name: str
-    check: Callable[[Bench], Awaitable[None]]
+    check: Check
     needs: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ()
     seconds: float = 1.0
@@ -78,24 +81,26 @@ class Behaviour:
 
 def behaviour(
     ident: str, *, needs: Sequence[str] = (), verbs: Sequence[str] = (), seconds: float = 1.0
-) -> Callable[[Callable[[Bench], Awaitable[None]]], Callable[[Bench], Awaitable[None]]]:
+) -> Callable[[Check], Check]:
     """Make the promise `ident` of a function, which is named for what it promises.
 
     needs: of the broker (`NEEDS`); where it lacks one, the same function must be refused with a `CapabilityError`.
     verbs: of the harness (`VERBS`); where it cannot, the behaviour is waived with the harness's reason.
     """
+    return registering(BEHAVIOURS, ident, needs, verbs, seconds)
+
+
+def registering(
+    known: dict[str, Behaviour], ident: str, needs: Sequence[str], verbs: Sequence[str], seconds: float
+) -> Callable[[Check], Check]:
+    """Put what is made of a function among those that are `known`."""
     assert not set(needs) - set(NEEDS)
     assert not set(verbs) - set(VERBS)
 
-    def register(check: Callable[[Bench], Awaitable[None]]) -> Callable[[Bench], Awaitable[None]]:
-        assert ident not in BEHAVIOURS, ident
-        BEHAVIOURS[ident] = Behaviour(
-            id=ident,
-            name=check.__name__,
-            check=check,
-            needs=tuple(needs),
-            verbs=tuple(verbs),
-            seconds=seconds,
+    def register(check: Check) -> Check:
+        assert ident not in known, ident
+        known[ident] = Behaviour(
+            id=ident, name=check.__name__, check=check, needs=tuple(needs), verbs=tuple(verbs), seconds=seconds
         )
         return check
 

@@ -73,12 +73,16 @@ class Bench:
         topic: Topic[Task] | TopicPattern[Task] | Sequence[Topic[Task]],
         name: str = "group",
         journal: Journal | None = None,
+        *,
+        app: App | None = None,
         **options: Any,
     ) -> tuple[App, Journal]:
-        """An application that does what the tasks say, and its journal. `options`: of `App.consume`; `lease`: the setting."""
+        """An application that does what the tasks say, and its journal. `app`: one that gets another consumer. `options`:
+        of `App.consume`; `lease`, `shutdown_grace` and `stall_after`: the settings."""
         topics = topic if isinstance(topic, Sequence) else (topic,)
         settings = {key: options.pop(key) for key in ("lease", "shutdown_grace", "stall_after") if key in options}
-        app, notes = self.app(name, **settings), Journal(self.gate) if journal is None else journal
+        app = self.app(name, **settings) if app is None else app
+        notes = Journal(self.gate) if journal is None else journal
         options.setdefault("retry", FAST)
 
         async def handle(task: Task, delivery: Delivery[Task]) -> None:
@@ -116,7 +120,7 @@ class Bench:
         """A process that does what the tasks say; ready when this returns (unless `ready=False`), and ended with the test.
 
         `options`: ordered, concurrency, attempts, delay (of retries), timeout, lease, grace, skew, publish,
-        redrive; see `workers`.
+        redrive, load; see `working`.
         """
         number = len(self.workers)
         worker = Worker(
@@ -130,6 +134,16 @@ class Bench:
         self.workers.append(worker)
         await worker.start(ready=ready)
         return worker
+
+    async def taken_over(self, topic: Topic[Task], task: Task) -> tuple[Worker, Worker]:
+        """Two processes: one has begun the task and stands still, the other has begun it since the lease ran out."""
+        first = await self.worker(topic, lease=1.0)
+        await self.publish(topic, task)
+        await self.until(lambda: first.journal().of("started"), "the first has it")
+        first.pause()
+        second = await self.worker(topic, lease=1.0)
+        await self.until(lambda: second.journal().of("started"), "the second takes it over")
+        return first, second
 
     async def redrive(
         self,
@@ -191,13 +205,15 @@ class Bench:
 
     # ---------------------------------------------------------------- waiting
 
-    async def until(self, true: Callable[[], Any], what: str = "", *, within: float | None = None) -> None:
-        """Wait until `true()`, at most `within` seconds."""
+    async def until(
+        self, true: Callable[[], Any], what: str = "", *, within: float | None = None, every: float = 0.01
+    ) -> None:
+        """Wait until `true()`, at most `within` seconds; look `every` so many."""
         within = self.patience if within is None else within
         end = time.monotonic() + within
         while not true():
             assert time.monotonic() < end, f"not within {within:g} s: {what or 'what must happen'}"
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(every)
 
     async def eventually(
         self, look: Callable[[], Awaitable[T]], true: Callable[[T], Any], what: str = "", *, within: float | None = None

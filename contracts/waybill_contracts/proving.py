@@ -13,6 +13,7 @@ import msgspec
 
 from waybill import CapabilityError
 from waybill_contracts.behaviour import BEHAVIOURS, NEEDS, Behaviour
+from waybill_contracts.behaviours import SECTIONS
 from waybill_contracts.bench import PATIENCE, Bench
 from waybill_contracts.harness import DISTURBING, Broker, Harness
 from waybill_contracts.ledger import Result, Row
@@ -26,7 +27,8 @@ __all__ = ["contract", "load_all", "load_behaviours", "load_faults", "prove", "s
 
 def load_behaviours() -> dict[str, Behaviour]:
     """All of them, by id, in the order of their sections."""
-    import_module("waybill_contracts.behaviours")  # registers them; they import this package
+    for section in SECTIONS:
+        import_module(f"waybill_contracts.behaviours.{section}")  # registers them; they import this package
     return BEHAVIOURS
 
 

@@ -60,17 +60,16 @@ class Ledger:
         if not (self._rows or self._skipped):
             return
         kept = read(self._path) if self._path.exists() else []
+        shown = {(row.id, row.broker) for row in self._rows}
         if session.config.getoption("--conformance-write"):
             from waybill_contracts.proving import load_all  # noqa: PLC0415 - only here
 
-            shown = {(row.id, row.broker) for row in self._rows}
             load_all()  # the page names them all, whichever have been shown
             rows = [*self._rows, *(row for row in kept if (row.id, row.broker) not in shown)]
             write(self._path, rows)
             self._path.with_suffix(".md").write_text(page(rows))
             self._told = [f"{len(self._rows)} rows written to {self._path}"]
             return
-        shown = {(row.id, row.broker) for row in self._rows}
         found = differences([row for row in kept if (row.id, row.broker) in shown], self._rows)
         self._told = [*found, *(f"{test} was skipped, and has no row" for test in self._skipped)]
         if self._told:

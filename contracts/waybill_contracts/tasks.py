@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from waybill import Delivery, Handled, Reject, RetryAfter
 from waybill.outcomes import Lost
 
-__all__ = ["Journal", "Step", "Task", "key_of", "numbered", "perform"]
+__all__ = ["Journal", "Step", "Task", "key_of", "nothing", "numbered", "numbers_of", "perform", "ready"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,18 @@ def numbered(task: Task) -> str:
     return f"task-{task.number}"
 
 
+def numbers_of(given: Sequence[Delivery[Task]]) -> list[int]:
+    return [delivery.value.number for delivery in given]
+
+
+async def nothing(_: Task) -> None:
+    """A handler that does nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One line of a journal. `what`: `started`, `done`, `failed` or `cancelled`; of a worker also `settled`,
-    and `lost`: the broker did not take what became of it; of `Load` also `try`, `ok`, `refused` or `unknown`. `at`: seconds, comparable on one machine."""
+    and `lost`: the broker did not take what became of it, `ready` and `published`; of `Load` also `try`, `ok`, `refused` or `unknown`. `at`: seconds, comparable on one machine."""
 
     what: str
     number: int
@@ -52,6 +60,11 @@ class Step:
     group: str = ""
     topic: str = ""
     out_of_order: bool = False
+
+
+def ready() -> Step:
+    """That this process is at work."""
+    return Step("ready", 0, "", 0, os.getpid(), time.monotonic())
 
 
 class Journal:

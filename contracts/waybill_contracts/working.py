@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from waybill.serving import serve
 from waybill.topology import Subscription
 from waybill_contracts.faults.load import publish_until_told
 from waybill_contracts.mutants import serve_mutants
-from waybill_contracts.tasks import Journal, Step, Task, key_of, perform
+from waybill_contracts.tasks import Journal, Step, Task, key_of, perform, ready
 
 __all__ = ["main"]
 
@@ -35,12 +36,27 @@ def main(spec: dict[str, Any]) -> None:
         right = time.time
         time.time = lambda: right() + skew
     serve_mutants()
-    file = os.open(spec["journal"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    write = _appending(spec["journal"])
+    topic = Topic(spec["topic"], Task, key=key_of)
+    app = _consumer(topic, Journal(Path(spec["gate"]), write), spec)
+    if "load" in spec:
+        asyncio.run(publish_until_told(app, topic, write, spec["load"]))
+    elif "redrive" in spec:
+        asyncio.run(_redrive(app, topic, write, spec))
+    else:
+        asyncio.run(_serve(app, topic, write, spec.get("publish", ())))
+
+
+def _appending(path: str) -> Callable[[Step], None]:
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def write(step: Step) -> None:
         os.write(file, msgspec.json.encode(step) + b"\n")
 
-    journal = Journal(Path(spec["gate"]), write)
+    return write
+
+
+def _consumer(topic: Topic[Task], journal: Journal, spec: dict[str, Any]) -> App:
     settings = Settings(
         url=spec["url"],
         broker=spec["broker"],
@@ -48,7 +64,6 @@ def main(spec: dict[str, Any]) -> None:
         shutdown_grace=spec.get("grace", 2.0),
     )
     app = App(spec["group"], settings=settings)
-    topic = Topic(spec["topic"], Task, key=key_of)
 
     @app.consume(
         topic,
@@ -61,27 +76,32 @@ def main(spec: dict[str, Any]) -> None:
         await perform(task, delivery, journal)
 
     app.observe(journal.settled)
+    return app
+
+
+async def _serve(
+    app: App, topic: Topic[Task], write: Callable[[Step], None], publish: Sequence[tuple[int, dict[str, Any]]]
+) -> None:
     publishing: list[asyncio.Task[None]] = []
 
-    async def publish() -> None:
-        for number, options in spec.get("publish", ()):
+    async def publish_all() -> None:
+        for number, options in publish:
+            write(Step("publishing", number, str(number), 0, os.getpid(), time.monotonic()))
             await app.publish(topic, Task(number, str(number)), **options)
             write(Step("published", number, str(number), 0, os.getpid(), time.monotonic()))
 
-    def ready() -> None:
-        write(Step("ready", 0, "", 0, os.getpid(), 0.0))
-        publishing.append(asyncio.get_running_loop().create_task(publish()))
+    def started() -> None:
+        write(ready())
+        publishing.append(asyncio.create_task(publish_all()))
 
-    async def redrive_all(rate: float) -> None:
-        async with app.connected() as brokers:
-            write(Step("ready", 0, "", 0, os.getpid(), 0.0))
-            subscription = Subscription(topic=topic.spec, group=spec["group"])
-            await redrive(brokers.of(topic.spec), subscription, lambda _: True, rate=rate)
+    await serve(app, ready=started)
 
-    if "load" in spec:
-        asyncio.run(publish_until_told(app, topic, write, spec["load"]))
-        return
-    asyncio.run(redrive_all(spec["redrive"]) if "redrive" in spec else serve(app, ready=ready))
+
+async def _redrive(app: App, topic: Topic[Task], write: Callable[[Step], None], spec: dict[str, Any]) -> None:
+    async with app.connected() as brokers:
+        write(ready())
+        subscription = Subscription(topic=topic.spec, group=spec["group"])
+        await redrive(brokers.of(topic.spec), subscription, lambda _: True, rate=spec["redrive"])
 
 
 if __name__ == "__main__":

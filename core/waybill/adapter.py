@@ -128,7 +128,8 @@ class Source(Protocol):
         that the broker can be reached, or raise.
 
         Where one heartbeat keeps all leases this only asks. An adapter judges by its own clock: past the end of a lease it
-        answers `Lost`, even if the broker might be kinder.
+        answers `Lost`, even if the broker might be kinder. What could not be renewed in time the core gives up, and asks
+        for its `Release` as soon as `extend` answers again: `Done` if it is still kept for us, else `Lost`.
         """
         ...
 
@@ -213,8 +214,6 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """A failed message of an ordered key can be put off while the key's later ones go on."""
     longest_defer: float | None = None
     """A longer `Defer` is emulated: publish, confirm, ack. `None`: any is native (where `Defer` is native at all)."""
-    longest_hold: float | None = None
-    """Seconds after which no lease can be renewed any more. `None`: no end."""
     acks_surely: bool = False
     """`Done` for an `Ack` means that the message never comes again. Elsewhere it may, when the link breaks at the wrong
     moment, and the core remembers what it acknowledged."""

@@ -17,7 +17,7 @@ from waybill.clock import Clock, SystemClock
 from waybill.composing import Duration, message_of
 from waybill.consumer import Consumer
 from waybill.decorators import Consume, ConsumeBatch
-from waybill.errors import ClosedError, ConfigurationError, EncodeError
+from waybill.errors import BrokerError, BrokerUnavailable, ClosedError, ConfigurationError, EncodeError, PublishRefused
 from waybill.explaining import Explained, explain
 from waybill.gaps import check_gaps
 from waybill.health import Health, Status
@@ -215,12 +215,18 @@ class App:
         `ConfigurationError` (headers), `CapabilityError` (a delay, where the broker has none) or `ClosedError`.
         """
         runtime = self._running()
-        port = runtime.ready(topic) or await runtime.port(topic)
-        now = runtime.clock.time()
+        port = runtime.ready(topic)
+        now, end = runtime.clock.time(), runtime.deadline(deadline)
         message = message_of(
             self.name, topic, value, now=now, key=key, headers=headers, delay=delay, expires=expires, cause=cause
         )
-        return await port.publish(message, runtime.deadline(deadline))
+        if port is None:
+            try:
+                port = await runtime.port(topic, end)
+            except BrokerError as error:
+                text = f"{topic.name}: message {message.id} was not stored: {error}"
+                raise PublishRefused(text, topic=topic.name, message_id=message.id) from error
+        return await port.publish(message, end)
 
     async def publish_many(
         self,
@@ -236,8 +242,11 @@ class App:
         encoded is `Refused`.
         """
         runtime = self._running()
-        port = await runtime.port(topic)
         end = runtime.deadline(deadline)
+        try:
+            port = await runtime.port(topic, end)
+        except BrokerError as error:
+            return [Refused(str(error), transient=isinstance(error, BrokerUnavailable)) for _ in values]
         waiting: list[Future[SendResult] | SendResult] = []
         for value in values:
             try:

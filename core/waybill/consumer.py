@@ -3,8 +3,9 @@
     Source.receive → window (bounded in count and bytes: that bound is the back-pressure) → waiting, in lanes
                    → a handling: the pipeline (middleware, decode, handler) → an outcome → Settler → Source.settle
 
-The parts are objects of their own, each with its own file, and know each other by what they are given here: `Waiting`
-which delivery starts next, `Handlings` the handlers that run, `Fetcher`, `Settler` and `Leases` the calls to the source.
+The parts are objects of their own, each with its own file, and know each other by what they are given here: `Admission`
+what comes, `Waiting` which delivery starts next, `Handlings` the handlers that run, `Fetcher`, `Settler` and `Leases` the
+calls to the source.
 """
 
 from __future__ import annotations
@@ -15,28 +16,23 @@ import time
 from asyncio import Task
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
-from math import inf
-from types import MappingProxyType
 from typing import Any, Literal
 
-import msgspec
-
 from waybill.adapter import Adapter, Event, Resumed, Revoked, Revoking, Source
+from waybill.admitting import Admission
 from waybill.clock import Clock
 from waybill.errors import BrokerError, LeaseLost, shown
 from waybill.fetching import LAST_CALL, Fetcher
 from waybill.handling import Handlings
 from waybill.holding import Held, Slots, Window
-from waybill.judging import ordinary, unhandled
 from waybill.leases import Leases
-from waybill.memory import Memory, identity
 from waybill.message import Delivery
 from waybill.middleware import BatchHandler, Handler
-from waybill.observing import Handled, Observers
+from waybill.observing import Handled, Observers, Troubles
 from waybill.options import ConsumerOptions
-from waybill.outcomes import ACK, DONE, Ack, Defer, Lost, Release, Settlement, SettleResult
+from waybill.outcomes import ACK, DONE, Ack, Defer, Lost, Release, SettleResult
 from waybill.settling import Place, Settler
-from waybill.topology import Destination, Subscription, fits
+from waybill.topology import Destination, Subscription
 from waybill.waiting import Waiting
 
 __all__ = ["Consumer", "held_of"]
@@ -78,9 +74,6 @@ class Consumer:
         self._observers = Observers(observers, name=subscription.name)
         self._window = Window(options.held, options.window_bytes)
         self._slots = Slots(options.concurrency) if slots is None else slots
-        self._memory = Memory()
-        self._most = options.retry.most
-        self._relaxed = subscription.ordered and options.relaxed
         self._stack = AsyncExitStack()
         self._tasks: list[Task[None]] = []
         self._began = time.monotonic()
@@ -88,24 +81,20 @@ class Consumer:
         """When something was delivered last, on `time.monotonic()`."""
         self.stalled: str | None = None
         """Set from outside: messages lie ready, and none comes."""
-        self._troubles: dict[str, str] = {}
-        """By who tells it: what one part has got over, another may still be in."""
+        self._troubles = Troubles(name=subscription.name)
 
     # ---------------------------------------------------------------- life
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._can = self._adapter.capabilities
-        self._limits = self._adapter.limits(Destination("topic", self.subscription.topic))
-        factor = self._can.crash_factor
-        self._deadly = inf if factor is None else factor * self._most
-        self._skips = self.subscription.where and not self._can.filters
         self._fetcher = self._make_fetcher()
         self._stack.push_async_callback(self._fetcher.leave)
         await self._fetcher.connect()
         self._settler = self._make_settler()
         self._leases = self._make_leases()
         self._waiting = self._make_waiting()
+        self._admission = self._make_admission()
         self._handlings = self._make_handlings()
         self._slots.join(self._handlings.dispatch)
         self._fetcher.start()
@@ -119,7 +108,7 @@ class Consumer:
             wanted=self._wanted,
             admit=self._admit,
             on_event=self._on_event,
-            on_trouble=lambda cause: self._note("fetching", cause),
+            on_trouble=lambda cause: self._troubles.note("fetching", cause),
             on_connected=self._on_connected,
         )
 
@@ -143,7 +132,8 @@ class Consumer:
             lock=self._settler.lock,
             held=lambda: list(self._window.held),
             lose=self._lose,
-            on_trouble=lambda cause: self._note("leases", cause),
+            give_back=lambda held: self._waiting.release(held.abandoned()),
+            on_trouble=lambda cause: self._troubles.note("leases", cause),
         )
 
     def _make_waiting(self) -> Waiting:
@@ -154,6 +144,19 @@ class Consumer:
             ordered=self.subscription.ordered,
             batch=self.options.batch,
             on_ready=self._dispatch,
+        )
+
+    def _make_admission(self) -> Admission:
+        return Admission(
+            self.subscription,
+            self.options,
+            can=self._can,
+            limits=self._adapter.limits(Destination("topic", self.subscription.topic)),
+            window=self._window,
+            waiting=self._waiting,
+            settler=self._settler,
+            clock=self._clock,
+            holder=self,
         )
 
     def _make_handlings(self) -> Handlings:
@@ -228,7 +231,7 @@ class Consumer:
     @property
     def trouble(self) -> str | None:
         """Why the consumer is not moving now; `None` when nothing is known to be wrong."""
-        return "; ".join(self._troubles.values()) or None
+        return self._troubles.told
 
     @property
     def running(self) -> int:
@@ -319,75 +322,15 @@ class Consumer:
 
     def _admit(self, deliveries: Sequence[Delivery[Any]]) -> None:
         self.delivered = now = time.monotonic()
-        helds: list[Held] = []
-        for delivery in deliveries:
-            if delivery.redelivered and self._adopt(delivery):
-                continue
-            message = delivery.message
-            held = Held(delivery, delivery.lease_until, since=now, handed=delivery.attempt)
-            if self._relaxed and message.attempts:  # a copy that was put off, on a broker that makes copies
-                msgspec.structs.force_setattr(delivery, "out_of_order", True)
-            if self.subscription.ordered and not delivery.out_of_order:
-                held.lane = self._lane(delivery)
-            helds.append(held)
-            if message.headers:  # what one handler does to them is not seen by the next
-                msgspec.structs.force_setattr(message, "headers", MappingProxyType(dict(message.headers)))
-            msgspec.structs.force_setattr(delivery, "_holder", self)
-        if helds:
-            self._window.add(helds)
-        for held in helds:
-            settlement = self._decided(held)
-            if settlement is not None:
-                self._settler.add(held, settlement)
-            else:
-                self._waiting.add(held)
+        self._admission.admit(deliveries, now)
         self._dispatch()
-
-    def _adopt(self, delivery: Delivery[Any]) -> bool:
-        """Whether it is held here already, over a link that was cut since. What becomes of that is settled by this one."""
-        it = identity(delivery.message, delivery.attempt)
-        for held in self._window.held:
-            if held.lost or held.lane is not None or identity(held.delivery.message, held.handed) != it:
-                continue
-            if held.outcome is ACK and self._settler.busy:
-                return False  # it may be on its way: see `_was_handled`
-            msgspec.structs.force_setattr(held.delivery, "token", delivery.token)
-            held.lease_until = delivery.lease_until
-            return True
-        return False
-
-    def _lane(self, delivery: Delivery[Any]) -> str | None:
-        """What orders it. Topics that fit one pattern are ordered each for itself."""
-        key = delivery.message.key
-        return f"{delivery.topic} {key}" if key is not None and self.subscription.topic.pattern else key
-
-    def _decided(self, held: Held) -> Settlement | None:
-        """What becomes of a delivery without any handling; `None`: it is to be handled."""
-        delivery = held.delivery
-        if self._skips and not fits(self.subscription.where, delivery.message.headers):
-            held.skipped = True
-            return ACK
-        if delivery.redelivered and self._was_handled(delivery):
-            return ACK
-        if ordinary(delivery, self._most, self._limits, self._deadly):
-            return None
-        return unhandled(delivery, self._most, self._clock.time(), self._limits, self._deadly)
-
-    def _was_handled(self, delivery: Delivery[Any]) -> bool:
-        """Whether it was handled here, and its acknowledgement was lost or is on its way still, past the end of its lease."""
-        if self._memory.recall(delivery.message, delivery.attempt):
-            return True
-        it = identity(delivery.message, delivery.attempt)
-        return self._settler.busy and any(
-            held.outcome is ACK and identity(held.delivery.message, held.handed) == it for held in self._window.held
-        )
 
     def _dispatch(self) -> None:
         self._handlings.dispatch()
 
     def _on_connected(self, source: Source) -> None:
         self._settler.source = self._leases.source = source
-        self._note("fetching", None)
+        self._troubles.note("fetching", None)
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Revoked):
@@ -399,9 +342,9 @@ class Consumer:
                 if held.waits:
                     self._waiting.give_back(held)
         elif isinstance(event, Resumed):
-            self._note("fetching", None)
+            self._troubles.note("fetching", None)
         else:
-            self._note("fetching", f"the broker does not deliver: {event.cause}")
+            self._troubles.note("fetching", f"the broker does not deliver: {event.cause}")
 
     # ---------------------------------------------------------------- what becomes of it
 
@@ -409,6 +352,7 @@ class Consumer:
         silent = self._can.acks_surely and not self._observers
         for held, result in results:
             self._window.remove(held)
+            self._give_back_former(held)
             if not (silent and held.outcome is ACK and result is DONE):
                 self._settled(held, result)
         self._fetcher.wake()
@@ -423,7 +367,7 @@ class Consumer:
         if held.skipped:
             return
         if (isinstance(settlement, Ack) or held.placed) and (lost or not self._can.acks_surely):
-            self._memory.remember(held.delivery.message, held.handed)
+            self._admission.remember(held)
         if isinstance(settlement, Defer) and held.lane is not None and not settlement.relaxed:
             self._waiting.give_back_lane(held.lane)  # those that arrived while the broker was taking the retry
         self._observers.tell(Handled(delivery=held.delivery, settlement=settlement, result=result))
@@ -434,7 +378,7 @@ class Consumer:
         self._fetcher.wake()
 
     def _on_stuck(self, cause: str | None) -> None:
-        self._note("settling", None if cause is None else f"settlements wait: {cause}")
+        self._troubles.note("settling", None if cause is None else f"settlements wait: {cause}")
         if cause is None:
             self._dispatch()
             self._fetcher.wake()
@@ -450,19 +394,17 @@ class Consumer:
             held.run.cancel("lease")
         elif held.outcome is None:
             self._waiting.forget(held)
+            self._give_back_former(held)
             self._dispatch()
             self._fetcher.wake()
+
+    def _give_back_former(self, held: Held) -> None:
+        for former in held.former:
+            self._waiting.release(former)
 
     def _lose_all(self) -> None:
         for held in list(self._window.held):
             self._lose(held)
-
-    def _note(self, who: str, trouble: str | None) -> None:
-        if trouble is None:
-            self._troubles.pop(who, None)
-        elif trouble != self._troubles.get(who):
-            log.warning("%s: %s", self, trouble)
-            self._troubles[who] = trouble
 
     def __str__(self) -> str:
         return self.subscription.name

@@ -10,6 +10,7 @@ Source: CloudEvents 1.0.2 (attributes), its Partitioning, Correlation and Expiry
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ import msgspec
 from waybill.errors import DecodeError
 from waybill.message import CLOUDEVENTS, NO_HEADERS, DeadLetterRecord, Message
 
-__all__ = ["RESERVED", "UNREADABLE", "VERSION", "decode", "encode", "trace", "unreadable", "utc"]
+__all__ = ["RESERVED", "UNREADABLE", "VERSION", "as_text", "at", "decode", "encode", "trace", "unreadable", "utc"]
 
 VERSION = 1
 SPEC = "1.0"
@@ -138,14 +139,21 @@ _FRESH = Transit(v=VERSION)
 
 
 def unreadable(
-    body: bytes | None, why: str, *, ident: str, topic: str, received: datetime, key: str | None = None, raw: str = ""
+    body: bytes | None,
+    why: str,
+    *,
+    topic: str,
+    received: datetime,
+    ident: str | None = None,
+    key: str | None = None,
+    raw: str = "",
 ) -> Message:
     """A stand-in for a message whose attributes cannot be read, so that its bytes end among the dead letters.
 
-    Its headers tell `why` (`unreadable`) and keep the attributes as they came (`attributes`: `raw`).
+    `ident`: its id, where it has one that can be read. Its headers tell `why` (`unreadable`) and keep the attributes as they came (`attributes`: `raw`).
     """
     return Message(
-        id=ident,
+        id=ident or str(uuid.uuid4()),
         body=body,
         type=topic,
         source="",
@@ -165,6 +173,23 @@ def trace(message: Message) -> tuple[str | None, str | None]:
     if parent is None or not TRACEPARENT.fullmatch(parent):
         return None, None
     return parent, state if state is not None and len(state) <= LONGEST_STATE else None
+
+
+def as_text(value: object) -> str:
+    """What another program gave as a header's value: bytes that are no UTF-8, numbers, tables within tables."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def at(seconds: object) -> datetime | None:
+    """The time so many seconds after the epoch, where that is one."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int | float) else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _transit(text: str) -> Transit:

@@ -197,6 +197,19 @@ class RetryAfter(Outcome):
         super().__init__(reason or f"retry after {self.delay:g} s")
 
 
+def missing(name: str) -> str:
+    """What is said of a topic or a group (`topic/group`) that a broker does not have."""
+    return f"{name} does not exist on this broker: run `waybill topology apply`"
+
+
+def unrouted(topic: str) -> str:
+    """What is said of a message that no group would get."""
+    return (
+        f"no group shares {topic}, so nobody would get it. Name its groups in the contract: "
+        f"Topic({topic!r}, …, groups=[…]); or let it be: unrouted='accept'"
+    )
+
+
 def describe(error: BaseException | None) -> str:
     """The error's text, even where its `__str__` is broken."""
     if error is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from asyncio import CancelledError, Task
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any
 
 import msgspec
@@ -32,10 +33,12 @@ class Held(msgspec.Struct, eq=False):
     placed: bool = False
     """Its copy lies at its new place: what is left to do is to acknowledge."""
     skipped: bool = False
-    """It is not for this group: its acknowledgement is no handling."""
+    """It is not for this group, or was lost before: settling it is no handling."""
     handed: int = 1
     """The attempt it was handed out as."""
     ordinals: dict[str, int] | None = None
+    former: tuple[Held, ...] = ()
+    """What gives back the deliveries whose place its own has taken, once it is settled."""
     lane: str | None = None
     """The key it waits behind and is waited for; `None`: neither."""
 
@@ -48,6 +51,10 @@ class Held(msgspec.Struct, eq=False):
     def released(self) -> Release:
         """What gives it back, with the attempts it has had."""
         return Release(self.delivery.attempt - 1) if self.tried else RELEASE
+
+    def abandoned(self) -> Held:
+        """What gives it back although it was lost, and nobody asks what became of it."""
+        return Held(self.delivery, inf, tried=self.tried, lane=self.lane, skipped=True)
 
     def ordinal(self, topic: str) -> int:
         """0 for the first message this handling publishes to `topic`, then 1, and so on."""

@@ -1,4 +1,7 @@
-"""What is told of each handling once the broker has answered: to those who observe, and to the log what people must know."""
+"""What is told of one consumer: each handling once the broker has answered, and why it does not move.
+
+To those who observe, and to the log what people must know.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from waybill.errors import shown
 from waybill.message import Delivery
 from waybill.outcomes import Ack, DeadLetter, Lost, Settlement, SettleResult
 
-__all__ = ["Handled", "Observers"]
+__all__ = ["Handled", "Observers", "Troubles"]
 
 log = logging.getLogger("waybill.observing")
 
@@ -65,3 +68,25 @@ class Observers:
             shown(why.detail or why.error or "", 200),
             message,
         )
+
+
+class Troubles:
+    """Why one consumer is not moving, by who tells it: what one of its parts has got over, another may still be in."""
+
+    def __init__(self, *, name: str) -> None:
+        """`name`: the subscription's."""
+        self._name = name
+        self._known: dict[str, str] = {}
+
+    def note(self, who: str, trouble: str | None) -> None:
+        """`None`: it is over."""
+        if trouble is None:
+            self._known.pop(who, None)
+        elif trouble != self._known.get(who):
+            log.warning("%s: %s", self._name, trouble)
+            self._known[who] = trouble
+
+    @property
+    def told(self) -> str | None:
+        """All of them; `None` when nothing is known to be wrong."""
+        return "; ".join(self._known.values()) or None

@@ -17,7 +17,14 @@ from waybill.adapter import Capabilities, Limits
 from waybill.brokers import Brokers
 from waybill.clock import Clock
 from waybill.consumer import Consumer
-from waybill.errors import CapabilityError, ConfigurationError, PublishRefused, PublishUnknown, TopologyMismatch
+from waybill.errors import (
+    BrokerUnavailable,
+    CapabilityError,
+    ConfigurationError,
+    PublishRefused,
+    PublishUnknown,
+    TopologyMismatch,
+)
 from waybill.explaining import emulated, timeline
 from waybill.headers import size
 from waybill.health import Health, judge, watch
@@ -30,6 +37,7 @@ from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
 from waybill.producer import Producer
 from waybill.registration import Registration
 from waybill.retry import seconds
+from waybill.settling import back_off
 from waybill.topic import Topic
 from waybill.topology import Destination, Subscription, Topology
 
@@ -231,8 +239,21 @@ class Runtime:
             raise ConfigurationError(f"publish({topic!r}, …): give the Topic object, not its name or a pattern")
         return self._ports.get(_place(topic))
 
-    async def port(self, topic: Topic[Any]) -> Port:
-        return self.ready(topic) or await self._open_port(topic)
+    async def port(self, topic: Topic[Any], deadline: float) -> Port:
+        """The topic's way out, opened at the first need of it. Raises `BrokerError` where it cannot be by the deadline."""
+        failures = 0
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    return self.ready(topic) or await self._open_port(topic)
+            except TimeoutError as error:
+                raise BrokerUnavailable("the broker does not answer in time") from error
+            except BrokerUnavailable:
+                failures += 1
+                pause = back_off(failures)
+                if self.loop.time() + pause >= deadline:
+                    raise
+            await asyncio.sleep(pause)
 
     async def _open_port(self, topic: Topic[Any]) -> Port:
         async with self._opening:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -31,6 +31,9 @@ class BrokerOptions:
     """
 
 
+Own = TypeVar("Own", bound=BrokerOptions)
+
+
 class TopicSpec(msgspec.Struct, frozen=True):
     """A topic as an adapter sees it: whoever opens a way in or out must know what kind of thing lies behind the name.
 
@@ -53,6 +56,10 @@ class TopicSpec(msgspec.Struct, frozen=True):
     broker: str | None = None
     """The name of the broker it lies on, where an application has several; `None`: the default one."""
     options: tuple[BrokerOptions, ...] = ()
+
+    def option(self, default: Own) -> Own:
+        """What it was given of the class of `default`, or that."""
+        return next((option for option in self.options if isinstance(option, type(default))), default)
 
 
 def matches(pattern: str, name: str) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from tests.brokers.owning import ours
 from tests.brokers.running import Running
 
 
@@ -20,7 +21,8 @@ class Administration:
     """One RabbitMQ of ours. Every call blocks; in a coroutine, call it by `asyncio.to_thread`."""
 
     def __init__(self, broker: Running) -> None:
-        self.broker = broker
+        """Leaves the test out where the broker is not ours."""
+        self.broker = ours(broker)
         host = urlsplit(broker.url).hostname
         self.url = f"http://{host}:{broker.further['management']}/api"
         """The management API, for `guest`, whose password is `guest`."""

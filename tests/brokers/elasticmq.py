@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.brokers import images
 from tests.brokers.fetching import Cache
-from tests.brokers.recipe import Address, Image, Launch, Recipe, http_answers, java
+from tests.brokers.recipe import Address, HttpRecipe, Image, Launch, java
 
 VERSION = "1.7.1"
 DIGEST = "6575f6e1f7968c697f27ccd9cfc52c3cf0e49af40ae28228a85e835b7c0840bc"
@@ -28,20 +28,13 @@ aws {{ region = "us-east-1", accountId = "000000000000" }}
 """
 
 
-class ElasticMQ(Recipe):
+class ElasticMQ(HttpRecipe):
     """SQS without SNS."""
 
     variable = "TEST_SQS"
 
     def __init__(self) -> None:
         self.image = Image("TEST_SQS_IMAGE", f"softwaremill/elasticmq:{VERSION}", 9324, self._build)
-
-    def url(self, host: str, port: int) -> str:
-        return f"http://{host}:{port}"
-
-    def probe(self, host: str, port: int) -> str:
-        http_answers(host, port)
-        return ""
 
     async def install(self, cache: Cache) -> tuple[Path, str]:
         name = f"org.elasticmq:elasticmq-server_2.13:{VERSION}"

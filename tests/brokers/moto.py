@@ -9,27 +9,20 @@ from pathlib import Path
 
 from tests.brokers import images
 from tests.brokers.fetching import Cache
-from tests.brokers.recipe import Address, Image, Launch, Recipe, http_answers
+from tests.brokers.recipe import Address, HttpRecipe, Image, Launch
 from tests.brokers.running import Unavailable
 
 VERSION = "5.2.5"
 """Of the image. Natively it is the one that is installed, as constraints.txt has it."""
 
 
-class Moto(Recipe):
+class Moto(HttpRecipe):
     """SNS with SQS behind it. A restart forgets everything."""
 
     variable = "TEST_SNS"
 
     def __init__(self) -> None:
         self.image = Image("TEST_SNS_IMAGE", f"motoserver/moto:{VERSION}", 5000, self._build)
-
-    def url(self, host: str, port: int) -> str:
-        return f"http://{host}:{port}"
-
-    def probe(self, host: str, port: int) -> str:
-        http_answers(host, port)
-        return ""
 
     async def install(self, cache: Cache) -> tuple[Path, str]:
         if not importlib.util.find_spec("moto") or not importlib.util.find_spec("flask"):

@@ -13,14 +13,17 @@ import contextlib
 import os
 import secrets
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 import pytest
 
+from tests.brokers.administration import Administration
 from tests.brokers.cluster import NODES, Cluster
 from tests.brokers.providers import RECIPES
 from tests.brokers.running import Running, Unavailable
 from tests.brokers.session import Found, Session
+from tests.leaving_out import leave_out
 from waybill_contracts.pytest_plugin import LEFT_OUT
 
 SESSION = pytest.StashKey[Session]()
@@ -131,21 +134,26 @@ def given(config: pytest.Config, name: str) -> Running:
         if os.environ.get("TEST_BROKERS") == "docker" and found.provider != "container":
             pytest.fail(f"{name} is no container, as TEST_BROKERS asks for, but: {describe(found)}", pytrace=False)
         return found
-    if isinstance(found, Unavailable) and os.environ.get("CI", "").lower() not in {"true", "1"}:
-        pytest.skip(f"{name} is left out: {found}")
+    if isinstance(found, Unavailable):
+        leave_out(f"{name} is left out: {found}")
     pytest.fail(f"{name}: {found}", pytrace=False)
 
 
-@pytest.fixture(scope="session")
-def rabbitmq(pytestconfig: pytest.Config) -> Running:
-    """RabbitMQ 4.0."""
-    return given(pytestconfig, "rabbitmq")
+def for_the_session(name: str, what: str) -> Any:
+    """The fixture of this name, which is the broker of this name."""
+
+    def broker(pytestconfig: pytest.Config) -> Running:
+        return given(pytestconfig, name)
+
+    broker.__doc__ = what
+    return pytest.fixture(scope="session", name=name)(broker)
 
 
-@pytest.fixture(scope="session")
-def rabbitmq43(pytestconfig: pytest.Config) -> Running:
-    """RabbitMQ 4.3."""
-    return given(pytestconfig, "rabbitmq43")
+rabbitmq = for_the_session("rabbitmq", "RabbitMQ 4.0.")
+rabbitmq43 = for_the_session("rabbitmq43", "RabbitMQ 4.3.")
+kafka = for_the_session("kafka", "Kafka in KRaft mode, one node.")
+sqs = for_the_session("sqs", "ElasticMQ: SQS that keeps its messages.")
+sns = for_the_session("sns", "moto: SNS with SQS behind it, in memory.")
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.broker(name)) for name in ("rabbitmq", "rabbitmq43")])
@@ -154,25 +162,20 @@ def each_rabbitmq(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -
     return given(pytestconfig, request.param)
 
 
+@pytest.fixture
+def boss(each_rabbitmq: Running) -> Administration:
+    """The administrator of each."""
+    return Administration(each_rabbitmq)
+
+
+@pytest.fixture
+def vhost(boss: Administration) -> Iterator[str]:
+    """The URL of a virtual host of the test's own."""
+    with boss.vhost() as url:
+        yield url
+
+
 @pytest.fixture(params=[pytest.param(NODES, marks=pytest.mark.broker(*NODES))], ids=["three_nodes"])
 def rabbitmq_cluster(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Cluster:
     """RabbitMQ 4.0 as a cluster of three nodes, natively."""
     return Cluster({name: given(pytestconfig, name) for name in request.param})
-
-
-@pytest.fixture(scope="session")
-def kafka(pytestconfig: pytest.Config) -> Running:
-    """Kafka in KRaft mode, one node."""
-    return given(pytestconfig, "kafka")
-
-
-@pytest.fixture(scope="session")
-def sqs(pytestconfig: pytest.Config) -> Running:
-    """ElasticMQ: SQS that keeps its messages."""
-    return given(pytestconfig, "sqs")
-
-
-@pytest.fixture(scope="session")
-def sns(pytestconfig: pytest.Config) -> Running:
-    """moto: SNS with SQS behind it, in memory."""
-    return given(pytestconfig, "sns")

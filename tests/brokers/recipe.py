@@ -106,6 +106,17 @@ def http_answers(host: str, port: int) -> None:
         raise ConnectionError(f"{host}:{port} does not speak HTTP")
 
 
+class HttpRecipe(Recipe):
+    """One that is asked by HTTP, and tells no version."""
+
+    def url(self, host: str, port: int) -> str:
+        return f"http://{host}:{port}"
+
+    def probe(self, host: str, port: int) -> str:
+        http_answers(host, port)
+        return ""
+
+
 def java(jars: Path, *arguments: str, heap: int) -> list[str]:
     """A small virtual machine: one collector, no optimising compiler, quiet loggers."""
     tuning = f"-Xms32m -Xmx{heap}m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData"

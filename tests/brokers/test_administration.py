@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterator
 
 import aio_pika
 import pytest
@@ -12,35 +11,23 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiormq.exceptions import AMQPError, ChannelAccessRefused
 
 from tests.brokers.administration import Administration, vhost_of
+from tests.brokers.owning import ours
 from tests.brokers.running import Running
 
 
-@pytest.fixture
-def administration(each_rabbitmq: Running) -> Administration:
-    if each_rabbitmq.provider == "url":
-        pytest.skip("it is not ours to administer")
-    return Administration(each_rabbitmq)
-
-
-@pytest.fixture
-def vhost(administration: Administration) -> Iterator[str]:
-    with administration.vhost() as url:
-        yield url
-
-
-async def test_each_test_has_a_virtual_host_of_its_own(administration: Administration) -> None:
-    with administration.vhost() as url, administration.vhost() as other:
+async def test_each_test_has_a_virtual_host_of_its_own(boss: Administration) -> None:
+    with boss.vhost() as url, boss.vhost() as other:
         async with await aio_pika.connect(url) as connection, await aio_pika.connect(other) as beside:
             await (await connection.channel()).declare_queue("same")
             with pytest.raises(AMQPError, match="no queue 'same'"):
                 await (await beside.channel()).get_queue("same", ensure=True)
-    assert not {vhost_of(url), vhost_of(other)} & {vhost["name"] for vhost in administration.ask("GET", "vhosts")}
+    assert not {vhost_of(url), vhost_of(other)} & {vhost["name"] for vhost in boss.ask("GET", "vhosts")}
 
 
-async def test_a_user_may_do_what_was_allowed_and_no_more(administration: Administration, vhost: str) -> None:
+async def test_a_user_may_do_what_was_allowed_and_no_more(boss: Administration, vhost: str) -> None:
     async with await aio_pika.connect(vhost) as connection:
         await (await connection.channel()).declare_queue("orders")
-    with administration.user(vhost, write="amq.default", read="orders") as url:
+    with boss.user(vhost, write="amq.default", read="orders") as url:
         async with await aio_pika.connect(url) as connection:
             channel = await connection.channel()
             await channel.default_exchange.publish(aio_pika.Message(b"1"), "orders")
@@ -49,26 +36,24 @@ async def test_a_user_may_do_what_was_allowed_and_no_more(administration: Admini
                 await channel.declare_queue("another")
 
 
-async def test_all_connections_of_a_virtual_host_are_closed(administration: Administration, vhost: str) -> None:
+async def test_all_connections_of_a_virtual_host_are_closed(boss: Administration, vhost: str) -> None:
     closed = asyncio.Event()
-    async with await aio_pika.connect(vhost) as connection, await aio_pika.connect(administration.broker.url) as other:
+    async with await aio_pika.connect(vhost) as connection, await aio_pika.connect(boss.broker.url) as other:
         connection.close_callbacks.add(lambda *_: closed.set())
-        await asyncio.to_thread(administration.close_connections, vhost)
+        await asyncio.to_thread(boss.close_connections, vhost)
         async with asyncio.timeout(10):
             await closed.wait()
         assert not other.is_closed
 
 
-def test_rabbitmqctl_runs_beside_the_broker(administration: Administration) -> None:
-    assert administration.ctl("eval", "1 + 1.") == "2"
-    assert administration.ctl("version").startswith(administration.broker.version)
+def test_rabbitmqctl_runs_beside_the_broker(boss: Administration) -> None:
+    assert boss.ctl("eval", "1 + 1.") == "2"
+    assert boss.ctl("version").startswith(boss.broker.version)
 
 
 @pytest.mark.disturbs
 async def test_who_comes_to_kafka_by_the_proxy_is_told_of_the_proxy_only(kafka: Running) -> None:
-    if kafka.provider == "url":
-        pytest.skip("no listener of it is meant for a proxy")
-    host = kafka.address.rpartition(":")[0]
+    host = ours(kafka).address.rpartition(":")[0]
     passed: list[asyncio.Task[None]] = []
 
     async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:

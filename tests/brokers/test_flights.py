@@ -28,9 +28,23 @@ def start(folder: Path, url: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.broker("rabbitmq")
 def test_the_demo_holds_every_check_when_a_worker_is_killed(rabbitmq: Running, tmp_path: Path) -> None:
     with Administration(rabbitmq).vhost() as url:
         demo = start(tmp_path, url, "--limit", "4000")
         output, _ = demo.communicate(timeout=100)
     assert demo.returncode == 0, output
+
+
+@pytest.mark.disturbs
+def test_the_demo_holds_every_check_when_the_broker_is_restarted_as_well(rabbitmq: Running, tmp_path: Path) -> None:
+    with Administration(rabbitmq).vhost() as url:
+        demo = start(tmp_path, url, "--restarts", "1")
+        assert demo.stdout is not None
+        before = list[str]()
+        for line in demo.stdout:
+            before.append(line)
+            if "was killed" in line:
+                break
+        rabbitmq.restart()
+        output, _ = demo.communicate(timeout=150)
+    assert demo.returncode == 0, "".join(before) + output

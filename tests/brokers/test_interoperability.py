@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,8 +11,6 @@ import aio_pika
 import pytest
 from faststream.rabbit import ExchangeType, RabbitBroker, RabbitExchange, RabbitQueue
 
-from tests.brokers.administration import Administration
-from tests.brokers.running import Running
 from waybill import App, Delivery, Settings, Topic
 
 PATIENCE = 20
@@ -27,13 +24,6 @@ class Order:
 
 ORDERS = Topic("shop.orders", Order, key=lambda order: order.customer, groups=["billing"])
 BODY = b'{"number": 7, "customer": "c1"}'
-
-
-@pytest.fixture
-def url(each_rabbitmq: Running) -> Iterator[str]:
-    """A virtual host of the test's own."""
-    with Administration(each_rabbitmq).vhost() as url:
-        yield url
 
 
 def consumer(url: str) -> tuple[App, asyncio.Queue[Delivery[Order]]]:
@@ -59,10 +49,10 @@ async def bound(url: str, channel: Any) -> aio_pika.abc.AbstractQueue:
 
 
 @pytest.mark.parametrize("of", ["properties", "CloudEvents"])
-async def test_aio_pika_publishes_to_us(url: str, of: str) -> None:
-    app, arrived = consumer(url)
+async def test_aio_pika_publishes_to_us(vhost: str, of: str) -> None:
+    app, arrived = consumer(vhost)
     sent = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    async with app.running(), await aio_pika.connect(url) as connection:
+    async with app.running(), await aio_pika.connect(vhost) as connection:
         channel = await connection.channel(on_return_raises=True)
         exchange = await channel.get_exchange(ORDERS.name)
         if of == "properties":
@@ -89,9 +79,9 @@ async def test_aio_pika_publishes_to_us(url: str, of: str) -> None:
         assert (got.source, got.type, dict(got.headers)) == ("/shop", "placed", {"tenant": "t1"})
 
 
-async def test_a_message_that_says_nothing_of_itself_is_delivered(url: str) -> None:
-    app, arrived = consumer(url)
-    async with app.running(), await aio_pika.connect(url) as connection:
+async def test_a_message_that_says_nothing_of_itself_is_delivered(vhost: str) -> None:
+    app, arrived = consumer(vhost)
+    async with app.running(), await aio_pika.connect(vhost) as connection:
         exchange = await (await connection.channel()).get_exchange(ORDERS.name)
         await exchange.publish(aio_pika.Message(BODY), "")
         delivery = await asyncio.wait_for(arrived.get(), PATIENCE)
@@ -101,10 +91,10 @@ async def test_a_message_that_says_nothing_of_itself_is_delivered(url: str) -> N
     assert delivery.attempt == 1
 
 
-async def test_aio_pika_consumes_what_we_publish(url: str) -> None:
-    async with await aio_pika.connect(url) as connection:
-        queue = await bound(url, await connection.channel())
-        async with App("shop", settings=Settings(url=url)).running(consume=False) as app:
+async def test_aio_pika_consumes_what_we_publish(vhost: str) -> None:
+    async with await aio_pika.connect(vhost) as connection:
+        queue = await bound(vhost, await connection.channel())
+        async with App("shop", settings=Settings(url=vhost)).running(consume=False) as app:
             confirmed = await app.publish(ORDERS, Order(7, "c1"), headers={"tenant": "t1"})
         message = await queue.get(timeout=PATIENCE)
         await message.ack()
@@ -118,9 +108,9 @@ async def test_aio_pika_consumes_what_we_publish(url: str) -> None:
     assert message.headers["tenant"] == "t1"
 
 
-async def test_faststream_publishes_to_us(url: str) -> None:
-    app, arrived = consumer(url)
-    async with app.running(), RabbitBroker(url, logger=None) as broker:
+async def test_faststream_publishes_to_us(vhost: str) -> None:
+    app, arrived = consumer(vhost)
+    async with app.running(), RabbitBroker(vhost, logger=None) as broker:
         exchange = RabbitExchange(ORDERS.name, type=ExchangeType.TOPIC, durable=True, declare=False)
         await broker.publish(Order(7, "c1"), exchange=exchange, routing_key="", message_id="m1", persist=True)
         delivery = await asyncio.wait_for(arrived.get(), PATIENCE)
@@ -128,20 +118,20 @@ async def test_faststream_publishes_to_us(url: str) -> None:
     assert delivery.message.correlation_id  # FastStream gives each message one
 
 
-async def test_faststream_consumes_what_we_publish(url: str) -> None:
+async def test_faststream_consumes_what_we_publish(vhost: str) -> None:
     arrived: asyncio.Queue[tuple[Order, str]] = asyncio.Queue()
-    broker = RabbitBroker(url, logger=None)
+    broker = RabbitBroker(vhost, logger=None)
 
     async def take(order: Order, message: Any) -> None:
         arrived.put_nowait((order, message.headers["cloudEvents:source"]))
 
-    async with await aio_pika.connect(url) as connection:
-        queue = await bound(url, await connection.channel())
+    async with await aio_pika.connect(vhost) as connection:
+        queue = await bound(vhost, await connection.channel())
     take.__annotations__ = {"order": Order, "message": message_of_faststream()}
     broker.subscriber(RabbitQueue(queue.name, declare=False))(take)
     async with broker:
         await broker.start()
-        async with App("shop", settings=Settings(url=url)).running(consume=False) as app:
+        async with App("shop", settings=Settings(url=vhost)).running(consume=False) as app:
             await app.publish(ORDERS, Order(7, "c1"))
         assert await asyncio.wait_for(arrived.get(), PATIENCE) == (Order(7, "c1"), "shop")
 

@@ -8,8 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ import pytest
 from tests.brokers.processes import recorded
 from tests.brokers.running import Broken, Running
 from tests.brokers.session import ROOT, Session, sessions
+from tests.faults.waiting import PATIENCE, until
 
 USER = """
 import sys
@@ -60,13 +60,6 @@ def listens(url: str) -> bool:
         return probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) == 0
 
 
-def until(check: Callable[[], bool], what: str, seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end, f"waited {seconds} s for {what}"
-        time.sleep(0.02)
-
-
 def running(broker: object) -> Running:
     assert isinstance(broker, Running), broker
     return broker
@@ -90,7 +83,7 @@ def test_a_killed_user_leaves_nothing_behind(own: str, users: list[subprocess.Po
     processes = [pid for pid, _ in recorded(sessions() / own)]
     assert len(processes) == 2
     users[0].kill()
-    until(lambda: not (sessions() / own).exists(), "the keeper to clean up")
+    until(lambda: not (sessions() / own).exists(), PATIENCE, "the keeper to clean up")
     assert not listens(url)
 
 
@@ -100,7 +93,7 @@ def test_a_killed_keeper_takes_its_brokers_along_and_its_folder_goes_at_the_next
     url = use(users, own)
     keeper = next(iter(recorded(sessions() / own)))[0]
     os.kill(keeper, signal.SIGKILL)
-    until(lambda: not listens(url), "the broker to go")
+    until(lambda: not listens(url), PATIENCE, "the broker to go")
     assert (sessions() / own).exists()
     Session(f"{own}-next", print).close()
     assert not (sessions() / own).exists()
@@ -135,14 +128,14 @@ def test_a_broker_that_a_url_names_is_used_and_never_touched(own: str, monkeypat
     theirs.close()
 
 
-ONE = "tests/brokers/test_smoke.py::test_sns_to_sqs"
+SMOKE = "tests/brokers/test_smoke.py"
 
 
-def run_one(**variables: str) -> subprocess.CompletedProcess[str]:
+def run_one(name: str = "test_sns_to_sqs", **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the test of one broker in a pytest of its own."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TEST_", "PYTEST_"))}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", ONE],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{SMOKE}::{name}"],
         cwd=ROOT, env=environment | variables, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
@@ -154,6 +147,17 @@ def test_a_broker_that_cannot_be_had_is_skipped_with_the_reason_and_fails_in_ci(
     done = run_one(TEST_BROKERS="docker", DOCKER_HOST=f"unix://{tmp_path}/nothing", CI=ci)
     assert outcome in done.stdout, done.stdout + done.stderr
     assert "No Docker engine answers" in done.stdout
+    assert done.returncode == bool(ci)
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", "1 skipped"), ("true", "1 failed")])
+def test_a_test_that_would_end_the_broker_of_a_url_is_left_out_and_fails_in_ci(own: str, ci: str, outcome: str) -> None:
+    session = Session(own, print)
+    url = running(session.start(["sns"])["sns"]).url
+    done = run_one("test_sqs[restart]", TEST_SQS=url, CI=ci)
+    session.close()
+    assert outcome in done.stdout, done.stdout + done.stderr
+    assert "broker that TEST_SQS names: unset it" in done.stdout
     assert done.returncode == bool(ci)
 
 

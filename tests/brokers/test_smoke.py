@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 import uuid
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aio_pika
@@ -16,26 +14,15 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tests.brokers.administration import Administration
+from tests.brokers.owning import ours
 from tests.brokers.running import Running
 
 COUNT = 20
 BODIES = [b"%d" % number for number in range(COUNT)]
 
 
-def ours(broker: Running) -> None:
-    if broker.provider == "url":
-        pytest.skip(f"{broker.url.rpartition('@')[2]} is not ours to restart")
-
-
 def unique(name: str) -> str:
     return f"{name}-{uuid.uuid4().hex[:12]}"
-
-
-async def until(check: Callable[[], Awaitable[bool]], seconds: float, what: str) -> None:
-    end = time.monotonic() + seconds
-    while not await check():
-        assert time.monotonic() < end, f"waited {seconds} s for {what}"
-        await asyncio.sleep(0.05)
 
 
 async def fill_queue(url: str, queue: str) -> None:

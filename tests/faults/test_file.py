@@ -22,9 +22,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.mounting import disk
 from tests.unit.stand_ins import until
 from waybill import App, BrokerError, Handled, PublishRefused, PublishUnknown, Settings, Topic
-from waybill_embedded import engine
+from waybill_embedded import checkpointing, engine
+from waybill_embedded.checkpointing import Checkpointer
 from waybill_embedded.file import InDoubt
 
 ROOT = str(Path(__file__).parents[2])
@@ -328,23 +330,8 @@ async def test_a_file_beside_it_that_belongs_to_somebody_else_is_named(path: Pat
     assert f"{path}-turn may not be written to by user" in await cannot_open_if_bound(path)
 
 
-@contextlib.contextmanager
-def disk(folder: Path, megabytes: int) -> Generator[Path, None, None]:
-    """A small disk of its own. Skips where this user may not mount one."""
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount: {mounted.stderr.decode().strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 async def test_a_read_only_disk_is_refused_and_named(tmp_path: Path) -> None:
-    with disk(tmp_path / "disk", 8) as folder:
+    with disk(tmp_path / "disk", "8m") as folder:
         await publish(folder / "bus.db", 1)
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
         assert f"{folder} is mounted read-only" in await cannot_open(folder / "bus.db")
@@ -500,7 +487,7 @@ async def publish_until_refused(service: Service, size: int = 5000) -> tuple[int
 
 
 async def test_on_a_full_disk_publishing_is_refused_and_what_was_confirmed_is_handled(tmp_path: Path) -> None:
-    with disk(tmp_path / "disk", 12) as folder:
+    with disk(tmp_path / "disk", "12m") as folder:
         path = folder / "bus.db"
         async with running(path) as service:
             stored, refused = await publish_until_refused(service)
@@ -539,8 +526,8 @@ async def test_when_another_program_fills_the_disk_what_is_there_is_handled_now_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, experienced: bool
 ) -> None:
     """Now, where the file has grown before and has room inside; later, where it would have to grow."""
-    monkeypatch.setattr(engine, "LOG_FRAMES", 64 if experienced else 4000)
-    with disk(tmp_path / "disk", 12) as folder:
+    monkeypatch.setattr(checkpointing, "LOG_FRAMES", 64 if experienced else 4000)
+    with disk(tmp_path / "disk", "12m") as folder:
         read = 0
         go = asyncio.Event()
         service = Service(folder / "bus.db")
@@ -876,13 +863,13 @@ async def test_the_log_is_copied_by_one_at_a_time_and_not_begun_when_all_of_it_w
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a writer could start the log anew at that moment, and SQLite before 3.51.3 would lose what it writes."""
-    monkeypatch.setattr(engine, "LOG_FRAMES", 64)
-    copying: list[engine.Engine] = []
-    begun: dict[engine.Engine, int] = {}
+    monkeypatch.setattr(checkpointing, "LOG_FRAMES", 64)
+    copying: list[Checkpointer] = []
+    begun: dict[Checkpointer, int] = {}
     wrong: list[str] = []
-    copy = engine.Engine._copy_log
+    copy = Checkpointer._copy
 
-    def watched(self: engine.Engine, mode: str) -> int:
+    def watched(self: Checkpointer, mode: str) -> int:
         if copying:
             wrong.append("two copied at a time")
         copying.append(self)
@@ -898,7 +885,7 @@ async def test_the_log_is_copied_by_one_at_a_time_and_not_begun_when_all_of_it_w
         finally:
             copying.remove(self)
 
-    monkeypatch.setattr(engine.Engine, "_copy_log", watched)
+    monkeypatch.setattr(Checkpointer, "_copy", watched)
     async with running(path, query="?sync=normal") as one, running(path, consume=False, query="?sync=normal") as two:
         for _ in range(20):
             await asyncio.gather(
@@ -917,11 +904,11 @@ async def test_a_commit_that_changed_nothing_does_not_begin_to_copy_the_log(
     async with running(path, consume=False) as one, running(path, consume=False) as two:
         await one.app.publish(numbers, 1)
         first, second = (service.app._running().brokers.all[None]._engine for service in (one, two))  # type: ignore[attr-defined]
-        first._copy_log("PASSIVE")
+        first._log._copy("PASSIVE")
         copied: list[str] = []
-        monkeypatch.setattr(second, "_copy_log", lambda mode: copied.append(mode) or 0)
-        second._commits = 10_000
+        monkeypatch.setattr(second._log, "_copy", lambda mode: copied.append(mode) or 0)
+        second._log._commits = 10_000
         await second.write(lambda connection: connection.execute("SELECT count(*) FROM messages").fetchone())
-        assert second._checkpointer is None
+        assert second._log.task is None
         await two.app.publish(numbers, 2)
         await until(lambda: copied)

@@ -38,10 +38,12 @@ class Echo:
     @asynccontextmanager
     async def behind(self) -> AsyncGenerator[Proxy, None]:
         server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
-        async with Proxy("127.0.0.1", server.sockets[0].getsockname()[1], seed=7) as proxy:
-            yield proxy
-        server.close()
-        await asyncio.sleep(0.01)  # for the server's side of each connection to end
+        try:
+            async with Proxy("127.0.0.1", server.sockets[0].getsockname()[1], seed=7) as proxy:
+                yield proxy
+        finally:
+            server.close()
+            await asyncio.sleep(0.01)  # for the server's side of each connection to end
 
 
 class Client:
@@ -155,18 +157,20 @@ async def test_latency_is_added_each_way_and_is_no_lower_throughput() -> None:
                 one.writer.write(b"%d\n" % number)
                 await asyncio.sleep(0.02)
             assert await one.reader.readexactly(20) == b"".join(b"%d\n" % n for n in range(10))
-            assert time.monotonic() - began < 1.5, "one after the other"
-        assert await one.ask() < 0.2
+            assert time.monotonic() - began < 2.5, "one after the other they take three seconds"
+        assert min([await one.ask() for _ in range(5)]) < 0.3
 
 
 async def test_a_rate_holds_the_sender_up() -> None:
     echo = Echo()
     async with echo.behind() as proxy, client(proxy) as one:
         with proxy.throttled(20_000):
-            one.writer.write(b"x" * 60_000)
-            await asyncio.sleep(1)  # a second, as the rate has it
-            assert 5_000 <= echo.received <= 35_000
-        await until(lambda: echo.received == 60_000)
+            began = time.monotonic()
+            one.writer.write(b"x" * 40_000)
+            await until(lambda: echo.received >= 20_000)
+            assert time.monotonic() - began >= 0.8, "a second, less what passes at once"
+        one.writer.write(b"x" * 40_000)
+        await until(lambda: echo.received == 80_000)
 
 
 @pytest.mark.parametrize("count", [1, 5, 4096])

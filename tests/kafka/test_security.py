@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.brokers.owning import native
 from tests.brokers.running import Running
 from tests.contract.kafka_verbs import Verbs
 from waybill import App, BrokerUnavailable, ConfigurationError, Confirmed, Settings, Topic
@@ -24,8 +25,7 @@ async def published(url: str, verbs: Verbs, **table: object) -> object:
 @pytest.fixture
 def folder(kafka: Running, tmp_path: Path) -> Path:
     """What `certificates` has made for the broker."""
-    if kafka.provider != "native":
-        pytest.skip("a container has no encrypted listener: TEST_BROKERS=native")
+    native(kafka, "and has no encrypted listener")
     for name in ("ca.pem", "client.pem", "client.key", "stranger.pem"):
         (tmp_path / name).write_text(kafka.run("cat", name))
     return tmp_path

@@ -40,6 +40,51 @@ async def test_what_lay_there_comes_first_and_in_order_and_members_may_start_at_
         assert [number for number in handled if number % 3 == key] == list(range(key, published, 3))
 
 
+async def test_members_share_the_partitions_when_they_join_and_take_them_over_when_they_leave(url: str) -> None:
+    topic = Topic("orders", int, key=lambda number: str(number % 100), groups=["group"])
+    handled = dict[str, list[int]]()
+
+    def member(name: str) -> App:
+        app, mine = App("group", settings=Settings(url=url)), handled.setdefault(name, [])
+
+        @app.consume(topic, ordered=True)
+        async def handle(number: int) -> None:
+            mine.append(number)
+
+        return app
+
+    published = 0
+    publisher = App("publisher", settings=Settings(url=url))
+
+    async def another_hundred() -> dict[str, int]:
+        """How many of a message of each key every member handles."""
+        nonlocal published
+        for mine in handled.values():
+            mine.clear()
+        await publisher.publish_many(topic, range(published, published + 100))
+        published += 100
+        await until(lambda: sum(map(len, handled.values())) >= 100)
+        return {name: len(mine) for name, mine in handled.items()}
+
+    async def shared_by(*names: str) -> None:
+        """Within a few looks of theirs each of these has its share, and nobody else any."""
+        least = 100 // len(names) // 2
+        async with asyncio.timeout(20):
+            while True:
+                counts = await another_hundred()
+                if all(counts[name] >= least for name in names) and sum(counts[name] for name in names) == 100:
+                    return
+
+    async with publisher.running(consume=False), member("one").running():
+        await shared_by("one")
+        async with member("two").running():
+            await shared_by("one", "two")
+            async with member("three").running():
+                await shared_by("one", "two", "three")
+            await shared_by("one", "two")
+        await shared_by("one")
+
+
 @pytest.mark.parametrize("ordered", [False, True])
 async def test_what_others_publish_under_keys_of_their_own_reaches_every_group(url: str, ordered: bool) -> None:
     topic = Topic("orders", int, key=str).on(RabbitMQ(partitions=4))

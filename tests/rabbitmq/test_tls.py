@@ -10,6 +10,7 @@ import pytest
 
 from tests.brokers.administration import Administration, vhost_of
 from tests.brokers.certificates import certificates
+from tests.brokers.owning import native
 from tests.brokers.processes import free_port
 from tests.rabbitmq.looking import eventually
 from waybill import App, BrokerUnavailable, Confirmed, PublishRefused, PublishUnknown, Settings, Topic
@@ -25,8 +26,7 @@ Kinds = rabbit_networking:start_ssl_listener({port}, [
 
 @pytest.fixture
 def folder(boss: Administration, tmp_path: Path) -> Path:
-    if boss.broker.provider != "native":
-        pytest.skip("a container has no further ports: TEST_BROKERS=native")
+    native(boss.broker, "and publishes no port but its own")
     certificates(tmp_path)
     return tmp_path
 

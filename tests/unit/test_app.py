@@ -94,10 +94,6 @@ def test_a_second_handler_of_a_group_is_refused_and_told_what_to_do() -> None:
     app.consume(ORDERS, group="other")(nop)
 
 
-def _plain(order: Order) -> None:
-    pass
-
-
 async def _none() -> None:
     pass
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.mounting import disk
 from tests.unit.stand_ins import Bench, until
 from tests.unit.test_cli import read_all
 from waybill import App, BrokerError, BrokerFileError, ConfigurationError, Reject, Settings, Topic
@@ -259,18 +260,10 @@ async def test_a_copy_that_is_given_up_leaves_nothing(path: Path, monkeypatch: p
 
 async def test_a_copy_that_does_not_fit_leaves_nothing(path: Path, tmp_path: Path) -> None:
     await publish(path, *range(10_000))
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", disk], capture_output=True, check=False
-    ).returncode:
-        pytest.skip("cannot mount")
-    try:
-        with pytest.raises(BrokerError, match=f"{disk}/copy.db: the disk is full: make room"):
-            await copy(path, disk / "copy.db")
-        assert not list(disk.iterdir())
-    finally:
-        subprocess.run(["umount", "--lazy", disk], check=True)
+    with disk(tmp_path / "disk", "512k") as folder:
+        with pytest.raises(BrokerError, match=f"{folder}/copy.db: the disk is full: make room"):
+            await copy(path, folder / "copy.db")
+        assert not list(folder.iterdir())
 
 
 async def test_a_copy_is_as_private_as_the_file(path: Path) -> None:

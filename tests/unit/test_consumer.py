@@ -553,6 +553,45 @@ async def test_who_has_lost_all_leases_in_an_outage_is_not_well_before_it_is_ove
         await until(lambda: consumer.trouble is None)
 
 
+async def test_what_a_broker_keeps_leased_after_we_gave_it_up_comes_again() -> None:
+    """Where one heartbeat keeps all leases, the broker does not notice that we could not renew one of them."""
+    bench, handler = Bench(lease=0.15), Recorder(a=asyncio.Event())
+    async with consuming(bench, handler) as consumer:
+        bench.push(message("a"))
+        await until(lambda: handler.running)
+        bench.extend_error = BrokerUnavailable("away")
+        await until(lambda: handler.cancelled == ["a"])
+        await until(lambda: consumer.held == 0)
+        handler.acts.clear()
+        bench.extend_error = None
+        await until(lambda: bench.ids(Ack) == ["a"])
+    assert handler.seen == [("a", 1), ("a", 1)]
+
+
+async def test_what_is_fetched_while_a_message_that_was_given_up_goes_back_is_not_handled_before_it() -> None:
+    taken = asyncio.Event()
+
+    async def wait(settled: Sequence[Settled]) -> None:
+        del settled
+        await taken.wait()
+
+    bench, handler = Bench(lease=0.15), Recorder(a=asyncio.Event())
+    bench.before_settle = wait
+    async with consuming(bench, handler, ordered=True) as consumer:
+        bench.push(message("a", key="k"))
+        await until(lambda: handler.running)
+        bench.extend_error = BrokerUnavailable("away")
+        await until(lambda: handler.cancelled == ["a"] and consumer.held == 0)
+        handler.acts.clear()
+        bench.extend_error = None
+        await until(lambda: consumer.settling)
+        bench.push(message("b", key="k"), message("x", key="other"))
+        await until(lambda: "x" in handler.ids)
+        taken.set()
+        await until(lambda: len(bench.ids(Ack)) == 3)
+    assert handler.ids == ["a", "x", "a", "b"]
+
+
 async def test_what_has_not_started_and_is_taken_away_is_never_handled() -> None:
     gate = asyncio.Event()
     bench, handler = Bench(), Recorder(a=gate)
@@ -808,6 +847,21 @@ async def test_an_adapters_bug_in_receive_does_not_end_fetching_unnoticed() -> N
         await until(lambda: bench.ids(Ack) == ["a"] or consumer.trouble, within=1)
 
 
+async def test_an_adapters_bug_in_extend_does_not_end_the_renewing_of_leases_unnoticed() -> None:
+    gate = asyncio.Event()
+    bench, handler = Bench(lease=0.3), Recorder(a=gate)
+    bench.extend_error = KeyError("bug")
+    async with consuming(bench, handler) as consumer:
+        bench.push(message("a"))
+        await until(lambda: "bug" in (consumer.trouble or ""))
+        bench.extend_error = None
+        await until(lambda: consumer.trouble is None)
+        await until(lambda: bench.extensions > 5)
+        gate.set()
+        await until(lambda: bench.ids(Ack) == ["a"])
+    assert handler.seen == [("a", 1)]
+
+
 async def test_receiving_goes_on_after_the_broker_was_away() -> None:
     bench = Bench()
     async with consuming(bench, Recorder()) as consumer:
@@ -956,6 +1010,19 @@ async def test_where_acknowledgements_are_not_sure_a_redelivery_of_what_was_hand
         bench.push(message("a", redrives=1), redelivered=True)
         await until(lambda: bench.ids(Ack) == ["a", "a", "a"])
     assert handler.ids == ["a", "a"], "a redriven copy is always handled"
+
+
+async def test_of_two_messages_under_one_id_none_stays_leased_when_one_comes_again() -> None:
+    gate = asyncio.Event()
+    bench, handler = Bench(), Recorder(a=gate)
+    async with consuming(bench, handler):
+        bench.push(message("a"))
+        await until(lambda: handler.running)
+        bench.push(message("a"), redelivered=True)  # published twice; the other one was given back by another member
+        await until(lambda: len(bench.held) == 2)
+        gate.set()
+        await until(lambda: bench.ids(Ack) == ["a", "a"])
+    assert not bench.held
 
 
 async def test_a_lost_acknowledgement_after_a_retry_in_place_is_remembered_too() -> None:

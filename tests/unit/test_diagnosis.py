@@ -8,11 +8,12 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.mounting import disk
 from waybill import App, ConfigurationError, Settings, Topic
 from waybill.clock import SystemClock
 from waybill.findings import Diagnoses, Finding
@@ -127,19 +128,8 @@ async def test_other_programs_that_have_it_open_are_named(path: Path) -> None:
     assert value.endswith(f"(process {other.pid})")
 
 
-@contextlib.contextmanager
-def mounted(folder: Path, *how: str) -> Generator[Path, None, None]:
-    folder.mkdir(exist_ok=True)
-    if subprocess.run(["mount", *how, str(folder)], capture_output=True, check=False).returncode:
-        pytest.skip("cannot mount")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 async def test_a_disk_that_is_memory_or_full_or_read_only_is_a_trouble(tmp_path: Path) -> None:
-    with mounted(tmp_path / "a disk", "-t", "tmpfs", "-o", "size=4m", "tmpfs") as folder:
+    with disk(tmp_path / "a disk", "4m") as folder:
         found = await look(folder / "bus.db")
         assert found["file system"].value == "tmpfs"
         assert "gone when the machine restarts" in (found["file system"].trouble or "")

@@ -20,8 +20,10 @@ import pytest
 from waybill import App, BrokerError, BrokerFileError, ConfigurationError, DeadLetterRecord, Retry, Settings, Topic
 from waybill.adapter import Source
 from waybill.clock import Clock, SystemClock, TestClock
+from waybill.consumer import Consumer
 from waybill.loading import AdapterContext
 from waybill.message import Delivery, Message
+from waybill.options import ConsumerOptions
 from waybill.outcomes import (
     ACK,
     DONE,
@@ -36,7 +38,7 @@ from waybill.outcomes import (
     SettleResult,
 )
 from waybill.topology import Destination, Subscription, TopicSpec, Topology
-from waybill_embedded import EmbeddedAdapter, adapter, engine
+from waybill_embedded import EmbeddedAdapter, adapter, checkpointing, engine
 
 from .stand_ins import message, never, until
 
@@ -687,6 +689,33 @@ async def test_extending_keeps_a_lease(url: str) -> None:
         await other
 
 
+async def test_what_was_given_up_while_a_stranger_had_the_file_locked_comes_again(url: str, path: Path) -> None:
+    """The member outlives it: another of its groups has a longer lease."""
+    short, long = group("short", lease=0.4), group("long")
+    cut, seen = asyncio.Event(), list[str]()
+
+    async def handler(delivery: Delivery[Any]) -> None:
+        seen.append(delivery.message.id)
+        try:
+            await asyncio.sleep(0 if cut.is_set() else 60)
+        except asyncio.CancelledError:
+            cut.set()
+            raise
+
+    async with opened(url, short, long) as bus, reading(bus, long) as other:
+        await send(bus, message("a"))
+        assert ids(await take(other)) == ["a"]
+        consumer = Consumer(bus, short, handler, lambda item: item.body, ConsumerOptions(), clock=SystemClock())
+        await consumer.start()
+        await until(lambda: seen)
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as stranger:
+            stranger.execute("BEGIN IMMEDIATE")
+            await until(cut.is_set)
+            stranger.execute("ROLLBACK")
+        await until(lambda: len(seen) == 2)
+        await consumer.stop(1.0)
+
+
 # ------------------------------------------------------------------ dead letters
 
 
@@ -779,9 +808,9 @@ async def test_a_source_whose_file_is_damaged_while_it_reads_says_so_as_our_erro
 async def test_the_log_does_not_grow_without_bound_while_readers_overlap(
     url: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "LOG_FRAMES", 256)
-    monkeypatch.setattr(engine, "LOG_LIMIT", 2 << 20)
-    monkeypatch.setattr(engine, "EMPTY_PAUSE", 0.05)
+    monkeypatch.setattr(checkpointing, "LOG_FRAMES", 256)
+    monkeypatch.setattr(checkpointing, "LOG_LIMIT", 2 << 20)
+    monkeypatch.setattr(checkpointing, "EMPTY_PAUSE", 0.05)
     largest = 0
     done = asyncio.Event()
 
@@ -813,8 +842,8 @@ async def test_the_log_does_not_grow_without_bound_while_readers_overlap(
 
 async def test_the_turn_is_one_at_a_time_also_between_writing_and_copying_the_log(url: str) -> None:
     async with opened(url) as bus:
-        await bus._engine._take_turn(bus._engine._helper)
-        second = asyncio.ensure_future(bus._engine._take_turn(bus._engine._helper))
+        await bus._engine._helper.take(bus._engine._turn)
+        second = asyncio.ensure_future(bus._engine._helper.take(bus._engine._turn))
         try:
             await never(second.done, during=0.1)
         finally:
@@ -881,7 +910,7 @@ async def test_a_lease_is_not_over_because_it_took_long_to_get_the_turn(url: str
     short = group(lease=0.2)
     async with opened(url) as bus, reading(bus, short) as source:
         await send(bus, message("m"))
-        await bus._engine._take_turn(bus._engine._helper)
+        await bus._engine._helper.take(bus._engine._turn)
         begun = time.monotonic()
         receiving = asyncio.ensure_future(source.receive(1))
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from importlib.metadata import entry_points
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from waybill import App, CapabilityError, Confirmed, Refused, Settings, Topic, T
 from waybill.adapter import Capabilities
 from waybill.brokers import Brokers
 from waybill.clock import SystemClock
-from waybill.gaps import gaps
+from waybill.gaps import KEEPS_HISTORY, REFUSES, gaps
 from waybill.loading import AdapterContext, open_adapter
 from waybill.message import Outgoing
 from waybill.middleware import Send
@@ -48,6 +49,16 @@ def test_each_need_that_is_not_served_is_named_with_the_fix(register: Callable[[
     topology = Topology(app.topology.topics, [r.subscription for r in app.registrations])
     found = gaps(topology, app.registrations, NOTHING)
     assert any(said in gap and "the poor broker" in gap for gap in found), found
+
+
+def test_the_brokers_that_are_named_as_serving_a_need_are_those_that_claim_to() -> None:
+    context = AdapterContext(application="a", clock=SystemClock(), options={})
+    schemes = {point.name for point in entry_points(group="waybill.adapters")} - {
+        "sqlite"
+    }  # memory:// has the same adapter
+    for can in (open_adapter(f"{scheme}://localhost", context).claims for scheme in schemes):
+        assert (can.broker in KEEPS_HISTORY) == can.history, can.broker
+        assert (can.broker in REFUSES) == can.limits_length, can.broker
 
 
 def test_what_is_served_is_no_gap() -> None:

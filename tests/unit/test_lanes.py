@@ -76,8 +76,8 @@ def test_evicting_what_is_not_there_takes_nothing() -> None:
 
 def test_a_key_takes_nothing_in_until_the_last_that_was_given_back_is_taken() -> None:
     lanes: Lanes[str] = Lanes(ordered=True)
-    lanes.returns("a", "a1")
-    lanes.returns("a", "a2")
+    for item in ("a1", "a2"):
+        lanes.returns("a", item)
     lanes.returned("a", "a1")
     assert not lanes.add("a", "a3")
     assert lanes.add("b", "b1")

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from waybill import App, CapabilityError, Settings, Topic
+from waybill.addressing import murmur2, partition_of
 from waybill.topology import TopicSpec, matches
 from waybill_rabbitmq import ladder, names
 
@@ -30,8 +32,8 @@ def test_names_that_differ_are_names_that_differ() -> None:
 )
 def test_keys_are_hashed_as_by_kafkas_clients(key: str, hashed: int) -> None:
     """The values are those of Kafka's own tests."""
-    assert names.murmur2(key.encode()) == hashed % 2**32
-    assert names.partition_of(key, 8) == (hashed & 0x7FFFFFFF) % 8
+    assert murmur2(key.encode()) == hashed % 2**32
+    assert partition_of(key.encode(), 8) == (hashed & 0x7FFFFFFF) % 8
 
 
 def climb(exchange: str, routing_key: str) -> tuple[str, int]:
@@ -66,3 +68,16 @@ def test_a_longer_delay_than_the_longest_is_refused() -> None:
 def test_the_longest_address_fits_into_a_routing_key() -> None:
     address = names.address(names.inbox(TopicSpec("t" * 128), "g" * 128))
     assert len(ladder.route(1.0, address, 255)[1].encode()) <= 255
+
+
+@pytest.mark.parametrize("topic", ["amq.orders", "amq.topic", "waybill"])
+def test_a_topic_whose_name_is_taken_is_refused_before_anything_connects(topic: str) -> None:
+    app = App("group", settings=Settings(url="amqp://localhost:1"), topics=[Topic(topic, int, groups=["return"])])
+    with pytest.raises(CapabilityError, match=f"{topic}: .*: choose another name"):
+        app.explain()
+
+
+def test_a_group_may_be_called_as_topics_may_not() -> None:
+    """Its names begin with its topic's."""
+    topics = [Topic("orders", int, groups=["amq.orders", "waybill"]), Topic("waybill.orders", int), Topic("amqp", int)]
+    App("group", settings=Settings(url="amqp://localhost:1"), topics=topics).explain()

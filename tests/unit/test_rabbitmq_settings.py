@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
-from waybill import CapabilityError, ConfigurationError
+from waybill import ConfigurationError
+from waybill.tables import read_table
 from waybill_rabbitmq import RabbitMQ
 from waybill_rabbitmq.connecting import locate
-from waybill_rabbitmq.options import read_table
-from waybill_rabbitmq.version import check_version
+from waybill_rabbitmq.options import BrokerTable
+
+
+def read(table: Mapping[str, Any]) -> BrokerTable:
+    return read_table(BrokerTable, "rabbitmq", table)
 
 
 def test_a_url_says_where_and_who() -> None:
-    place = locate("amqps://us%40er:p%2Fss@one:1234/my%2Fhost", read_table({"hosts": ["two", "three:99"]}))
+    place = locate("amqps://us%40er:p%2Fss@one:1234/my%2Fhost", read({"hosts": ["two", "three:99"]}))
     assert (place.secure, place.username, place.password, place.vhost) == (True, "us@er", "p/ss", "my/host")
     assert place.servers == (("one", 1234), ("two", 5671), ("three", 99))
 
 
 def test_the_table_goes_before_the_url() -> None:
-    place = locate("amqp://localhost", read_table({"username": "me", "password": "secret"}))
+    place = locate("amqp://localhost", read({"username": "me", "password": "secret"}))
     assert (place.vhost, place.username, place.password, place.servers) == ("/", "me", "secret", (("localhost", 5672),))
 
 
@@ -35,21 +42,14 @@ def test_the_table_goes_before_the_url() -> None:
 )
 def test_what_cannot_be_used_is_named(url: str, table: dict[str, object], named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
-        locate(url, read_table(table))
+        locate(url, read(table))
 
 
 def test_no_secret_is_shown() -> None:
-    assert "hush" not in repr(read_table({"password": "hush", "management": "http://u:hush@x"}))
+    assert "hush" not in repr(read({"password": "hush", "management": "http://u:hush@x"}))
 
 
 @pytest.mark.parametrize("partitions", [0, -1, 257])
 def test_partitions_have_bounds(partitions: int) -> None:
     with pytest.raises(ConfigurationError, match="partitions"):
         RabbitMQ(partitions=partitions)
-
-
-def test_an_older_broker_is_refused_with_the_reason() -> None:
-    for text in ("4.0.5", "4.3.6", "5.1", "my own"):
-        check_version(text)
-    with pytest.raises(CapabilityError, match=r"3\.13\.7.*Upgrade"):
-        check_version("3.13.7")

@@ -233,7 +233,7 @@ async def test_a_process_that_dies_between_the_send_and_the_removal_loses_nothin
     program = f"""
 import asyncio, os
 from waybill.redrive import redrive
-from waybill_embedded.source import DeadSource
+from waybill_embedded.dead import DeadSource
 from tests.unit.test_redrive import BILLING, everything, opened
 
 async def settle(self, settled):
@@ -365,7 +365,7 @@ async def test_the_rate_is_kept(url: str) -> None:
             start = time.monotonic()
             assert (await redrive(bus, BILLING, everything, rate=rate, limit=count)).sent == count
             took = time.monotonic() - start
-            assert 0.95 * count / rate <= took <= 1.05 * count / rate + 0.15  # for opening, on a busy machine
+            assert 0.95 * count / rate <= took <= 1.05 * count / rate + 1.0  # for opening, on a busy machine
 
 
 async def test_leases_are_kept_while_it_takes_long(url: str) -> None:

@@ -134,10 +134,6 @@ async def test_a_full_topic_refuses_more_until_something_is_handled(url: str) ->
         await until(lambda: _accepted(idle, limited))
 
 
-async def _publish(app: App, topic: Topic[Event]) -> None:
-    await app.publish(topic, Event(0))
-
-
 def _accepted(app: App, topic: Topic[Event]) -> bool:
     return not [group for group in _waiting(app) if group >= (topic.spec.max_length or 0)]
 

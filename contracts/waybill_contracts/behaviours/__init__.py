@@ -1,33 +1,20 @@
-"""The promises, a module a section. Importing this registers all of them."""
+"""The promises, a module a section."""
 
-from waybill_contracts.behaviours import (
-    capabilities,
-    dead_letters,
-    faults,
-    flow,
-    groups,
-    lifecycle,
-    order,
-    payload,
-    publishing,
-    retries,
-    settlement,
-    time,
-    topology,
-)
+__all__ = ["SECTIONS"]
 
-__all__ = [
-    "capabilities",
-    "dead_letters",
-    "faults",
-    "flow",
-    "groups",
-    "lifecycle",
-    "order",
-    "payload",
+SECTIONS = (
     "publishing",
-    "retries",
+    "payload",
+    "groups",
+    "order",
     "settlement",
+    "retries",
+    "dead_letters",
     "time",
+    "flow",
+    "lifecycle",
+    "faults",
     "topology",
-]
+    "capabilities",
+)
+"""Importing one of these registers its promises."""

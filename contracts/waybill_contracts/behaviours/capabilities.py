@@ -1,4 +1,4 @@
-"""M. Capabilities: what a broker cannot is refused, what it can is so."""
+"""X. Capabilities: what a broker cannot is refused, what it can is so."""
 
 from __future__ import annotations
 
@@ -12,15 +12,11 @@ from waybill import App, CapabilityError, PublishRefused, Retry, TopicPattern
 from waybill.adapter import Capabilities
 from waybill.outcomes import DeadLetter, Defer
 from waybill_contracts.behaviour import behaviour
-from waybill_contracts.behaviours.publishing import numbers_of
 from waybill_contracts.bench import Bench
-from waybill_contracts.tasks import Task, numbered
+from waybill_contracts.tasks import Task, nothing, numbered, numbers_of
 
 Need = tuple[Callable[[Capabilities], bool], Callable[[App], Any]]
 """Whether a broker can, and how an application asks for it."""
-
-
-async def _nothing(_: Task) -> None: ...
 
 
 def _remembers(can: Capabilities) -> bool:
@@ -54,7 +50,7 @@ async def what_the_broker_cannot_is_refused_before_anything_starts_and_all_at_on
     app, asked = bench.app(), list[str]()
     for can, register in _needs(bench).values():
         if not can(bench.can):
-            register(app)(_nothing)
+            register(app)(nothing)
             asked.append(app.registrations[-1].topic.name)
     if not asked:
         bench.partial("it can all that an application can ask for, so nothing was refused")
@@ -95,7 +91,7 @@ async def _refused_at_start(app: App) -> str:
 async def what_the_broker_cannot_is_refused_on_every_path_and_what_it_can_is_not(bench: Bench) -> None:
     for need, (can, register) in _needs(bench).items():
         app = bench.app()
-        register(app)(_nothing)
+        register(app)(nothing)
         refused = ""
         try:
             app.explain()
@@ -321,7 +317,7 @@ async def connected_it_knows_its_version_and_what_that_cannot(bench: Bench) -> N
     for can, register in _needs(bench).values():
         if can(bench.can) and not can(now):  # this version cannot
             asking = bench.app()
-            register(asking)(_nothing)
+            register(asking)(nothing)
             await _refused_at_start(asking)
     async with app.running():
         await app.publish(topic, Task(1))

@@ -1,4 +1,4 @@
-"""G. Dead letters: nothing is given up in silence, nothing is lost on the way there, and what lies there can come back."""
+"""D. Dead letters: nothing is given up in silence, nothing is lost on the way there, and what lies there can come back."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""K. Faults: the broker goes away and comes back, refuses, forgets, repeats."""
+"""C. Faults: the broker goes away and comes back, refuses, forgets, repeats."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 
-from waybill import App, BrokerError, Confirmed, Delivery, Handler, Refused, Settings, Status, Topic
+from waybill import App, BrokerError, Confirmed, Delivery, Handler, Refused, Status, Topic
 from waybill_contracts.behaviour import behaviour
 from waybill_contracts.bench import Bench
 from waybill_contracts.tasks import Journal, Task, numbered
@@ -128,18 +128,13 @@ async def what_gathered_behind_an_outage_is_handled_when_it_is_over(bench: Bench
 @behaviour("C05", verbs=("remove",), seconds=5)
 async def what_breaks_one_consumer_does_not_touch_the_others(bench: Bench) -> None:
     broken, sound = bench.topic("broken"), bench.topic("sound")
-    app, seen = bench.app(), list[tuple[str, int]]()
-    for topic in (broken, sound):
-
-        @app.consume(topic)
-        async def handle(task: Task, delivery: Delivery[Task]) -> None:
-            seen.append((delivery.topic, task.number))
-
+    app, journal = bench.consumer(broken)
+    bench.consumer(sound, journal=journal, app=app)
     assert bench.broker.remove is not None
     async with app.running():
         await bench.publish(broken, Task(1), app=app)
         await bench.publish(sound, Task(1), app=app)
-        await bench.until(lambda: len(seen) == 2, "both consume")
+        await bench.until(lambda: len(journal.of("done")) == 2, "both consume")
         await bench.broker.remove(broken.name, "group")
 
         def health(topic: Topic[Task]) -> Status:
@@ -148,15 +143,14 @@ async def what_breaks_one_consumer_does_not_touch_the_others(bench: Bench) -> No
         await bench.until(lambda: health(broken) is not Status.UP, "the one is not well")
         for n in range(2, 12):
             await bench.publish(sound, Task(n), app=app)
-            await bench.until(lambda n=n: (sound.name, n) in seen, "the other goes on")  # type: ignore[misc]
+            await bench.until(lambda n=n: n in journal.numbers(), "the other goes on")  # type: ignore[misc]
         assert health(sound) is Status.UP, "the other is well"
 
 
 @behaviour("C06", verbs=("credentials",), seconds=2)
 async def wrong_credentials_are_told_at_once_and_not_tried_for_ever(bench: Bench) -> None:
     assert bench.broker.credentials is not None
-    app = App("group", settings=Settings(url=bench.broker.credentials, broker=bench.options()))
-    app.consume(bench.topic())(_nothing)
+    app, _ = bench.receiver(bench.topic(), url=bench.broker.credentials)
     began = time.monotonic()
     try:
         async with app.running():
@@ -167,9 +161,6 @@ async def wrong_credentials_are_told_at_once_and_not_tried_for_ever(bench: Bench
         raise AssertionError("it knows who may use it, and lets in who may not")
     took = time.monotonic() - began
     assert took <= 10, f"after {took:.1f} s"
-
-
-async def _nothing(_: Task) -> None: ...
 
 
 @behaviour("C08", verbs=("remove",), seconds=5)
@@ -227,12 +218,7 @@ async def a_broker_that_takes_little_makes_all_slower_and_loses_nothing(bench: B
 @behaviour("C11", verbs=("processes",), needs=("durable",), seconds=8)
 async def a_member_that_was_given_up_for_slow_says_so_and_consumes_again(bench: Bench) -> None:
     topic = bench.topic(groups=["group"])
-    slow = await bench.worker(topic, lease=1.0)
-    await bench.publish(topic, Task(1, "a", "sleep=3"))
-    await bench.until(lambda: slow.journal().of("started"), "it has a message")
-    slow.pause()
-    other = await bench.worker(topic, lease=1.0)
-    await bench.until(lambda: other.journal().of("started"), "another one takes it over")
+    slow, other = await bench.taken_over(topic, Task(1, "a", "sleep=3"))
     slow.go_on()
     await bench.until(lambda: "was lost" in slow.errors, "it says that it was too slow")
     await bench.until(lambda: other.journal().numbers() == [1], "the other handles it")

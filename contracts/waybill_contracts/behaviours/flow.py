@@ -1,15 +1,15 @@
-"""I. Flow: how much at once, for how long, and when not."""
+"""F. Flow: how much at once, for how long, and when not."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 
-from waybill import Batch, Delivery, Retry
+from waybill import Batch, Retry
 from waybill.retry import MINIMUM_DELAY
 from waybill_contracts.behaviour import behaviour
 from waybill_contracts.bench import Bench
-from waybill_contracts.tasks import Journal, Task, perform
+from waybill_contracts.tasks import Journal, Task
 
 
 @behaviour("F01", seconds=1)
@@ -119,12 +119,7 @@ async def a_handler_that_runs_for_three_leases_is_the_only_one(bench: Bench) -> 
 @behaviour("F07", verbs=("processes",), needs=("durable",), seconds=4)
 async def when_a_lease_is_lost_the_handler_is_cancelled_and_its_result_does_not_count(bench: Bench) -> None:
     topic = bench.topic(groups=["group"])
-    first = await bench.worker(topic, lease=1.0)
-    await bench.publish(topic, Task(1, "a", "wait"))
-    await bench.until(lambda: first.journal().of("started"), "the first has it")
-    first.pause()
-    second = await bench.worker(topic, lease=1.0)
-    await bench.until(lambda: second.journal().of("started"), "the second takes it over")
+    first, second = await bench.taken_over(topic, Task(1, "a", "wait"))
     first.go_on()
     await bench.until(lambda: first.journal().of("cancelled"), "the first one's handler is cancelled", within=5.0)
     bench.open_gate()
@@ -172,12 +167,7 @@ async def a_consumer_with_nothing_to_do_does_next_to_nothing(bench: Bench) -> No
 @behaviour("F12", seconds=2)
 async def a_busy_topic_does_not_starve_the_other_of_the_same_handlers(bench: Bench) -> None:
     hot, cold = bench.topic("hot", groups=["group"]), bench.topic("cold", groups=["group"])
-    app, journal = bench.app(), Journal(bench.gate)
-
-    @app.consume(hot, cold, concurrency=2)
-    async def handle(task: Task, delivery: Delivery[Task]) -> None:
-        await perform(task, delivery, journal)
-
+    app, journal = bench.consumer([hot, cold], concurrency=2)
     await bench.publish(hot, *(Task(n, str(n), "sleep=0.01") for n in range(300)))
     async with app.running():
         await bench.until(lambda: len(journal.of("done")) >= 5, "the busy topic is handled")

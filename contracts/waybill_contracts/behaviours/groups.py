@@ -1,4 +1,4 @@
-"""C. Groups and topics: every group gets every message, and its members share them."""
+"""G. Groups and topics: every group gets every message, and its members share them."""
 
 from __future__ import annotations
 

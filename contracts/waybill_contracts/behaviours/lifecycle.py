@@ -1,4 +1,4 @@
-"""J. Lifecycle: starting, stopping, and what is left behind."""
+"""L. Lifecycle: starting, stopping, and what is left behind."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ async def what_a_stopped_consumer_had_not_started_is_handled_by_another_within_t
     async with slow.running():
         await bench.until(lambda: first.of("started"), "the first is busy")
         await bench.until(lambda: (slow.health().parts[0].held or 0) >= 2, "it holds more than it has started")
-        stopping = asyncio.get_running_loop().create_future()
-        stopping.set_result(None)
     stopped = time.monotonic()
     async with other.running():
         await bench.until(lambda: len(set(second.numbers()) | set(first.numbers())) == 12, "the other has them")

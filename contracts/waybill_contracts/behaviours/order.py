@@ -1,4 +1,4 @@
-"""D. Order: by key, whatever fails, and whoever dies."""
+"""O. Order: by key, whatever fails, and whoever dies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from waybill import (
 from waybill_contracts.behaviour import behaviour
 from waybill_contracts.bench import Bench
 from waybill_contracts.faults.checking import disorder
-from waybill_contracts.tasks import Journal, Step, Task, perform
+from waybill_contracts.tasks import Journal, Step, Task, nothing, perform
 
 
 @behaviour("O04", needs=("ordered",), seconds=2)
@@ -121,12 +121,14 @@ async def a_key_goes_on_when_its_failed_message_has_become_a_dead_letter(bench: 
 
 @behaviour("O07", needs=("ordered", "durable"), verbs=("processes",), seconds=6)
 async def a_keys_new_owner_never_overlaps_its_old_one_when_that_leaves_or_dies(bench: Bench) -> None:
-    topic = bench.topic(groups=["group"])
+    topic, total = bench.topic(groups=["group"]), 120
     options: dict[str, Any] = {"ordered": True, "concurrency": 3, "lease": 2.0, "grace": 3.0}
     dying, leaving = await bench.worker(topic, **options), await bench.worker(topic, **options)
-    tasks = [Task(n, f"key-{n % 6}", "sleep=0.5" if n % 5 == 0 else "sleep=0.02") for n in range(60)]
-    async with bench.app("publisher").running(consume=False) as publisher:
-        await publisher.publish_many(topic, tasks)
+    tasks = [Task(n, f"key-{n % 6}", "sleep=0.5" if n % 5 == 0 else "sleep=0.02") for n in range(total)]
+
+    async def publish(lot: list[Task]) -> None:
+        async with bench.app("publisher").running(consume=False) as publisher:
+            await publisher.publish_many(topic, lot)
 
     def steps() -> list[Step]:
         return [step for worker in bench.workers for step in worker.journal().steps if step.key]
@@ -134,18 +136,21 @@ async def a_keys_new_owner_never_overlaps_its_old_one_when_that_leaves_or_dies(b
     def handled() -> set[int]:
         return {step.number for step in steps() if step.what == "done"}
 
+    await publish(tasks[:60])
     await bench.until(lambda: len(handled()) >= 6 and dying.journal().running, "both are at work")
     died = time.monotonic()
     dying.kill()
     await bench.worker(topic, **options)
+    await publish(tasks[60:])  # so that who leaves has something to do
+    await bench.until(lambda: any(step.number >= 60 for step in steps()), "they go on")
     await leaving.stop()
-    await bench.until(lambda: handled() == set(range(60)), "the others handle all that is left")
+    await bench.until(lambda: handled() == set(range(total)), "the others handle all that is left")
     ended = max(died, *(step.at for step in dying.journal().steps))
     cut = [step for step in dying.journal().of("started") if step.number not in dying.journal().numbers()]
     seen = steps() + [replace(step, what="cut", at=ended) for step in cut]
     assert not leaving.journal().of("cancelled"), "who left in order did not finish what it had begun"
     in_order(seen)
-    again = len([step for step in seen if step.what == "started"]) - 60
+    again = len([step for step in seen if step.what == "started"]) - total
     assert again <= 2 * options["concurrency"], f"{again} were begun again, more than the one that died had begun"
 
 
@@ -155,7 +160,7 @@ async def order_without_a_key_is_an_error_or_a_message_that_waits_for_none(bench
     app = bench.app()
     told = ""
     try:
-        app.consume(keyless, ordered=True)(_nothing)
+        app.consume(keyless, ordered=True)(nothing)
     except ConfigurationError as error:
         told = str(error)
     assert "key" in told, f"a topic without keys is consumed ordered, and all that is said is: {told or 'nothing'}"
@@ -246,9 +251,6 @@ async def a_redriven_message_comes_at_the_end_of_its_keys_line_and_says_that_it_
     assert journal.numbers() == [1, 3, 4, 5, 2], "it is not at the end of its key's line"
     assert redriven == {1: 0, 2: 1, 3: 0, 4: 0, 5: 0}, f"`redrives`, by number: {redriven}"
     assert not await bench.dead(topic), "it is still among the dead letters"
-
-
-async def _nothing(_: Task) -> None: ...
 
 
 def _key_or_none(task: Task) -> str | None:

@@ -1,4 +1,4 @@
-"""B. Payload: what arrives is what was published, byte by byte and name by name."""
+"""H. Payload: what arrives is what was published, byte by byte and name by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from waybill import (
 )
 from waybill_contracts.behaviour import behaviour
 from waybill_contracts.bench import FAST, Bench
-from waybill_contracts.tasks import Task, key_of
+from waybill_contracts.tasks import Task, key_of, numbers_of
 
 SCRIPTS = [
     "é" + unicodedata.normalize("NFD", "é"),
@@ -229,7 +229,7 @@ async def what_a_foreign_program_publishes_is_delivered_or_a_dead_letter_and_hol
         for body in bodies:
             await bench.broker.foreign(topic.name, body)
         await app.publish(topic, Task(8))
-        await bench.until(lambda: 8 in [delivery.value.number for delivery in given], "the one behind them is handled")
+        await bench.until(lambda: 8 in numbers_of(given), "the one behind them is handled")
 
         async def found() -> set[bytes | None]:
             letters = await bench.dead(topic)

@@ -1,4 +1,4 @@
-"""A. Publishing: what a confirmation means, and what is said where there is none."""
+"""P. Publishing: what a confirmation means, and what is said where there is none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from waybill import (
     ClosedError,
     ConfigurationError,
     Confirmed,
-    Delivery,
     DestinationMissing,
     PublishError,
     PublishRefused,
@@ -22,7 +21,7 @@ from waybill import (
 )
 from waybill_contracts.behaviour import behaviour
 from waybill_contracts.bench import Bench
-from waybill_contracts.tasks import Task
+from waybill_contracts.tasks import Task, numbered, numbers_of
 
 MANY = 100
 
@@ -41,10 +40,6 @@ async def begun(app: App, topic: Topic[Task], numbers: Sequence[int]) -> list[as
     publishing = [asyncio.create_task(app.publish(topic, Task(n, f"key-{n}"))) for n in numbers]
     await asyncio.sleep(0)
     return publishing
-
-
-def numbers_of(given: Sequence[Delivery[Task]]) -> list[int]:
-    return [delivery.value.number for delivery in given]
 
 
 @behaviour("P01", seconds=2)
@@ -139,16 +134,23 @@ async def many_publish_at_once_and_nothing_is_lost(bench: Bench) -> None:
 
 @behaviour("P06", verbs=("away",), seconds=4)
 async def publishing_ends_at_its_deadline_and_says_what_is_known(bench: Bench) -> None:
-    topic = bench.topic()
+    topic, new = bench.topic(), bench.topic("new", groups=["group"])
     app, given = bench.receiver(topic)
     assert bench.broker.away is not None
     async with app.running():
         await app.publish(topic, Task(0))
         async with bench.broker.away():
             began = time.monotonic()
-            error = await failure(app.publish(topic, Task(1), deadline=1.0), "the broker is away")
+            patient = asyncio.create_task(app.publish(new, Task(3), deadline=20.0))
+            errors = await asyncio.gather(
+                failure(app.publish(topic, Task(1), deadline=1.0), "the broker is away"),
+                failure(app.publish(new, Task(4), deadline=1.0), "the broker is away since before the topic was used"),
+            )
             took = time.monotonic() - began
         assert took <= 2.0, f"its deadline was 1 s, and it took {took:.1f} s"
+        assert isinstance(errors[1], PublishRefused), f"nothing can have been sent: {errors[1]!r}"
+        await patient
+        error = errors[0]
         if isinstance(error, PublishUnknown):
             assert (await error.retry()).id == error.message_id, "sent again it is another message"
             await bench.until(lambda: 1 in numbers_of(given), "what was sent again arrives")
@@ -295,11 +297,8 @@ async def what_lies_on_an_idle_queue_outlives_the_broker(bench: Bench) -> None:
 
 @behaviour("P13", needs=("dedup",), seconds=2)
 async def a_second_message_of_one_id_is_confirmed_and_not_delivered(bench: Bench) -> None:
-    def id_of(task: Task) -> str:
-        return f"task-{task.number}"
-
-    topic = bench.topic(id=id_of, dedup_window=60)
-    other = bench.topic("others", id=id_of, dedup_window=60)
+    topic = bench.topic(id=numbered, dedup_window=60)
+    other = bench.topic("others", id=numbered, dedup_window=60)
     app, given = bench.receiver(topic)
     second, others = bench.receiver(other)
     async with bench.running(app, second):

@@ -1,4 +1,4 @@
-"""F. Retries: how often, how far apart, and for whom."""
+"""R. Retries: how often, how far apart, and for whom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""E. Settlement: what an acknowledgement, a failure and a release mean."""
+"""A. Settlement: what an acknowledgement, a failure and a release mean."""
 
 from __future__ import annotations
 
@@ -179,12 +179,8 @@ async def settling_twice_is_the_same_as_once_and_otherwise_is_told(bench: Bench)
 @behaviour("A11", verbs=("processes",), needs=("durable",), seconds=6)
 async def an_acknowledgement_after_the_lease_was_lost_is_told_to_be_late(bench: Bench) -> None:
     topic = bench.topic(groups=["group"])
-    first = await bench.worker(topic, lease=1.0)
-    await bench.publish(topic, Task(1, "a", "sleep=1"))
-    await bench.until(lambda: first.journal().of("started"), "the first has it")
-    first.pause()
-    second = await bench.worker(topic, lease=1.0)
-    await bench.until(lambda: second.journal().numbers() == [1], "the second has taken it over and handled it")
+    first, second = await bench.taken_over(topic, Task(1, "a", "sleep=1"))
+    await bench.until(lambda: second.journal().numbers() == [1], "the second has handled it")
     first.go_on()
     await bench.until(lambda: first.journal().of("lost"), "the first learns that its result does not count")
     await bench.until(lambda: "was lost" in first.errors, "it says that the message may be handled twice")
@@ -259,12 +255,12 @@ async def what_was_handled_is_not_handled_again_though_its_acknowledgement_was_l
     app, journal = bench.consumer(topic, lease=2.0)
     assert bench.broker.away is not None
     async with app.running():
-        await bench.publish(topic, *(Task(n, str(n), "sleep=0.5") for n in range(3)), app=app)
+        await bench.publish(topic, *(Task(n, str(n), f"sleep={0.5 + n / 5}") for n in range(3)), app=app)
         await bench.until(lambda: journal.running == 3, "all are at work")
         async with bench.broker.away():
             await bench.until(lambda: len(journal.of("done")) == 3, "they are handled")
             await bench.until(lambda: app.health().status is not Status.UP, "their acknowledgement fails")
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(2.0)  # their leases run out
         await bench.publish(topic, Task(9, "later"), app=app)
         await bench.until(lambda: 9 in journal.numbers(), "it goes on")
         await bench.settled(topic)

@@ -1,4 +1,4 @@
-"""L. Topology: what is declared, what is only looked at, and what is left alone."""
+"""T. Topology: what is declared, what is only looked at, and what is left alone."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from waybill import (
 )
 from waybill.topology import Change
 from waybill_contracts.behaviour import behaviour
-from waybill_contracts.behaviours.publishing import failure, numbers_of
+from waybill_contracts.behaviours.publishing import failure
 from waybill_contracts.bench import FAST, Bench
-from waybill_contracts.tasks import Task
+from waybill_contracts.tasks import Task, nothing, numbers_of
 
 
 async def planned(app: App) -> list[Change]:
@@ -67,7 +67,7 @@ async def who_only_verifies_is_told_each_thing_that_is_missing(bench: Bench) -> 
     topic, second = bench.topic(groups=["group", "other"]), bench.topic("second")
     app = bench.app(topology="verify")
     for each in (topic, second):
-        app.consume(each)(_nothing)
+        app.consume(each)(nothing)
     things = [topic.name, f"{topic.name}/group", f"{topic.name}/other", second.name, f"{second.name}/group"]
     said = await mismatch(app, "nothing of it exists")
     unnamed = [thing for thing in things if f" {thing}" not in f" {said}".replace(";", " ")]
@@ -76,7 +76,7 @@ async def who_only_verifies_is_told_each_thing_that_is_missing(bench: Bench) -> 
     await bench.declare(app)
     assert (await started(app)).ok
     other = bench.app("new", topology="verify")
-    other.consume(topic)(_nothing)
+    other.consume(topic)(nothing)
     said = await mismatch(other, "its group does not exist")
     assert f"{topic.name}/new" in said, f"it does not name the group: {said}"
     assert f"{topic.name}/group" not in said, f"it names what is there: {said}"
@@ -93,7 +93,7 @@ async def who_assumes_what_is_missing_is_told_at_its_first_use(bench: Bench) -> 
         else:
             assert isinstance(error, PublishRefused), f"it is certain that nobody has it: {error!r}"
     assuming = bench.app(topology="assume")
-    assuming.consume(topic)(_nothing)
+    assuming.consume(topic)(nothing)
     said = ""
     try:
         health = await started(assuming, within=bench.patience)
@@ -248,7 +248,7 @@ async def _allowed(app: App) -> None:
 async def what_goes_with_its_process_goes_whole_and_takes_nothing_else_with_it(bench: Bench) -> None:
     alone, shared = bench.topic("alone"), bench.topic("shared", groups=["group", "group.b"])
     passing, given = bench.receiver(alone, ephemeral=True)
-    passing.consume(shared, ephemeral=True)(_nothing)
+    passing.consume(shared, ephemeral=True)(nothing)
     lasting = bench.app()
     lasting.consume(shared, retry=FAST)(_fails)
     async with bench.app("publisher").running(consume=False) as publisher:
@@ -281,9 +281,6 @@ async def what_goes_with_its_process_goes_whole_and_takes_nothing_else_with_it(b
 async def _left(bench: Bench, topic: Topic[Task], group: str) -> tuple[float, int]:
     backlog = await bench.backlog(topic, group)
     return (backlog.ready.value or 0) + (backlog.in_flight.value or 0), len(await bench.dead(topic, group))
-
-
-async def _nothing(_: Task) -> None: ...
 
 
 async def _fails(_: Task) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
-from waybill_contracts.behaviour import Behaviour
-from waybill_contracts.bench import Bench
+from waybill_contracts.behaviour import Behaviour, Check, registering
 
 __all__ = ["FAULTS", "NOT_YET", "ROUNDS", "SEED", "SOAK", "fault", "lasting"]
 
@@ -35,23 +34,9 @@ def lasting(table: float, quick: float) -> float:
 
 def fault(
     row: int, *, needs: Sequence[str] = (), verbs: Sequence[str] = (), seconds: float = 2.0, soak: float = 0.0
-) -> Callable[[Callable[[Bench], Awaitable[None]]], Callable[[Bench], Awaitable[None]]]:
+) -> Callable[[Check], Check]:
     """Make row `row` of a function, which is named for what survives; its docstring is the invariant.
 
     needs, verbs: as of `behaviour`. seconds, soak: the real time it takes in a quick run, and in a long one, about.
     """
-
-    def register(check: Callable[[Bench], Awaitable[None]]) -> Callable[[Bench], Awaitable[None]]:
-        ident = f"fault-{row:02}"
-        assert ident not in FAULTS | NOT_YET, ident
-        FAULTS[ident] = Behaviour(
-            id=ident,
-            name=check.__name__,
-            check=check,
-            needs=tuple(needs),
-            verbs=tuple(verbs),
-            seconds=max(seconds, soak) if SOAK else seconds,
-        )
-        return check
-
-    return register
+    return registering(FAULTS, f"fault-{row:02}", needs, verbs, max(seconds, soak) if SOAK else seconds)

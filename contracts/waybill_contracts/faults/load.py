@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from waybill import App, BrokerError, PublishRefused, PublishUnknown, Topic
-from waybill_contracts.tasks import Step, Task
+from waybill_contracts.tasks import Step, Task, ready
 
 __all__ = ["KEYS", "Load", "publish_until_told"]
 
@@ -96,6 +96,6 @@ async def publish_until_told(
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with app.running(consume=False):
-        write(Step("ready", 0, "", 0, os.getpid(), 0.0))
+        write(ready())
         async with Load(app, topic, write, **options):
             await stop.wait()

@@ -1,6 +1,6 @@
 """A TCP proxy that stands before a broker and does to its connections what networks do.
 
-    async with Proxy("127.0.0.1", 5672) as link:        # clients use link.port
+    async with Proxy("127.0.0.1", 7000) as link:        # clients use link.port
         with link.replies_held():                       # requests pass, replies wait
             ...
         link.cut()                                      # every connection is reset

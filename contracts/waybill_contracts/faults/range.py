@@ -11,7 +11,7 @@ from typing import Any
 
 from waybill import App, Retry
 from waybill_contracts.bench import Bench
-from waybill_contracts.faults.checking import Allowed, check
+from waybill_contracts.faults.checking import Allowed, check, undecided, unsettled
 from waybill_contracts.faults.fault import ROUNDS, SEED
 from waybill_contracts.faults.load import KEYS, Load
 from waybill_contracts.leftovers import left_since
@@ -39,6 +39,7 @@ class Range:
         self.kills = 0
         """Of processes, whether they were at work or not."""
         self.at_risk = 0
+        """Messages that killed processes were handling."""
         self.over: list[float] = []
         print(f"seed {SEED}, {ROUNDS} rounds")
 
@@ -78,12 +79,12 @@ class Range:
     async def busy(self, least: int = 20) -> None:
         """Wait until so many more have been handled than now."""
         before = len(self.numbers("done"))
-        await self._until(lambda: len(self.numbers("done")) >= before + least, "it works")
+        await self.bench.until(lambda: len(self.numbers("done")) >= before + least, "it works", every=0.05)
 
     async def publishes(self) -> None:
         """Wait until one more is confirmed than now."""
         before = len(self.numbers("ok"))
-        await self._until(lambda: len(self.numbers("ok")) > before, "publishing goes on")
+        await self.bench.until(lambda: len(self.numbers("ok")) > before, "publishing goes on", every=0.05)
 
     async def calm(self) -> None:
         """Wait until all that was confirmed is handled and settled, or nothing moves any more: then the verdict says what
@@ -98,10 +99,13 @@ class Range:
                 left, since = now, time.monotonic()
             await asyncio.sleep(0.1)
 
+    async def letters(self) -> list[int]:
+        """The numbers of the dead letters, as often as each is there."""
+        return [self.topic.decode(letter).number for letter in await self.bench.dead(self.topic)]
+
     async def dead(self) -> set[int]:
-        """The numbers of the dead letters."""
-        letters = await self.bench.dead(self.topic)
-        return {self.topic.codec.decode(letter.body or b"").number for letter in letters}
+        """The numbers that are dead letters."""
+        return set(await self.letters())
 
     async def goes_on(self, app: App) -> None:
         """See that nothing is wrong any more: what is published from now on is confirmed and handled once."""
@@ -121,13 +125,6 @@ class Range:
 
         await self.bench.eventually(left, lambda found: not found, "nothing is left of it, but")
 
-    async def _until(self, true: Any, what: str, within: float | None = None) -> None:
-        within = self.bench.patience if within is None else within
-        end = time.monotonic() + within
-        while not true():
-            assert time.monotonic() < end, f"not within {within:g} s: {what}"
-            await asyncio.sleep(0.05)
-
     # ---------------------------------------------------------------- faults, and what they came to
 
     @asynccontextmanager
@@ -140,6 +137,18 @@ class Range:
             async with block:
                 yield
         self.over.append(time.monotonic())
+
+    def kill(self, victim: Worker, *, publishes: bool = False) -> None:
+        """Counts as a fault if it was worth it: the kill of one that is idle shows nothing."""
+        victim.pause()  # so that what is counted is what dies
+        steps, pid = victim.journal().steps, victim.pid
+        victim.kill()
+        self.kills += 1
+        held = undecided(steps, pid) if publishes else unsettled(steps, pid)
+        if held:
+            self.faults += 1
+            self.at_risk += 0 if publishes else held
+            print(f"fault {self.faults}: killed {pid} with {held} in flight")
 
     @property
     def costly(self) -> int:

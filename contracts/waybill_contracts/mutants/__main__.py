@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from waybill_contracts.embedded import NOT_OF_A_FILE
-from waybill_contracts.mutants.asking import AT_ONCE, ask
+from waybill_contracts.mutants.asking import ask
 from waybill_contracts.mutants.running import load_mutants
 from waybill_contracts.mutants.standing_in import StandIn
 from waybill_contracts.mutants.trying import Tried
@@ -51,10 +51,7 @@ async def main(asked: Sequence[str]) -> int:
     promises, mutants = load_all(), load_mutants()
     cases = [(StandIn.__name__, ident) for ident, known in promises.items() if set(known.verbs) & NOT_OF_A_FILE.keys()]
     cases += [(name, ident) for name, known in mutants.items() for ident in known.killed_by]
-    cases = [(name, ident) for name, ident in cases if not asked or name in asked or ident in asked]
-    slots = asyncio.Semaphore(AT_ONCE)
-    longest = sorted(cases, key=lambda case: -promises[case[1]].seconds)
-    found = await asyncio.gather(*(ask(name, promises[ident], slots) for name, ident in longest))
+    found = await ask(cases, asked)
     wrong = show(found, whole=not asked)
     killed = sum(1 for tried in found if tried.name in mutants and not tried.holds)
     print(f"\n{killed} of {sum(1 for tried in found if tried.name in mutants)} killed")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import msgspec
+from msgspec.structs import replace
 
 from waybill.adapter import Capabilities
 from waybill.errors import BrokerUnavailable
-from waybill.topology import Plan, Subscription, Topology
+from waybill.topology import Topology
 from waybill_contracts.mutants.publishing import ForgetsAPromise
 from waybill_contracts.mutants.running import mutant
 from waybill_contracts.mutants.wrapping import Wrapped
 
 __all__: list[str] = []
-
-replace = msgspec.structs.replace
 
 
 @mutant("X01")
@@ -42,21 +40,12 @@ class HasNoName(Wrapped):
         return replace(can, broker="")
 
 
-@mutant("X03")
-class ClaimsToFilter(Wrapped):
-    """It says that it applies filters, so nobody else does, and declares its groups without any."""
+@mutant("X02")
+class ClaimsWhatItCannot(Wrapped):
+    """It says that it can hold up a partition, and does nothing of the kind."""
 
-    def _unfiltered(self, topology: Topology) -> Topology:
-        return replace(topology, subscriptions=[self.changed_subscription(s) for s in topology.subscriptions])
-
-    def changed_subscription(self, subscription: Subscription) -> Subscription:
-        return replace(subscription, where=())
-
-    async def do_plan(self, topology: Topology) -> Plan:
-        return replace(await super().do_plan(self._unfiltered(topology)), topology=topology)
-
-    async def do_apply(self, plan: Plan, allow: Collection[str]) -> None:
-        await super().do_apply(replace(plan, topology=self._unfiltered(plan.topology)), allow)
+    def changed_capabilities(self, can: Capabilities) -> Capabilities:
+        return replace(can, blocks_partition=True)
 
 
 @mutant("X04")
@@ -64,14 +53,6 @@ class ClaimsAHistory(ForgetsAPromise):
     """It says that it keeps what was handled, and drops it."""
 
     forgotten: ClassVar[dict[str, Any]] = {"retention": None}
-
-
-@mutant("X04")
-class ClaimsAnOrder(Wrapped):
-    """It says that it keeps the order of a key, and gives each message to whoever is free."""
-
-    def changed_subscription(self, subscription: Subscription) -> Subscription:
-        return replace(subscription, ordered=False)
 
 
 @mutant("X05")

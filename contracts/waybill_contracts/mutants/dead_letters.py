@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-import msgspec
+from msgspec.structs import replace
 
 from waybill.adapter import Page, Sink, Source
-from waybill.message import Delivery, Message
+from waybill.errors import BrokerError
+from waybill.message import DeadLetterRecord, Delivery, Message
 from waybill.outcomes import (
     ACK,
     DONE,
+    RELEASE,
     Ack,
     DeadLetter,
     ExtendResult,
@@ -25,84 +26,87 @@ from waybill.outcomes import (
     SettleResult,
 )
 from waybill.topology import Destination, Subscription
+from waybill_contracts.mutants.moves import acknowledge, in_background, insist
 from waybill_contracts.mutants.running import mutant
-from waybill_contracts.mutants.settlement import Changing
+from waybill_contracts.mutants.settlement import Burying, Dropping
 from waybill_contracts.mutants.wrapping import Wrapped
 
 __all__: list[str] = []
 
 
-class _Burying(Wrapped):
-    """Writes dead letters that are not what they should be."""
-
-    def buried(self, letter: Message) -> Message:
-        return letter
-
-    def places(self, subscription: Subscription) -> Sequence[str]:
-        """The groups among whose dead letters it is put."""
-        return [subscription.group]
-
-    async def do_settle(
-        self, source: Source, subscription: Subscription, settled: Sequence[Settled]
-    ) -> Sequence[SettleResult]:
-        letters = [
-            self.buried(msgspec.structs.replace(item.delivery.message, dead=item.settlement.record))
-            for item in settled
-            if isinstance(item.settlement, DeadLetter)
-        ]
-        for group in self.places(subscription) if letters else ():
-            async with self.inner.sink(Destination("dead", subscription.topic, group)) as sink:
-                await sink.send(letters, deadline=asyncio.get_running_loop().time() + 5)
-        acked = [Settled(i.delivery, ACK) if isinstance(i.settlement, DeadLetter) else i for i in settled]
-        return await super().do_settle(source, subscription, acked)
-
-
 @mutant("D01")
-class BuriesWithoutHeaders(_Burying):
+class BuriesWithoutHeaders(Burying):
     """A dead letter has its body and its id, and nothing else of its message."""
 
     def buried(self, letter: Message) -> Message:
-        return msgspec.structs.replace(letter, headers={}, key=None)
+        return replace(letter, headers={}, key=None)
 
 
 @mutant("D01")
-class BuriesUnderAnotherId(_Burying):
+class BuriesUnderAnotherId(Burying):
     """A dead letter is a new message."""
 
     def buried(self, letter: Message) -> Message:
-        return msgspec.structs.replace(letter, id=f"dead-{letter.id}")
+        return replace(letter, id=f"dead-{letter.id}")
 
 
 @mutant("D02")
-class RecordsHalf(_Burying):
+class RecordsHalf(Burying):
     """A dead letter says why, and neither when nor where."""
 
     def buried(self, letter: Message) -> Message:
         assert letter.dead is not None
         epoch = datetime.fromtimestamp(0, UTC)
-        record = msgspec.structs.replace(letter.dead, at=epoch, first_failure=None, stack=None, host="", process=0)
-        return msgspec.structs.replace(letter, dead=record)
+        record = replace(letter.dead, at=epoch, first_failure=None, stack=None, host="", process=0)
+        return replace(letter, dead=record)
 
 
 @mutant("D03")
-class DropsWhatIsTooLong(Changing):
+class DropsWhatIsTooLong(Dropping):
     """A dead letter whose record is long is not written, and its message is acknowledged."""
 
-    def changed(self, settled: Settled) -> Settlement:
-        settlement = settled.settlement
-        return ACK if isinstance(settlement, DeadLetter) and len(settlement.record.detail) > 500 else settlement
+    def drops(self, record: DeadLetterRecord) -> bool:
+        return len(record.detail) > 500
+
+
+@mutant("D04")
+class AcknowledgesBeforeItDeadLetters(Wrapped):
+    """A dead letter that could not be written is acknowledged all the same."""
+
+    async def do_settle(
+        self, source: Source, subscription: Subscription, settled: Sequence[Settled]
+    ) -> Sequence[SettleResult]:
+        try:
+            return await super().do_settle(source, subscription, settled)
+        except BrokerError:
+            if not any(isinstance(item.settlement, DeadLetter) for item in settled):
+                raise
+            in_background(insist(source, [Settled(item.delivery, ACK) for item in settled]))
+            return [DONE] * len(settled)
+
+
+@mutant("D04")
+class GoesOnThoughDeadLettersCannotBePlaced(Wrapped):
+    """A settlement that fails is reported as done, and made in the background: nobody hears of the trouble."""
+
+    async def do_settle(
+        self, source: Source, subscription: Subscription, settled: Sequence[Settled]
+    ) -> Sequence[SettleResult]:
+        del subscription
+        in_background(insist(source, settled))
+        return [DONE] * len(settled)
 
 
 @mutant("D05")
-class BuriesWhatItCouldRead(_Burying):
+class BuriesWhatItCouldRead(Burying):
     """Of bytes that are no text, a dead letter has what can be read."""
 
     def buried(self, letter: Message) -> Message:
-        return msgspec.structs.replace(letter, body=(letter.body or b"").decode("utf-8", "ignore").encode())
+        return replace(letter, body=(letter.body or b"").decode("utf-8", "ignore").encode())
 
 
 @mutant("D06")
-class SharesDeadLetters(_Burying):
+class SharesDeadLetters(Burying):
     """A dead letter of one group is seen among those of every group."""
 
     groups: ClassVar[defaultdict[str, set[str]]] = defaultdict(set)
@@ -116,12 +120,11 @@ class SharesDeadLetters(_Burying):
 
 
 @mutant("D07", "fault-30")
-class DropsWhatIsRejected(Changing):
+class DropsWhatIsRejected(Dropping):
     """What is rejected is acknowledged."""
 
-    def changed(self, settled: Settled) -> Settlement:
-        settlement = settled.settlement
-        return ACK if isinstance(settlement, DeadLetter) and settlement.record.reason == "rejected" else settlement
+    def drops(self, record: DeadLetterRecord) -> bool:
+        return record.reason == "rejected"
 
 
 class _Taken:
@@ -146,7 +149,7 @@ class _Taken:
 class _Gone(_Taken):
     async def receive(self, limit: int) -> Sequence[Delivery[Any]]:
         deliveries = await self._inner.receive(limit)
-        await self._inner.settle([Settled(delivery, ACK) for delivery in deliveries])
+        await acknowledge(self._inner, deliveries)
         return deliveries
 
     async def settle(self, settled: Sequence[Settled]) -> Sequence[SettleResult]:
@@ -155,23 +158,13 @@ class _Gone(_Taken):
 
 class _Kept(_Taken):
     async def settle(self, settled: Sequence[Settled]) -> Sequence[SettleResult]:
-        await self._inner.settle([Settled(i.delivery, Release()) if type(i.settlement) is Ack else i for i in settled])
+        await self._inner.settle([Settled(i.delivery, RELEASE) if type(i.settlement) is Ack else i for i in settled])
         return [DONE] * len(settled)
 
 
-@mutant("D07")
-class DropsMoreThanItIsTold(Wrapped):
-    """Whoever takes dead letters to give up one takes all of them away."""
-
-    @asynccontextmanager
-    async def dead_letters(self, subscription: Subscription) -> AsyncGenerator[Source, None]:
-        async with self.inner.dead_letters(subscription) as source:
-            yield _Gone(source)
-
-
-@mutant("D09")
+@mutant("D07", "D09")
 class RemovesBeforeItIsTold(Wrapped):
-    """What is taken of the dead letters is removed at once, before its copy is anywhere."""
+    """What is taken of the dead letters is removed at once, whatever becomes of it."""
 
     @asynccontextmanager
     async def dead_letters(self, subscription: Subscription) -> AsyncGenerator[Source, None]:
@@ -201,23 +194,46 @@ class RedrivesThroughTheTopic(Wrapped):
             yield sink
 
 
-@mutant("D10")
-class DropsWhatIsTooLate(Changing):
+@mutant("D10", "S05")
+class DropsWhatIsTooLate(Dropping):
     """What nobody handled in time is gone."""
 
-    def changed(self, settled: Settled) -> Settlement:
-        settlement = settled.settlement
-        return ACK if isinstance(settlement, DeadLetter) and settlement.record.reason == "expired" else settlement
+    def drops(self, record: DeadLetterRecord) -> bool:
+        return record.reason == "expired"
 
 
 @mutant("D11")
-class RedrivesByItself(Changing):
+class RedrivesByItself(Wrapped):
     """What has been redriven once is tried for ever."""
 
-    def changed(self, settled: Settled) -> Settlement:
+    def changed_settlement(self, settled: Settled) -> Settlement:
         if isinstance(settled.settlement, DeadLetter) and settled.delivery.message.redrives:
             return Release(0)
         return settled.settlement
+
+
+@mutant("D12")
+class ForgetsCrashes(Wrapped):
+    """What killed a process comes back as if it had never been handed out."""
+
+    def changed_delivery(self, delivery: Delivery[Any]) -> Delivery[Any]:
+        return replace(delivery, attempt=1)
+
+
+@mutant("D12")
+class BlamesTheNeighbours(Wrapped):
+    """Whatever was held when a process died counts as what killed it."""
+
+    def changed_delivery(self, delivery: Delivery[Any]) -> Delivery[Any]:
+        return replace(delivery, attempt=9) if (delivery.handed_out or 1) > 1 else delivery
+
+
+@mutant("D13", "fault-28")
+class DropsWhatHasNoAttemptsLeft(Dropping):
+    """After the last attempt the message is acknowledged, and no dead letter written."""
+
+    def drops(self, record: DeadLetterRecord) -> bool:
+        return record.reason == "retries_exhausted"
 
 
 @mutant("D14")
@@ -227,7 +243,7 @@ class TakesWhatIsLookedAt(Wrapped):
     async def do_browse(self, subscription: Subscription, after: str | None, limit: int) -> Page:
         page = await super().do_browse(subscription, after, limit)
         async with self.inner.dead_letters(subscription) as source:
-            await source.settle([Settled(delivery, ACK) for delivery in await source.receive(1)])
+            await acknowledge(source, await source.receive(1))
         return page
 
 
@@ -237,4 +253,4 @@ class ShowsEachPageBackwards(Wrapped):
 
     async def do_browse(self, subscription: Subscription, after: str | None, limit: int) -> Page:
         page = await super().do_browse(subscription, after, limit)
-        return msgspec.structs.replace(page, messages=list(reversed(page.messages)))
+        return replace(page, messages=list(reversed(page.messages)))

@@ -7,21 +7,14 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
-import msgspec
+from msgspec.structs import force_setattr
 
 from waybill.adapter import Sink, Source
 from waybill.errors import BrokerError, BrokerUnavailable, DestinationMissing
 from waybill.message import Delivery, Message
-from waybill.outcomes import (
-    ACK,
-    DONE,
-    Confirmed,
-    ExtendResult,
-    SendResult,
-    Settled,
-    SettleResult,
-)
+from waybill.outcomes import DONE, LOST, Confirmed, ExtendResult, SendResult, Settled, SettleResult
 from waybill.topology import Destination, Subscription
+from waybill_contracts.mutants.moves import acknowledge, confirmed
 from waybill_contracts.mutants.running import mutant
 from waybill_contracts.mutants.wrapping import Wrapped
 
@@ -37,8 +30,27 @@ class ConfirmsWhatItLost(Wrapped):
     ) -> Sequence[SendResult]:
         if len(messages) < 10:
             return await super().do_send(sink, to, messages, deadline)
-        results = await super().do_send(sink, to, messages[:-1], deadline)
-        return [*results, Confirmed(messages[-1].id)]
+        return [*await super().do_send(sink, to, messages[:-1], deadline), *confirmed(messages[-1:])]
+
+
+@mutant("C02", "fault-06")
+class GivesUpAfterAnOutage(Wrapped):
+    """The first trouble ends the fetching: what comes later waits for a restart."""
+
+    _over = False
+
+    async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
+        while self._over:
+            await asyncio.sleep(1)
+        return await super().do_receive(source, subscription, limit)
+
+    async def do_settle(
+        self, source: Source, subscription: Subscription, settled: Sequence[Settled]
+    ) -> Sequence[SettleResult]:
+        asked = asyncio.ensure_future(super().do_settle(source, subscription, settled))
+        if not (await asyncio.wait([asked], timeout=3))[0]:  # the request has timed out
+            self._over = True
+        return await asked
 
 
 @mutant("C04", "fault-15")
@@ -59,7 +71,7 @@ class DropsTheFirstAfterAnOutage(Wrapped):
         if not self._was_away or not new:
             return deliveries
         self._was_away = False
-        await source.settle([Settled(delivery, ACK) for delivery in new])
+        await acknowledge(source, new)
         return [delivery for delivery in deliveries if delivery.redelivered]
 
 
@@ -92,7 +104,7 @@ class SaysNothingOfWhatIsGone(Wrapped):
             return ()
 
 
-@mutant("C10", "fault-09")
+@mutant("C02", "C10", "fault-09")
 class TakesSlowForStored(Wrapped):
     """Where the broker needs longer than a fifth of a second, a message is confirmed and not stored."""
 
@@ -100,7 +112,7 @@ class TakesSlowForStored(Wrapped):
         self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
     ) -> Sequence[SendResult]:
         if await self.is_slow(0.2):
-            return [Confirmed(message.id) for message in messages]
+            return confirmed(messages)
         return await super().do_send(sink, to, messages, deadline)
 
 
@@ -124,14 +136,14 @@ class StaysAwayOnceGivenUp(Wrapped):
 
     async def do_extend(self, source: Source, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
         results = await super().do_extend(source, deliveries)
-        self._given_up = self._given_up or any(type(result).__name__ == "Lost" for result in results)
+        self._given_up = self._given_up or LOST in results
         return results
 
     async def do_settle(
         self, source: Source, subscription: Subscription, settled: Sequence[Settled]
     ) -> Sequence[SettleResult]:
         results = await super().do_settle(source, subscription, settled)
-        self._given_up = self._given_up or any(type(result).__name__ == "Lost" for result in results)
+        self._given_up = self._given_up or LOST in results
         return results
 
     async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
@@ -154,7 +166,7 @@ class GivesEachCopyAnId(Wrapped):
     async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
         deliveries = await super().do_receive(source, subscription, limit)
         for delivery in deliveries:
-            msgspec.structs.force_setattr(delivery.message, "id", f"{delivery.message.id}-{next(self._numbers)}")
+            force_setattr(delivery.message, "id", f"{delivery.message.id}-{next(self._numbers)}")
         return deliveries
 
 

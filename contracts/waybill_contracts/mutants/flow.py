@@ -7,10 +7,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from waybill.adapter import Source
 from waybill.message import Delivery
-from waybill.outcomes import Settled, SettleResult
+from waybill.outcomes import LOST, ExtendResult, Settled, SettleResult
 from waybill.topology import Subscription
+from waybill_contracts.mutants.moves import renewed
 from waybill_contracts.mutants.running import mutant
 from waybill_contracts.mutants.wrapping import Wrapped
 
@@ -65,6 +68,15 @@ class HandsOutMoreThanIsAskedFor(Wrapped):
         return await super().do_receive(source, subscription, 1000)
 
 
+@mutant("F04", "F06", "R11")
+class ForgetsTheLease(Wrapped):
+    """Leases are not renewed, and run out while the handler works."""
+
+    async def do_extend(self, source: Source, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
+        del source
+        return renewed(deliveries)
+
+
 @mutant("F05")
 class LeavesWhenNobodyReceives(Wrapped):
     """Who does not ask for a second is a member no more, and nobody tells."""
@@ -77,6 +89,32 @@ class LeavesWhenNobodyReceives(Wrapped):
         deliveries = await super().do_receive(source, subscription, limit)
         self._asked = time.monotonic()
         return deliveries
+
+
+@mutant("F06")
+class RenewsTheFirstOfALotOnly(Wrapped):
+    """Of several messages one is renewed; the others' members learn that they have lost them."""
+
+    async def do_extend(self, source: Source, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
+        results = await super().do_extend(source, deliveries)
+        return [*results[:1], *([LOST] * (len(results) - 1))]
+
+
+@mutant("F07")
+class KeepsALostLease(Wrapped):
+    """A lease that is lost is reported as renewed, and the handler goes on beside the other's."""
+
+    async def do_extend(self, source: Source, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
+        await super().do_extend(source, deliveries)
+        return renewed(deliveries)
+
+
+@mutant("F07")
+class NeverTakesOver(Wrapped):
+    """What a silent member holds stays with it: each member keeps a lease of an hour."""
+
+    def changed_subscription(self, subscription: Subscription) -> Subscription:
+        return replace(subscription, lease=3600.0)
 
 
 @mutant("F10")

@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from waybill.adapter import Capabilities, Notify, Sink, Source
 from waybill.message import Delivery, Message
-from waybill.outcomes import ACK, Release, SendResult, Settled, SettleResult
-from waybill.topology import Backlog, Count, Destination, Plan, Subscription, TopicSpec, Topology, fits
+from waybill.outcomes import ACK, Release, SendResult, Settled, Settlement
+from waybill.topology import Backlog, Count, Destination, Subscription, TopicSpec, Topology, fits
+from waybill_contracts.mutants.moves import acknowledge
 from waybill_contracts.mutants.running import mutant
 from waybill_contracts.mutants.wrapping import Wrapped
 
@@ -32,12 +33,12 @@ class GivesEachMemberAll(Wrapped):
     """Each member has a group of its own, and gets every message."""
 
     def changed_subscription(self, subscription: Subscription) -> Subscription:
-        return msgspec.structs.replace(subscription, group=f"{subscription.group}-{id(self)}", ephemeral=True)
+        return replace(subscription, group=f"{subscription.group}-{id(self)}", ephemeral=True)
 
 
-@mutant("G01")
+@mutant("G01", "L01")
 class ServesTheFirstMemberOnly(Wrapped):
-    """One member consumes, and the others stand by."""
+    """The member that came first consumes, also when it has gone, and the others stand by."""
 
     async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
         if _first(self, subscription.name, self) is not self:
@@ -50,7 +51,7 @@ class LetsGroupsCompete(Wrapped):
     """All groups of a topic take from one queue."""
 
     def changed_subscription(self, subscription: Subscription) -> Subscription:
-        return msgspec.structs.replace(subscription, group=_first(self, subscription.topic.name, subscription.group))
+        return replace(subscription, group=_first(self, subscription.topic.name, subscription.group))
 
 
 @mutant("G03")
@@ -75,7 +76,7 @@ class NamesTheWrongTopic(Wrapped):
     async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
         deliveries = await super().do_receive(source, subscription, limit)
         topic = self.__dict__.setdefault("topic", subscription.topic.name)
-        return [msgspec.structs.replace(delivery, topic=topic) for delivery in deliveries]
+        return [replace(delivery, topic=topic) for delivery in deliveries]
 
 
 @mutant("G04")
@@ -98,19 +99,18 @@ class BeginsWithItsConsumer(Wrapped):
     async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
         deliveries = await super().do_receive(source, subscription, limit)
         past = [delivery for delivery in deliveries if delivery.message.time < self._since]
-        if past:
-            await source.settle([Settled(delivery, ACK) for delivery in past])
+        await acknowledge(source, past)
         return [delivery for delivery in deliveries if delivery not in past]
 
 
-@mutant("G06")
+@mutant("G06", "T10")
 class LeavesItsEphemeralGroup(Wrapped):
     """An ephemeral group stays when its consumer goes."""
 
     @asynccontextmanager
     async def source(self, subscription: Subscription, *, window: int, notify: Notify) -> AsyncGenerator[Source, None]:
         if subscription.ephemeral:
-            subscription = msgspec.structs.replace(subscription, ephemeral=False)
+            subscription = replace(subscription, ephemeral=False)
             await self.inner.admin.apply(await self.inner.admin.plan(Topology((subscription.topic,), (subscription,))))
         async with super().source(subscription, window=window, notify=notify) as source:
             yield source
@@ -122,20 +122,18 @@ class SharesAnEphemeralGroup(Wrapped):
 
     def changed_subscription(self, subscription: Subscription) -> Subscription:
         name = subscription.group.split(".")[0]
-        return msgspec.structs.replace(
-            subscription, group=_first(self, f"{subscription.topic.name}/{name}", subscription.group)
-        )
+        return replace(subscription, group=_first(self, f"{subscription.topic.name}/{name}", subscription.group))
 
 
 class _StartsElsewhere(Wrapped):
     start: Any
 
-    async def do_plan(self, topology: Topology) -> Plan:
+    def changed_topology(self, topology: Topology) -> Topology:
         subscriptions = [
-            msgspec.structs.replace(subscription, start=self.start) if subscription.start is not None else subscription
+            replace(subscription, start=self.start) if subscription.start is not None else subscription
             for subscription in topology.subscriptions
         ]
-        return await super().do_plan(Topology(topology.topics, subscriptions))
+        return Topology(topology.topics, subscriptions)
 
 
 @mutant("G07")
@@ -161,7 +159,7 @@ class DropsWhatItHandsToMany(Wrapped):
         members.add(id(self))
         deliveries = await super().do_receive(source, subscription, limit)
         if len(members) > 30 and deliveries:
-            await source.settle([Settled(deliveries[-1], ACK)])
+            await acknowledge(source, deliveries[-1:])
             return deliveries[:-1]
         return deliveries
 
@@ -182,11 +180,8 @@ class MixesUpConcurrentSends(Wrapped):
 class AcknowledgesWhatItGivesBack(Wrapped):
     """What a member had not handled when it left is acknowledged."""
 
-    async def do_settle(
-        self, source: Source, subscription: Subscription, settled: Sequence[Settled]
-    ) -> Sequence[SettleResult]:
-        changed = [Settled(item.delivery, ACK) if isinstance(item.settlement, Release) else item for item in settled]
-        return await super().do_settle(source, subscription, changed)
+    def changed_settlement(self, settled: Settled) -> Settlement:
+        return ACK if isinstance(settled.settlement, Release) else settled.settlement
 
 
 @mutant("G13")
@@ -240,34 +235,26 @@ class TakesAPatternForAll(Wrapped):
     """A pattern stands for every topic there is."""
 
     def changed_subscription(self, subscription: Subscription) -> Subscription:
-        return self._widened(subscription)
-
-    async def do_plan(self, topology: Topology) -> Plan:
-        return await super().do_plan(Topology(topology.topics, [self._widened(s) for s in topology.subscriptions]))
-
-    def _widened(self, subscription: Subscription) -> Subscription:
         topic: TopicSpec = subscription.topic
-        if topic.pattern:
-            topic = msgspec.structs.replace(topic, name="#")
-        return msgspec.structs.replace(subscription, topic=topic)
+        return replace(subscription, topic=replace(topic, name="#")) if topic.pattern else subscription
+
+    def changed_topology(self, topology: Topology) -> Topology:
+        return Topology(topology.topics, [self.changed_subscription(s) for s in topology.subscriptions])
 
 
-class _Unfiltered(Wrapped):
-    async def do_plan(self, topology: Topology) -> Plan:
-        everything = [msgspec.structs.replace(subscription, where=()) for subscription in topology.subscriptions]
-        return await super().do_plan(Topology(topology.topics, everything))
-
-
-@mutant("G15")
-class IgnoresAFilter(_Unfiltered):
+@mutant("G15", "X03")
+class IgnoresAFilter(Wrapped):
     """It says that it applies filters, and hands out everything."""
 
     def changed_capabilities(self, can: Capabilities) -> Capabilities:
-        return msgspec.structs.replace(can, filters=True)
+        return replace(can, filters=True)
+
+    def changed_topology(self, topology: Topology) -> Topology:
+        return Topology(topology.topics, [replace(s, where=()) for s in topology.subscriptions])
 
 
 @mutant("G15")
-class KeepsWhatDoesNotFit(_Unfiltered):
+class KeepsWhatDoesNotFit(IgnoresAFilter):
     """What does not fit is passed over, and stays unsettled for ever."""
 
     async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
@@ -281,4 +268,4 @@ class CountsWhatDoesNotFit(Wrapped):
 
     async def do_backlog(self, subscription: Subscription) -> Backlog:
         backlog = await super().do_backlog(subscription)
-        return msgspec.structs.replace(backlog, ready=Count((backlog.ready.value or 0) + 12))
+        return replace(backlog, ready=Count((backlog.ready.value or 0) + 12))

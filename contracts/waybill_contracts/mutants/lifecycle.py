@@ -14,30 +14,17 @@ from types import TracebackType
 from typing import Any
 
 from waybill.adapter import Notify, Source
-from waybill.message import Delivery
-from waybill.outcomes import DONE, Ack, Settled, SettleResult
+from waybill.outcomes import DONE, Ack, Release, Settled, SettleResult
 from waybill.topology import Subscription
-from waybill_contracts.mutants.key_promises import CountsAReleaseAsAnAttempt
+from waybill_contracts.mutants.moves import parted
 from waybill_contracts.mutants.running import mutant
 from waybill_contracts.mutants.wrapping import Wrapped
 
 __all__: list[str] = []
 
-SEEN: dict[str, Wrapped] = {}
-"""Who opened a subscription first; their names are of one test alone."""
 LEAVING: set[Wrapped] = set()
 LEFT: list[Any] = []
 """What is left behind on purpose."""
-
-
-@mutant("L01")
-class ConsumesOnceOnly(Wrapped):
-    """What was connected once gets nothing when it connects again."""
-
-    async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
-        if SEEN.setdefault(subscription.name, self) is not self:
-            await asyncio.sleep(3600)
-        return await super().do_receive(source, subscription, limit)
 
 
 @mutant("L02", "fault-19")
@@ -60,9 +47,27 @@ class SettlesNothingAtTheEnd(Wrapped):
         return await super().do_settle(source, subscription, settled)
 
 
-@mutant("L03", "fault-20")
-class BlamesWhatWasCancelled(CountsAReleaseAsAnAttempt):
-    """A handling that the shutdown cut short counts as an attempt."""
+@mutant("L05")
+class KeepsWhatIsReleased(Wrapped):
+    """A release is not told to the broker: what was held comes back when the lease has run out."""
+
+    async def do_settle(
+        self, source: Source, subscription: Subscription, settled: Sequence[Settled]
+    ) -> Sequence[SettleResult]:
+        _, told = parted(settled, Release)
+        if told:
+            await super().do_settle(source, subscription, told)
+        return [DONE] * len(settled)
+
+    @asynccontextmanager
+    async def source(self, subscription: Subscription, *, window: int, notify: Notify) -> AsyncGenerator[Source, None]:
+        """Never left, so that nothing is given back by leaving it either."""
+        left = super().source(subscription, window=window, notify=notify)
+        LEFT.append(left)
+        yield await left.__aenter__()
+
+    async def __aexit__(self, *error: object) -> None:
+        LEFT.append(self)
 
 
 @mutant("L06")
@@ -88,8 +93,8 @@ class LosesItsLastAcknowledgements(Wrapped):
     async def do_settle(
         self, source: Source, subscription: Subscription, settled: Sequence[Settled]
     ) -> Sequence[SettleResult]:
-        sent = self._late + [item for item in settled if not isinstance(item.settlement, Ack)]
-        self._late = [item for item in settled if isinstance(item.settlement, Ack)]
+        late, others = parted(settled, Ack)
+        sent, self._late = self._late + others, late
         if sent:
             await super().do_settle(source, subscription, sent)
         return [DONE] * len(settled)

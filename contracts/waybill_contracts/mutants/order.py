@@ -6,27 +6,26 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from waybill.adapter import Sink, Source
 from waybill.message import Delivery, Message
-from waybill.outcomes import RELEASE, DeadLetter, Defer, SendResult, Settled, SettleResult, Unknown
+from waybill.outcomes import (
+    RELEASE,
+    DeadLetter,
+    Defer,
+    SendResult,
+    Settled,
+    Settlement,
+    SettleResult,
+    Unknown,
+)
 from waybill.topology import Destination, Subscription
-from waybill_contracts.mutants.key_promises import HandsAKeyToWhoeverAsks, LetsAKeyPassItsFailedMessage
+from waybill_contracts.mutants.moves import in_background
 from waybill_contracts.mutants.running import mutant
 from waybill_contracts.mutants.wrapping import Wrapped
 
 __all__: list[str] = []
-
-
-@mutant("O02", "O07", "fault-31")
-class HandsKeysToAnyMember(HandsAKeyToWhoeverAsks):
-    """Order is kept within one member only, so several members have none."""
-
-
-@mutant("O06")
-class PutsOffWithoutBlocking(LetsAKeyPassItsFailedMessage):
-    """A message that will become a dead letter does not hold up its key before."""
 
 
 @mutant("O01")
@@ -41,11 +40,16 @@ class HandsOutTheLastFirst(Wrapped):
 class LosesTheKey(Wrapped):
     """What is delivered has no key any more."""
 
-    async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
-        return [
-            msgspec.structs.replace(delivery, message=msgspec.structs.replace(delivery.message, key=None))
-            for delivery in await super().do_receive(source, subscription, limit)
-        ]
+    def changed_delivery(self, delivery: Delivery[Any]) -> Delivery[Any]:
+        return replace(delivery, message=replace(delivery.message, key=None))
+
+
+@mutant("O02", "O04", "O07", "X04", "fault-31")
+class HandsAKeyToWhoeverAsks(Wrapped):
+    """Order is kept within one member only: each gets whatever is next."""
+
+    def changed_subscription(self, subscription: Subscription) -> Subscription:
+        return replace(subscription, ordered=False)
 
 
 @mutant("O03")
@@ -70,31 +74,30 @@ class WaitsForAllThatIsOut(Wrapped):
         return await super().do_settle(source, subscription, settled)
 
 
+@mutant("O04", "O06")
+class LetsAKeyPassItsFailedMessage(Wrapped):
+    """A failed message of a key is put off as if order did not matter."""
+
+    def changed_settlement(self, settled: Settled) -> Settlement:
+        settlement = settled.settlement
+        return replace(settlement, relaxed=True) if isinstance(settlement, Defer) else settlement
+
+
 @mutant("O05")
 class BlocksARelaxedKey(Wrapped):
     """A failed message holds up its key, though the subscription is relaxed."""
 
-    async def do_settle(
-        self, source: Source, subscription: Subscription, settled: Sequence[Settled]
-    ) -> Sequence[SettleResult]:
-        changed = [
-            Settled(item.delivery, msgspec.structs.replace(item.settlement, relaxed=False))
-            if isinstance(item.settlement, Defer)
-            else item
-            for item in settled
-        ]
-        return await super().do_settle(source, subscription, changed)
+    def changed_settlement(self, settled: Settled) -> Settlement:
+        settlement = settled.settlement
+        return replace(settlement, relaxed=False) if isinstance(settlement, Defer) else settlement
 
 
 @mutant("O05")
 class DoesNotSayThatItIsLate(Wrapped):
     """What comes back out of order does not say so."""
 
-    async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
-        return [
-            msgspec.structs.replace(delivery, out_of_order=False)
-            for delivery in await super().do_receive(source, subscription, limit)
-        ]
+    def changed_delivery(self, delivery: Delivery[Any]) -> Delivery[Any]:
+        return replace(delivery, out_of_order=False)
 
 
 @mutant("O06")
@@ -145,11 +148,8 @@ class LetsGoBeforeItsHandlersEnd(Wrapped):
 class PutsTheKeylessInOneLine(Wrapped):
     """Messages without a key share one."""
 
-    async def do_send(
-        self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
-    ) -> Sequence[SendResult]:
-        keyed = [msgspec.structs.replace(message, key=message.key or "none") for message in messages]
-        return await super().do_send(sink, to, keyed, deadline)
+    def changed_message(self, message: Message) -> Message:
+        return replace(message, key=message.key or "none")
 
 
 @mutant("O09")
@@ -163,7 +163,7 @@ class SendsAgainBehindTheOthers(Wrapped):
         done, _ = await asyncio.wait([sending], timeout=0.3)
         if done:
             return sending.result()
-        self._again = asyncio.ensure_future(self._later(sink, messages))
+        in_background(self._later(sink, messages))
         return [Unknown("it took too long")] * len(messages)
 
     async def _later(self, sink: Sink, messages: Sequence[Message]) -> None:
@@ -175,11 +175,8 @@ class SendsAgainBehindTheOthers(Wrapped):
 class ForgetsTheRedrive(Wrapped):
     """A redriven copy does not say that it is one."""
 
-    async def do_send(
-        self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
-    ) -> Sequence[SendResult]:
-        plain = [msgspec.structs.replace(message, redrives=0) for message in messages]
-        return await super().do_send(sink, to, plain, deadline)
+    def changed_message(self, message: Message) -> Message:
+        return replace(message, redrives=0)
 
 
 @mutant("O10")
@@ -190,5 +187,5 @@ class RedrivesWithoutItsKey(Wrapped):
         self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
     ) -> Sequence[SendResult]:
         if to.kind == "group":
-            messages = [msgspec.structs.replace(message, key=None) for message in messages]
+            messages = [replace(message, key=None) for message in messages]
         return await super().do_send(sink, to, messages, deadline)

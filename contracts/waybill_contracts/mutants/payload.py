@@ -7,87 +7,77 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import msgspec
+from msgspec.structs import replace
 
-from waybill.adapter import Sink, Source
+from waybill.adapter import Source
 from waybill.envelope import UNREADABLE
 from waybill.message import Delivery, Message
-from waybill.outcomes import ACK, SendResult, Settled
-from waybill.topology import Destination, Subscription
+from waybill.topology import Subscription
+from waybill_contracts.mutants.moves import acknowledge
 from waybill_contracts.mutants.running import mutant
 from waybill_contracts.mutants.wrapping import Wrapped
 
 __all__: list[str] = []
 
-replace = msgspec.structs.replace
 
-
-class Garbles(Wrapped):
-    """Override `garbled`: what is stored instead of a message, or `handed`: what is handed out instead of a delivery."""
-
-    def garbled(self, message: Message) -> Message:
-        return message
+class HandsOutAnother(Wrapped):
+    """Override `handed`: the message that is handed out instead of a delivery's own."""
 
     def handed(self, delivery: Delivery[Any]) -> Message:
         return delivery.message
 
-    async def do_send(
-        self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
-    ) -> Sequence[SendResult]:
-        return await super().do_send(sink, to, [self.garbled(message) for message in messages], deadline)
-
-    async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
-        deliveries = await super().do_receive(source, subscription, limit)
-        return [replace(delivery, message=self.handed(delivery)) for delivery in deliveries]
+    def changed_delivery(self, delivery: Delivery[Any]) -> Delivery[Any]:
+        return replace(delivery, message=self.handed(delivery))
 
 
-class ChangesText(Garbles):
+class ChangesText(Wrapped):
     """Override `text`: what becomes of keys, and of the names and values of headers."""
 
     def text(self, text: str) -> str:
         return text
 
-    def garbled(self, message: Message) -> Message:
+    def changed_message(self, message: Message) -> Message:
         headers = {self.text(name): self.text(value) for name, value in message.headers.items()}
         return replace(message, key=message.key and self.text(message.key), headers=headers)
 
 
 @mutant("H01")
-class SendsBodiesAsText(Garbles):
+class SendsBodiesAsText(Wrapped):
     """A body is sent as UTF-8, and what is none is replaced."""
 
-    def garbled(self, message: Message) -> Message:
+    def changed_message(self, message: Message) -> Message:
         return replace(message, body=message.body and message.body.decode(errors="replace").encode())
 
 
 @mutant("H01")
-class TrimsBodies(Garbles):
+class TrimsBodies(Wrapped):
     """White space around a body is taken off."""
 
-    def garbled(self, message: Message) -> Message:
+    def changed_message(self, message: Message) -> Message:
         return replace(message, body=message.body and (message.body.strip() or message.body))
 
 
 @mutant("H01")
-class EndsAtZero(Garbles):
+class EndsAtZero(Wrapped):
     """A body ends at its first zero byte."""
 
-    def garbled(self, message: Message) -> Message:
+    def changed_message(self, message: Message) -> Message:
         return replace(message, body=message.body and (message.body.split(b"\0")[0] or message.body))
 
 
 @mutant("H02")
-class MakesNothingOfEmpty(Garbles):
+class MakesNothingOfEmpty(Wrapped):
     """An empty body is sent as none."""
 
-    def garbled(self, message: Message) -> Message:
+    def changed_message(self, message: Message) -> Message:
         return replace(message, body=message.body or None)
 
 
 @mutant("H02")
-class FillsWhatIsEmpty(Garbles):
+class FillsWhatIsEmpty(Wrapped):
     """The broker takes no empty body, so it gets a blank, and so does the handler."""
 
-    def garbled(self, message: Message) -> Message:
+    def changed_message(self, message: Message) -> Message:
         return replace(message, body=b" " if message.body == b"" else message.body)
 
 
@@ -116,10 +106,10 @@ class TrimsText(ChangesText):
 
 
 @mutant("H04")
-class KeepsTenHeaders(Garbles):
+class KeepsTenHeaders(Wrapped):
     """A message has ten attributes, and what is beyond is dropped."""
 
-    def garbled(self, message: Message) -> Message:
+    def changed_message(self, message: Message) -> Message:
         return replace(message, headers=dict(list(message.headers.items())[:10]))
 
 
@@ -135,32 +125,32 @@ class GuessesTypes(ChangesText):
 
 
 @mutant("H05")
-class DropsEmptyHeaders(Garbles):
+class DropsEmptyHeaders(Wrapped):
     """A header without a value is not sent."""
 
-    def garbled(self, message: Message) -> Message:
+    def changed_message(self, message: Message) -> Message:
         return replace(message, headers={name: value for name, value in message.headers.items() if value})
 
 
 @mutant("H06")
-class IgnoresTheCase(Garbles):
+class IgnoresTheCase(Wrapped):
     """Names of headers are the same whatever their case, as HTTP's are."""
 
-    def garbled(self, message: Message) -> Message:
+    def changed_message(self, message: Message) -> Message:
         return replace(message, headers={name.lower(): value for name, value in message.headers.items()})
 
 
 @mutant("H06")
-class DropsOddNames(Garbles):
+class DropsOddNames(Wrapped):
     """A header whose name the broker does not take is left out in silence."""
 
-    def garbled(self, message: Message) -> Message:
+    def changed_message(self, message: Message) -> Message:
         plain = {name: value for name, value in message.headers.items() if name.replace("-", "").isalnum()}
         return replace(message, headers=plain)
 
 
 @mutant("H07")
-class ShowsItsOwnHeaders(Garbles):
+class ShowsItsOwnHeaders(HandsOutAnother):
     """What the broker counts stands among the user's headers, from the second attempt on."""
 
     def handed(self, delivery: Delivery[Any]) -> Message:
@@ -171,7 +161,7 @@ class ShowsItsOwnHeaders(Garbles):
 
 
 @mutant("H07")
-class PassesHeadersOn(Garbles):
+class PassesHeadersOn(HandsOutAnother):
     """What is published has the headers of what came last."""
 
     last: ClassVar[dict[str, dict[str, str]]] = {}
@@ -180,12 +170,12 @@ class PassesHeadersOn(Garbles):
         self.last[delivery.message.id] = dict(delivery.message.headers)
         return delivery.message
 
-    def garbled(self, message: Message) -> Message:
+    def changed_message(self, message: Message) -> Message:
         return replace(message, headers={**self.last.get(message.causation_id or "", {}), **message.headers})
 
 
 @mutant("H08")
-class CountsIdsAnew(Garbles):
+class CountsIdsAnew(HandsOutAnother):
     """A retry is a message of its own, with an id of its own."""
 
     def handed(self, delivery: Delivery[Any]) -> Message:
@@ -194,7 +184,7 @@ class CountsIdsAnew(Garbles):
 
 
 @mutant("H08")
-class GivesARedrivenCopyAnId(Garbles):
+class GivesARedrivenCopyAnId(HandsOutAnother):
     """What comes back from the dead letters is a new message."""
 
     def handed(self, delivery: Delivery[Any]) -> Message:
@@ -203,7 +193,7 @@ class GivesARedrivenCopyAnId(Garbles):
 
 
 @mutant("H09")
-class ForgetsTheHeadersOfARetry(Garbles):
+class ForgetsTheHeadersOfARetry(HandsOutAnother):
     """What is kept for a retry is the body."""
 
     def handed(self, delivery: Delivery[Any]) -> Message:
@@ -211,7 +201,7 @@ class ForgetsTheHeadersOfARetry(Garbles):
 
 
 @mutant("H09")
-class KeepsTheAttemptInTheBody(Garbles):
+class KeepsTheAttemptInTheBody(HandsOutAnother):
     """The count of attempts is written into the body, which the next attempt gets."""
 
     def handed(self, delivery: Delivery[Any]) -> Message:
@@ -226,7 +216,7 @@ class DropsWhatIsForeign(Wrapped):
     async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
         deliveries = await super().do_receive(source, subscription, limit)
         foreign = [delivery for delivery in deliveries if delivery.message.content_type == UNREADABLE]
-        await source.settle([Settled(delivery, ACK) for delivery in foreign])
+        await acknowledge(source, foreign)
         return [delivery for delivery in deliveries if delivery not in foreign]
 
 
@@ -242,18 +232,18 @@ class ChokesOnWhatIsForeign(Wrapped):
 
 
 @mutant("H11")
-class MakesEmptyOfNothing(Garbles):
+class MakesEmptyOfNothing(Wrapped):
     """A message without a body is sent with an empty one."""
 
-    def garbled(self, message: Message) -> Message:
+    def changed_message(self, message: Message) -> Message:
         return replace(message, body=message.body or b"")
 
 
 @mutant("H11")
-class LosesTheKeyOfATombstone(Garbles):
+class LosesTheKeyOfATombstone(Wrapped):
     """A message without a body has no key either."""
 
-    def garbled(self, message: Message) -> Message:
+    def changed_message(self, message: Message) -> Message:
         return message if message.body is not None else replace(message, key=None)
 
 
@@ -261,6 +251,5 @@ class LosesTheKeyOfATombstone(Garbles):
 class HandsOutItsOwnObject(Wrapped):
     """The native object is Waybill's own message, which is at hand anyway."""
 
-    async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
-        deliveries = await super().do_receive(source, subscription, limit)
-        return [replace(delivery, native=delivery.message) for delivery in deliveries]
+    def changed_delivery(self, delivery: Delivery[Any]) -> Delivery[Any]:
+        return replace(delivery, native=delivery.message)

@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import msgspec
+from msgspec.structs import replace
 
 from waybill.adapter import Sink, Source
 from waybill.errors import BrokerError
 from waybill.message import Delivery, Message
-from waybill.outcomes import ACK, Confirmed, Refused, SendResult, Settled
-from waybill.topology import Destination, Plan, Subscription, Topology
+from waybill.outcomes import Refused, SendResult
+from waybill.topology import Destination, Subscription, Topology
+from waybill_contracts.mutants.moves import acknowledge, confirmed
 from waybill_contracts.mutants.running import mutant
 from waybill_contracts.mutants.wrapping import Wrapped
 
-__all__ = ["with_topics"]
-
-replace = msgspec.structs.replace
-
-
-def confirmed(messages: Sequence[Message]) -> Sequence[SendResult]:
-    return [Confirmed(message.id) for message in messages]
-
-
-def with_topics(topology: Topology, **changes: Any) -> Topology:
-    """The same, with topics that promise something else."""
-    return Topology(
-        [replace(topic, **changes) for topic in topology.topics],
-        [replace(s, topic=replace(s.topic, **changes)) for s in topology.subscriptions],
-    )
+__all__ = ["ForgetsAPromise"]
 
 
 @mutant("P01")
@@ -66,10 +53,8 @@ class StoresTwice(Wrapped):
 class DropsTheHeaders(Wrapped):
     """Headers do not travel."""
 
-    async def do_send(
-        self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
-    ) -> Sequence[SendResult]:
-        return await super().do_send(sink, to, [replace(message, headers={}) for message in messages], deadline)
+    def changed_message(self, message: Message) -> Message:
+        return replace(message, headers={})
 
 
 @mutant("P02", "P11", "fault-18")
@@ -200,16 +185,16 @@ class SaysRefusedAndStoresIt(Wrapped):
         return sending.result() if done else [Refused("no answer in time")] * len(messages)
 
 
-@mutant("P06")
-class ConfirmsAtTheDeadline(Wrapped):
-    """What has no answer at its deadline counts as stored."""
+@mutant("P06", "P11")
+class ConfirmsWhatItCannotSend(Wrapped):
+    """What cannot be sent now is confirmed, and kept until it can be: not beyond the end of the process."""
 
     async def do_send(
         self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
     ) -> Sequence[SendResult]:
         del to
         sending = asyncio.ensure_future(sink.send(messages, deadline=deadline))
-        done, _ = await asyncio.wait([sending], timeout=0.5)
+        done, _ = await asyncio.wait([sending], timeout=0.3)
         return sending.result() if done else confirmed(messages)
 
 
@@ -221,7 +206,7 @@ class CarriesLessThanItSays(Wrapped):
         self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
     ) -> Sequence[SendResult]:
         if any(len(message.body or b"") > 1 << 20 for message in messages):
-            return [Refused("PRECONDITION_FAILED")] * len(messages)
+            return [Refused("too large")] * len(messages)
         return await super().do_send(sink, to, messages, deadline)
 
 
@@ -229,11 +214,8 @@ class CarriesLessThanItSays(Wrapped):
 class CutsWhatIsLarge(Wrapped):
     """A body is cut at a megabyte."""
 
-    async def do_send(
-        self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
-    ) -> Sequence[SendResult]:
-        cut = [replace(message, body=message.body and message.body[: 1 << 20]) for message in messages]
-        return await super().do_send(sink, to, cut, deadline)
+    def changed_message(self, message: Message) -> Message:
+        return replace(message, body=message.body and message.body[: 1 << 20])
 
 
 @mutant("P09")
@@ -275,19 +257,6 @@ class NeverRecovers(Wrapped):
         return results
 
 
-@mutant("P11")
-class ConfirmsWhatItCannotSend(Wrapped):
-    """What cannot be sent now is confirmed, and kept until it can be: not beyond the end of the process."""
-
-    async def do_send(
-        self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
-    ) -> Sequence[SendResult]:
-        del to
-        sending = asyncio.ensure_future(sink.send(messages, deadline=deadline))
-        done, _ = await asyncio.wait([sending], timeout=0.3)
-        return sending.result() if done else confirmed(messages)
-
-
 @mutant("P12")
 class ForgetsWhatIsIdle(Wrapped):
     """Messages are not durable: when nobody is connected any more, what was not handled is gone."""
@@ -310,7 +279,7 @@ class ForgetsWhatIsIdle(Wrapped):
     async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
         deliveries = await super().do_receive(source, subscription, limit)
         gone = [d for d in deliveries if self.sent_by.get(d.message.id) not in self.connected]
-        await source.settle([Settled(delivery, ACK) for delivery in gone])
+        await acknowledge(source, gone)
         return [delivery for delivery in deliveries if delivery not in gone]
 
 
@@ -319,11 +288,11 @@ class ForgetsAPromise(Wrapped):
 
     forgotten: ClassVar[dict[str, Any]] = {}
 
-    async def do_plan(self, topology: Topology) -> Plan:
-        return replace(await super().do_plan(with_topics(topology, **self.forgotten)), topology=topology)
-
-    async def do_apply(self, plan: Plan, allow: Collection[str]) -> None:
-        await super().do_apply(replace(plan, topology=with_topics(plan.topology, **self.forgotten)), allow)
+    def changed_topology(self, topology: Topology) -> Topology:
+        return Topology(
+            [replace(topic, **self.forgotten) for topic in topology.topics],
+            [replace(s, topic=replace(s.topic, **self.forgotten)) for s in topology.subscriptions],
+        )
 
 
 @mutant("P13", "X04")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
+from msgspec.structs import force_setattr, replace
 
 from waybill.adapter import Source
 from waybill.errors import BrokerError
@@ -23,36 +24,38 @@ from waybill.outcomes import (
     SettleResult,
 )
 from waybill.topology import Destination, Subscription
+from waybill_contracts.mutants.moves import in_background, insist, parted
 from waybill_contracts.mutants.running import mutant
-from waybill_contracts.mutants.settlement import Changing
+from waybill_contracts.mutants.settlement import Burying
 from waybill_contracts.mutants.wrapping import Wrapped
 
 __all__: list[str] = []
 
 
-class _Deferring(Changing):
+class _Deferring(Wrapped, ABC):
     """Puts off in another way than it was asked to."""
 
+    @abstractmethod
     def deferred(self, defer: Defer) -> Defer:
-        return defer
+        """What it does instead."""
 
-    def changed(self, settled: Settled) -> Settlement:
+    def changed_settlement(self, settled: Settled) -> Settlement:
         return self.deferred(settled.settlement) if isinstance(settled.settlement, Defer) else settled.settlement
 
 
 @mutant("R01", "R15")
-class ForgetsTheFirstAttempt(_Deferring):
+class ForgetsTheFirstAttempt(Wrapped):
     """Each message has one attempt more than its budget: the first is not counted."""
 
     def __init__(self, inner: Any) -> None:
         super().__init__(inner)
         self._known: set[str] = set()
 
-    def changed(self, settled: Settled) -> Settlement:
+    def changed_settlement(self, settled: Settled) -> Settlement:
         ident, settlement = settled.delivery.message.id, settled.settlement
         if isinstance(settlement, Defer) and settlement.attempts == 1 and ident not in self._known:
             self._known.add(ident)
-            return msgspec.structs.replace(settlement, attempts=0)
+            return replace(settlement, attempts=0)
         return settlement
 
 
@@ -61,7 +64,7 @@ class RetriesAtOnce(_Deferring):
     """A retry does not wait for its delay."""
 
     def deferred(self, defer: Defer) -> Defer:
-        return msgspec.structs.replace(defer, after=0.01)
+        return replace(defer, after=0.01)
 
 
 @mutant("R02")
@@ -69,7 +72,7 @@ class RetriesWithItsNextRound(_Deferring):
     """Retries are looked for every four seconds only."""
 
     def deferred(self, defer: Defer) -> Defer:
-        return msgspec.structs.replace(defer, after=4 * math.ceil(defer.after / 4))
+        return replace(defer, after=4 * math.ceil(defer.after / 4))
 
 
 @mutant("R03")
@@ -81,17 +84,16 @@ class KeepsRetriesInMemory(Wrapped):
     ) -> Sequence[SettleResult]:
         for item in settled:
             if isinstance(item.settlement, Defer):
-                asyncio.get_running_loop().create_task(self._later(subscription, item.delivery, item.settlement))
-        changed = [Settled(i.delivery, ACK) if isinstance(i.settlement, Defer) else i for i in settled]
-        return await super().do_settle(source, subscription, changed)
+                in_background(self._later(subscription, item.delivery, item.settlement))
+        return await super().do_settle(source, subscription, settled)
+
+    def changed_settlement(self, settled: Settled) -> Settlement:
+        return ACK if isinstance(settled.settlement, Defer) else settled.settlement
 
     async def _later(self, subscription: Subscription, delivery: Delivery[Any], defer: Defer) -> None:
         await asyncio.sleep(defer.after)
-        copy = msgspec.structs.replace(
-            delivery.message, attempts=defer.attempts, first_failure=defer.first_failure, due=None
-        )
-        async with self.inner.sink(Destination("retry", subscription.topic, subscription.group)) as sink:
-            await sink.send([copy], deadline=asyncio.get_running_loop().time() + 5)
+        copy = replace(delivery.message, attempts=defer.attempts, first_failure=defer.first_failure, due=None)
+        await self.put(Destination("retry", subscription.topic, subscription.group), [copy])
 
 
 @mutant("R04")
@@ -123,14 +125,14 @@ class CountsWhatWasAskedForApart(_Deferring):
     """A wait that a handler asked for begins the count anew."""
 
     def deferred(self, defer: Defer) -> Defer:
-        return msgspec.structs.replace(defer, attempts=0) if defer.after == 0.5 else defer
+        return replace(defer, attempts=0) if defer.after == 0.5 else defer
 
 
 @mutant("R06")
-class TriesWhatIsHopeless(Changing):
+class TriesWhatIsHopeless(Wrapped):
     """What is not to be retried is, once."""
 
-    def changed(self, settled: Settled) -> Settlement:
+    def changed_settlement(self, settled: Settled) -> Settlement:
         settlement = settled.settlement
         if (
             isinstance(settlement, DeadLetter)
@@ -142,32 +144,49 @@ class TriesWhatIsHopeless(Changing):
 
 
 @mutant("R07")
-class BuriesTwice(Wrapped):
+class BuriesTwice(Burying):
     """A dead letter is written, and written again with its acknowledgement."""
+
+    def changed_settlement(self, settled: Settled) -> Settlement:
+        return settled.settlement
+
+
+@mutant("R08")
+class RetriesThroughTheTopic(Wrapped):
+    """A retry is published to the topic again, where every group sees it."""
+
+    attempts = 1
+    """From so many on."""
+
+    def _copied(self, settled: Settled) -> bool:
+        return isinstance(settled.settlement, Defer) and settled.delivery.attempt >= self.attempts
+
+    def changed_settlement(self, settled: Settled) -> Settlement:
+        return ACK if self._copied(settled) else settled.settlement
 
     async def do_settle(
         self, source: Source, subscription: Subscription, settled: Sequence[Settled]
     ) -> Sequence[SettleResult]:
-        copies = [
-            msgspec.structs.replace(item.delivery.message, dead=item.settlement.record)
-            for item in settled
-            if isinstance(item.settlement, DeadLetter)
-        ]
-        if copies:
-            async with self.inner.sink(Destination("dead", subscription.topic, subscription.group)) as sink:
-                await sink.send(copies, deadline=asyncio.get_running_loop().time() + 5)
+        deliveries = [item.delivery for item in settled if self._copied(item)]
+        copies = [replace(delivery.message, attempts=delivery.attempt) for delivery in deliveries]
+        await self.put(Destination("topic", subscription.topic), copies)
         return await super().do_settle(source, subscription, settled)
 
 
+@mutant("R08")
+class SharesTheRetryPlace(RetriesThroughTheTopic):
+    """Retries of all groups wait in one place, and each of them takes what is due: the last retry only."""
+
+    attempts = 2
+
+
 @mutant("R09")
-class ForgetsTheFirstFailure(_Deferring):
+class ForgetsTheFirstFailure(Wrapped):
     """Each failure is taken for the first."""
 
-    async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
-        deliveries = await super().do_receive(source, subscription, limit)
-        for delivery in deliveries:
-            msgspec.structs.force_setattr(delivery.message, "first_failure", None)
-        return deliveries
+    def changed_delivery(self, delivery: Delivery[Any]) -> Delivery[Any]:
+        force_setattr(delivery.message, "first_failure", None)
+        return delivery
 
 
 @mutant("R10")
@@ -176,7 +195,7 @@ class WaitsInSteps(_Deferring):
 
     def deferred(self, defer: Defer) -> Defer:
         step = 0.5 if defer.after <= 0.5 else 1.0
-        return msgspec.structs.replace(defer, after=step)
+        return replace(defer, after=step)
 
 
 @mutant("R12")
@@ -184,7 +203,7 @@ class CapsWhatIsAskedFor(_Deferring):
     """No retry waits longer than half a second, whoever asks."""
 
     def deferred(self, defer: Defer) -> Defer:
-        return msgspec.structs.replace(defer, after=min(defer.after, 0.5))
+        return replace(defer, after=min(defer.after, 0.5))
 
 
 @mutant("F13", "R13")
@@ -211,11 +230,10 @@ class SpinsOnAFailure(Wrapped):
     async def do_settle(
         self, source: Source, subscription: Subscription, settled: Sequence[Settled]
     ) -> Sequence[SettleResult]:
-        others = [item for item in settled if not isinstance(item.settlement, Defer)]
-        for item in settled:
-            if isinstance(item.settlement, Defer):
-                self._again.append(msgspec.structs.replace(item.delivery, attempt=item.settlement.attempts + 1))
-                self._rung.set()
+        failed, others = parted(settled, Defer)
+        self._again += [replace(item.delivery, attempt=item.delivery.attempt + 1) for item in failed]
+        if failed:
+            self._rung.set()
         if others:
             await super().do_settle(source, subscription, others)
         return [DONE] * len(settled)
@@ -232,14 +250,5 @@ class AcknowledgesBeforeItRetries(Wrapped):
             return await super().do_settle(source, subscription, settled)
         except BrokerError:
             if any(isinstance(item.settlement, Defer) for item in settled):
-                self._dropped = asyncio.ensure_future(self._until_gone(source, settled))
+                in_background(insist(source, [Settled(item.delivery, ACK) for item in settled]))
             raise
-
-    async def _until_gone(self, source: Source, settled: Sequence[Settled]) -> None:
-        while True:
-            try:
-                await source.settle([Settled(item.delivery, ACK) for item in settled])
-            except BrokerError:
-                await asyncio.sleep(0.01)
-            else:
-                return

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from waybill.adapter import Adapter
 from waybill.loading import AdapterContext, open_adapter, use_adapter
+from waybill_contracts.behaviours import SECTIONS
 from waybill_contracts.mutants.standing_in import StandIn
 from waybill_contracts.mutants.wrapping import Wrapped
 
@@ -41,8 +42,9 @@ def mutant(*killed_by: str) -> Callable[[type[Wrapped]], type[Wrapped]]:
 
 
 def load_mutants() -> dict[str, Mutant]:
-    """All of them."""
-    import_module("waybill_contracts.mutants.all")  # registers them; they import this module
+    """All of them, by name; those of the stand-in as well."""
+    for module in (*SECTIONS, "served"):
+        import_module(f"waybill_contracts.mutants.{module}")  # registers them; they import this module
     return MUTANTS
 
 
@@ -53,8 +55,7 @@ def serve_mutants() -> None:
 
 def _open(url: str, context: AdapterContext) -> Adapter:
     parts = urlsplit(url)
-    inner = f"sqlite:///{parts.path}" if parts.path else f"memory://{parts.query}"
-    adapter = sort_of(parts.netloc)(open_adapter(inner, context))
+    adapter = sort_of(parts.netloc)(open_adapter(f"sqlite:///{parts.path}", context))
     if isinstance(adapter, StandIn):
         adapter.user = parts.query
     return adapter

@@ -10,8 +10,9 @@ from typing import Any
 from waybill.adapter import Notify, Sink, Source
 from waybill.errors import BrokerError
 from waybill.message import Delivery, Message
-from waybill.outcomes import ACK, Confirmed, SendResult, Settled
+from waybill.outcomes import SendResult
 from waybill.topology import Destination, Plan, Subscription, Topology
+from waybill_contracts.mutants.moves import acknowledge, confirmed
 from waybill_contracts.mutants.running import mutant
 from waybill_contracts.mutants.standing_in import StandIn
 
@@ -23,18 +24,20 @@ class AcknowledgesWhatIsCut(StandIn):
     """What was handed out over a connection counts as handled when that is cut."""
 
     async def lose(self, source: Source, out: Sequence[Delivery[Any]]) -> None:
-        await source.settle([Settled(delivery, ACK) for delivery in out])
+        await acknowledge(source, out)
 
 
-@mutant("C03", "C09", "fault-01")
-class StaysCut(StandIn):
-    """A connection that is lost is made anew, and nothing is asked for over it."""
-
+class _KnowsThatItWasCut(StandIn):
     was_cut = False
 
     async def cut(self) -> None:
         self.was_cut = True
         await super().cut()
+
+
+@mutant("C03", "C09", "fault-01")
+class StaysCut(_KnowsThatItWasCut):
+    """A connection that is lost is made anew, and nothing is asked for over it."""
 
     async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
         if self.was_cut:
@@ -43,21 +46,15 @@ class StaysCut(StandIn):
 
 
 @mutant("C09")
-class ConfirmsForAServerThatIsGone(StandIn):
+class ConfirmsForAServerThatIsGone(_KnowsThatItWasCut):
     """The first that is published after a server has gone is confirmed, and nobody has it."""
-
-    was_cut = False
-
-    async def cut(self) -> None:
-        self.was_cut = True
-        await super().cut()
 
     async def do_send(
         self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
     ) -> Sequence[SendResult]:
         if self.was_cut:
             self.was_cut = False
-            return [Confirmed(message.id) for message in messages]
+            return confirmed(messages)
         return await super().do_send(sink, to, messages, deadline)
 
 
@@ -96,7 +93,7 @@ class SaysNotWhatMayNotBeDeclared(StandIn):
 
     def deny(self, plan: Plan) -> None:
         del plan
-        raise BrokerError("ACCESS_REFUSED")
+        raise BrokerError("access was refused")
 
 
 @mutant("T09")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from waybill.adapter import Source
-from waybill.message import Delivery
+from waybill.message import DeadLetterRecord, Delivery, Message
 from waybill.outcomes import (
     ACK,
     DONE,
@@ -20,7 +20,6 @@ from waybill.outcomes import (
     Ack,
     DeadLetter,
     Defer,
-    Extended,
     ExtendResult,
     Lost,
     Release,
@@ -29,23 +28,65 @@ from waybill.outcomes import (
     SettleResult,
 )
 from waybill.topology import Destination, Subscription
+from waybill_contracts.mutants.moves import acknowledge, parted, renewed
 from waybill_contracts.mutants.running import mutant
 from waybill_contracts.mutants.wrapping import Wrapped
 
-__all__ = ["Changing"]
+__all__ = ["Burying", "Dropping"]
 
 
-class Changing(Wrapped):
-    """Settles some in another way than it was asked to."""
+class Burying(Wrapped):
+    """Writes dead letters by itself, and acknowledges their messages. Override one of the three."""
 
-    def changed(self, settled: Settled) -> Settlement:
-        return settled.settlement
+    def buried(self, letter: Message) -> Message:
+        return letter
+
+    def places(self, subscription: Subscription) -> Sequence[str]:
+        """The groups among whose dead letters it is put."""
+        return [subscription.group]
+
+    def changed_settlement(self, settled: Settled) -> Settlement:
+        return ACK if isinstance(settled.settlement, DeadLetter) else settled.settlement
 
     async def do_settle(
         self, source: Source, subscription: Subscription, settled: Sequence[Settled]
     ) -> Sequence[SettleResult]:
-        changed = [Settled(item.delivery, self.changed(item)) for item in settled]
-        return await super().do_settle(source, subscription, changed)
+        letters = [
+            self.buried(replace(item.delivery.message, dead=item.settlement.record))
+            for item in settled
+            if isinstance(item.settlement, DeadLetter)
+        ]
+        for group in self.places(subscription):
+            await self.put(Destination("dead", subscription.topic, group), letters)
+        return await super().do_settle(source, subscription, settled)
+
+
+class Dropping(Wrapped, ABC):
+    """Acknowledges what should become a dead letter."""
+
+    @abstractmethod
+    def drops(self, record: DeadLetterRecord) -> bool:
+        """Whether it is one of those."""
+
+    def changed_settlement(self, settled: Settled) -> Settlement:
+        settlement = settled.settlement
+        return ACK if isinstance(settlement, DeadLetter) and self.drops(settlement.record) else settlement
+
+
+@mutant("A01", "A04", "fault-18", "fault-21")
+class AcknowledgesWhatItHandsOut(Wrapped):
+    """At most once: what is handed out is gone, whatever becomes of it."""
+
+    async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
+        deliveries = await super().do_receive(source, subscription, limit)
+        await acknowledge(source, deliveries)
+        return deliveries
+
+    async def do_settle(
+        self, source: Source, subscription: Subscription, settled: Sequence[Settled]
+    ) -> Sequence[SettleResult]:
+        del source, subscription
+        return [DONE] * len(settled)
 
 
 @mutant("A02", "A12")
@@ -64,11 +105,38 @@ class LeasesForAMoment(Wrapped):
     """What is handed out is anybody's after half a second, however long its handler runs."""
 
     def changed_subscription(self, subscription: Subscription) -> Subscription:
-        return msgspec.structs.replace(subscription, lease=0.5)
+        return replace(subscription, lease=0.5)
 
     async def do_extend(self, source: Source, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
         del source
-        return [Extended(asyncio.get_running_loop().time() + 3600)] * len(deliveries)
+        return renewed(deliveries)
+
+
+@mutant("A04")
+class AcknowledgesTheWholeWindow(Wrapped):
+    """Acknowledging one acknowledges all that came with it, also those that still run."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self._out: list[Delivery[Any]] = []
+
+    async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
+        deliveries = await super().do_receive(source, subscription, limit)
+        self._out += deliveries
+        return deliveries
+
+    async def do_settle(
+        self, source: Source, subscription: Subscription, settled: Sequence[Settled]
+    ) -> Sequence[SettleResult]:
+        acked, others = parted(settled, Ack)
+        if acked:
+            last = max(item.delivery.token.seq for item in acked)
+            before = [delivery for delivery in self._out if delivery.token.seq <= last]
+            self._out = [delivery for delivery in self._out if delivery.token.seq > last]
+            await acknowledge(source, before)
+        if others:
+            await super().do_settle(source, subscription, others)
+        return [DONE] * len(settled)
 
 
 @mutant("A05", "A13")
@@ -79,58 +147,71 @@ class CountsFromOneInEachProcess(Wrapped):
         super().__init__(inner)
         self._handed: Counter[str] = Counter()
 
-    async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
-        deliveries = await super().do_receive(source, subscription, limit)
-        self._handed.update(delivery.message.id for delivery in deliveries)
-        return [
-            msgspec.structs.replace(delivery, attempt=max(1, self._handed[delivery.message.id] - 1))
-            for delivery in deliveries
-        ]
+    def changed_delivery(self, delivery: Delivery[Any]) -> Delivery[Any]:
+        self._handed[delivery.message.id] += 1
+        return replace(delivery, attempt=max(1, self._handed[delivery.message.id] - 1))
 
 
-@mutant("A07")
-class ReleasesStartAnew(Changing):
-    """What is given back has no attempt behind it any more."""
+@mutant("A06")
+class CommitsPastAGap(Wrapped):
+    """An acknowledgement also acknowledges what failed before it, as a position in a log does."""
 
-    def changed(self, settled: Settled) -> Settlement:
-        return Release(0) if isinstance(settled.settlement, Release) else settled.settlement
-
-
-@mutant("A08")
-class RejectsAndReleases(Changing):
-    """A rejected message is copied to the dead letters, and given back instead of acknowledged."""
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self._failed: list[Settled] = []
 
     async def do_settle(
         self, source: Source, subscription: Subscription, settled: Sequence[Settled]
     ) -> Sequence[SettleResult]:
-        copies = [
-            msgspec.structs.replace(item.delivery.message, dead=item.settlement.record)
-            for item in settled
-            if isinstance(item.settlement, DeadLetter)
-        ]
-        async with self.inner.sink(Destination("dead", subscription.topic, subscription.group)) as sink:
-            await sink.send(copies, deadline=asyncio.get_running_loop().time() + 5)
-        return await super().do_settle(source, subscription, settled)
+        failed, others = parted(settled, Defer)
+        self._failed += failed
+        if others:
+            await super().do_settle(source, subscription, others)
+            await acknowledge(source, [item.delivery for item in self._failed])
+            self._failed.clear()
+        return [DONE] * len(settled)
 
-    def changed(self, settled: Settled) -> Settlement:
+
+@mutant("A07")
+class ReleasesStartAnew(Wrapped):
+    """What is given back has no attempt behind it any more."""
+
+    def changed_settlement(self, settled: Settled) -> Settlement:
+        return Release(0) if isinstance(settled.settlement, Release) else settled.settlement
+
+
+@mutant("A07", "A14", "L03", "L05", "fault-20")
+class CountsAReleaseAsAnAttempt(Wrapped):
+    """What is given back has one attempt less."""
+
+    def changed_settlement(self, settled: Settled) -> Settlement:
+        released = isinstance(settled.settlement, Release)
+        return Release(settled.delivery.attempt) if released else settled.settlement
+
+
+@mutant("A08")
+class RejectsAndReleases(Burying):
+    """A rejected message is copied to the dead letters, and given back instead of acknowledged."""
+
+    def changed_settlement(self, settled: Settled) -> Settlement:
         return RELEASE if isinstance(settled.settlement, DeadLetter) else settled.settlement
 
 
 @mutant("A09")
-class BuriesAllAlike(Changing):
+class BuriesAllAlike(Wrapped):
     """Every dead letter is one whose attempts are used up, as far as the broker tells."""
 
-    def changed(self, settled: Settled) -> Settlement:
+    def changed_settlement(self, settled: Settled) -> Settlement:
         if not isinstance(settled.settlement, DeadLetter):
             return settled.settlement
-        return DeadLetter(msgspec.structs.replace(settled.settlement.record, reason="retries_exhausted"))
+        return DeadLetter(replace(settled.settlement.record, reason="retries_exhausted"))
 
 
 @mutant("A09")
-class TriesWhatItCannotRead(Changing):
+class TriesWhatItCannotRead(Wrapped):
     """A body that does not fit is tried again as if it could be another one by then."""
 
-    def changed(self, settled: Settled) -> Settlement:
+    def changed_settlement(self, settled: Settled) -> Settlement:
         settlement, delivery = settled.settlement, settled.delivery
         if isinstance(settlement, DeadLetter) and settlement.record.reason == "decode_error" and delivery.attempt < 3:
             return Defer(0.05, delivery.attempt, datetime.now(UTC))
@@ -182,14 +263,14 @@ class SaysThatALateResultCounts(Wrapped):
 
     async def do_extend(self, source: Source, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
         await super().do_extend(source, deliveries)
-        return [Extended(asyncio.get_running_loop().time() + 3600)] * len(deliveries)
+        return renewed(deliveries)
 
 
-@mutant("A14")
-class ReleasesWhatFailed(Changing):
-    """A failure costs no attempt: the message is given back."""
+@mutant("A14", "D13")
+class ReleasesWhatFailed(Wrapped):
+    """A failure costs no attempt: the message is given back, for ever."""
 
-    def changed(self, settled: Settled) -> Settlement:
+    def changed_settlement(self, settled: Settled) -> Settlement:
         return RELEASE if isinstance(settled.settlement, Defer | DeadLetter) else settled.settlement
 
 
@@ -197,9 +278,8 @@ class ReleasesWhatFailed(Changing):
 class ForgetsThatItHandedOut(Wrapped):
     """What comes again is said to come for the first time."""
 
-    async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
-        deliveries = await super().do_receive(source, subscription, limit)
-        return [msgspec.structs.replace(delivery, redelivered=False) for delivery in deliveries]
+    def changed_delivery(self, delivery: Delivery[Any]) -> Delivery[Any]:
+        return replace(delivery, redelivered=False)
 
 
 @mutant("A16")
@@ -228,14 +308,11 @@ class FailsALotAsOne(Wrapped):
 
 
 @mutant("A17")
-class DropsWhatHasNoReason(Changing):
+class DropsWhatHasNoReason(Dropping):
     """Only a rejection with a reason is a dead letter."""
 
-    def changed(self, settled: Settled) -> Settlement:
-        settlement = settled.settlement
-        if isinstance(settlement, DeadLetter) and settlement.record.detail in {"", "None"}:
-            return ACK
-        return settlement
+    def drops(self, record: DeadLetterRecord) -> bool:
+        return record.detail in {"", "None"}
 
 
 @mutant("A18")

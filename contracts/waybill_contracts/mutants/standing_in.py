@@ -65,7 +65,7 @@ class StandIn(Wrapped):
         await super().__aexit__(kind, error, trace)
 
     async def refuse(self) -> None:
-        raise BrokerUnavailable("ACCESS_REFUSED: it knows no such user: check the URL")
+        raise BrokerUnavailable("it knows no such user: check the URL")
 
     @asynccontextmanager
     async def source(self, subscription: Subscription, *, window: int, notify: Notify) -> AsyncGenerator[Source, None]:
@@ -112,7 +112,7 @@ class StandIn(Wrapped):
                 self.partition(name, there, wanted)
 
     def deny(self, plan: Plan) -> None:
-        raise BrokerError(f"ACCESS_REFUSED: guest may not create {', '.join(change.what for change in plan.changes)}")
+        raise BrokerError(f"guest may not create {', '.join(change.what for change in plan.changes)}")
 
     def partition(self, name: str, there: int, wanted: int) -> None:
         if wanted < there:

@@ -2,132 +2,109 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
-from waybill.adapter import Sink, Source
+from waybill.adapter import Sink
 from waybill.message import Message
-from waybill.outcomes import ACK, Confirmed, DeadLetter, SendResult, Settled, SettleResult
-from waybill.topology import Destination, Subscription
+from waybill.outcomes import SendResult
+from waybill.topology import Destination
+from waybill_contracts.mutants.moves import confirmed
 from waybill_contracts.mutants.running import mutant
 from waybill_contracts.mutants.wrapping import Wrapped
 
 __all__: list[str] = []
 
 
-class _Changing(Wrapped):
-    """Changes what is sent."""
+class _Delaying(Wrapped, ABC):
+    """Makes another delay of the one that was asked for."""
 
-    def changed(self, message: Message) -> Message:
-        return message
+    @abstractmethod
+    def delayed(self, message: Message, due: datetime) -> datetime | None:
+        """When it is due instead."""
 
-    async def do_send(
-        self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
-    ) -> Sequence[SendResult]:
-        return await super().do_send(sink, to, [self.changed(message) for message in messages], deadline)
+    def changed_message(self, message: Message) -> Message:
+        return message if message.due is None else replace(message, due=self.delayed(message, message.due))
 
 
 @mutant("S01")
-class DropsTheDelay(_Changing):
+class DropsTheDelay(Wrapped):
     """What was published for later is delivered now."""
 
-    def changed(self, message: Message) -> Message:
-        return msgspec.structs.replace(message, due=None)
+    def changed_message(self, message: Message) -> Message:
+        return replace(message, due=None)
 
 
 @mutant("S01")
-class RoundsTheDelayUp(_Changing):
+class RoundsTheDelayUp(_Delaying):
     """Delays are whole minutes."""
 
-    def changed(self, message: Message) -> Message:
-        if message.due is None:
-            return message
-        return msgspec.structs.replace(message, due=message.due + timedelta(seconds=60))
+    def delayed(self, message: Message, due: datetime) -> datetime:
+        del message
+        return due + timedelta(seconds=60)
 
 
 @mutant("S01")
-class HoldsUpWhatIsNotDelayed(_Changing):
+class HoldsUpWhatIsNotDelayed(Wrapped):
     """What is published behind a delayed message waits as long."""
 
     def __init__(self, inner: Any) -> None:
         super().__init__(inner)
         self._due: datetime | None = None
 
-    def changed(self, message: Message) -> Message:
+    def changed_message(self, message: Message) -> Message:
         self._due = message.due or self._due
-        return msgspec.structs.replace(message, due=self._due)
+        return replace(message, due=self._due)
 
 
 @mutant("S02")
-class ShortensALongDelay(_Changing):
+class ShortensALongDelay(_Delaying):
     """A delay longer than a quarter of an hour is one of a quarter of an hour."""
 
-    def changed(self, message: Message) -> Message:
-        if message.due is None:
-            return message
-        return msgspec.structs.replace(message, due=min(message.due, message.time + timedelta(minutes=15)))
+    def delayed(self, message: Message, due: datetime) -> datetime:
+        return min(due, message.time + timedelta(minutes=15))
 
 
 @mutant("S02")
-class OverflowsADelay(_Changing):
+class OverflowsADelay(_Delaying):
     """Milliseconds of a delay are kept in 31 bits; a longer one is none."""
 
-    def changed(self, message: Message) -> Message:
-        if message.due is None or (message.due - message.time).total_seconds() * 1000 < 2**31:
-            return message
-        return msgspec.structs.replace(message, due=None)
+    def delayed(self, message: Message, due: datetime) -> datetime | None:
+        return due if (due - message.time).total_seconds() * 1000 < 2**31 else None
 
 
 @mutant("S03")
-class DelaysInOneLine(_Changing):
+class DelaysInOneLine(_Delaying):
     """Delayed messages wait in one queue, and what is behind is not due before what is in front."""
 
     def __init__(self, inner: Any) -> None:
         super().__init__(inner)
         self._last: datetime | None = None
 
-    def changed(self, message: Message) -> Message:
-        if message.due is None:
-            return message
-        self._last = max(message.due, self._last or message.due) + timedelta(milliseconds=10)
-        return msgspec.structs.replace(message, due=self._last)
+    def delayed(self, message: Message, due: datetime) -> datetime:
+        del message
+        self._last = max(due, self._last or due) + timedelta(milliseconds=10)
+        return self._last
 
 
 @mutant("S05")
-class ForgetsWhenItExpires(_Changing):
+class ForgetsWhenItExpires(Wrapped):
     """The time that a message expires at does not travel with it."""
 
-    def changed(self, message: Message) -> Message:
-        return msgspec.structs.replace(message, expires=None)
-
-
-@mutant("S05")
-class DropsWhatHasExpired(Wrapped):
-    """What has expired is acknowledged, and no dead letter written."""
-
-    async def do_settle(
-        self, source: Source, subscription: Subscription, settled: Sequence[Settled]
-    ) -> Sequence[SettleResult]:
-        changed = [
-            Settled(item.delivery, ACK)
-            if isinstance(item.settlement, DeadLetter) and item.settlement.record.reason == "expired"
-            else item
-            for item in settled
-        ]
-        return await super().do_settle(source, subscription, changed)
+    def changed_message(self, message: Message) -> Message:
+        return replace(message, expires=None)
 
 
 @mutant("S08")
-class DelaysByTheRightClock(_Changing):
+class DelaysByTheRightClock(_Delaying):
     """How long a message waits is reckoned from the broker's own time, and not from the publisher's."""
 
-    def changed(self, message: Message) -> Message:
-        if message.due is None:
-            return message
-        return msgspec.structs.replace(message, due=message.time + (message.due - datetime.now(UTC)))
+    def delayed(self, message: Message, due: datetime) -> datetime:
+        return message.time + (due - datetime.now(UTC))
 
 
 @mutant("S08")
@@ -141,4 +118,4 @@ class ExpiresByTheRightClock(Wrapped):
         fresh = [message for message in messages if message.expires is None or message.expires > now]
         if fresh:
             await super().do_send(sink, to, fresh, deadline)
-        return [Confirmed(message.id) for message in messages]
+        return confirmed(messages)

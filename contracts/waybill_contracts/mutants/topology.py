@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import ClassVar
 
-import msgspec
+from msgspec.structs import replace
 
 from waybill.adapter import Notify, Sink, Source
 from waybill.errors import BrokerError, DestinationMissing
-from waybill.outcomes import ACK, Settled
 from waybill.topology import Change, Destination, Plan, Subscription, TopicSpec, Topology
+from waybill_contracts.mutants.moves import acknowledge
 from waybill_contracts.mutants.running import mutant
 from waybill_contracts.mutants.wrapping import Wrapped
 
 __all__: list[str] = []
-
-replace = msgspec.structs.replace
 
 
 @mutant("T01")
@@ -35,7 +33,7 @@ class FailsWhenItExists(Wrapped):
 
     async def do_apply(self, plan: Plan, allow: Collection[str]) -> None:
         if not plan.changes:
-            raise BrokerError("RESOURCE_EXISTS")
+            raise BrokerError("it exists already")
         await super().do_apply(plan, allow)
 
 
@@ -139,18 +137,12 @@ class Renames(Wrapped):
     def _topic(self, topic: TopicSpec) -> TopicSpec:
         return replace(topic, name=self.renamed(topic.name))
 
-    def _topology(self, topology: Topology) -> Topology:
-        subscriptions = {s.name: s for s in map(self.changed_subscription, topology.subscriptions)}
-        return Topology(list(dict.fromkeys(map(self._topic, topology.topics))), list(subscriptions.values()))
-
     def changed_subscription(self, subscription: Subscription) -> Subscription:
         return replace(subscription, topic=self._topic(subscription.topic))
 
-    async def do_plan(self, topology: Topology) -> Plan:
-        return replace(await super().do_plan(self._topology(topology)), topology=topology)
-
-    async def do_apply(self, plan: Plan, allow: Collection[str]) -> None:
-        await super().do_apply(replace(plan, topology=self._topology(plan.topology)), allow)
+    def changed_topology(self, topology: Topology) -> Topology:
+        subscriptions = {s.name: s for s in map(self.changed_subscription, topology.subscriptions)}
+        return Topology(list(dict.fromkeys(map(self._topic, topology.topics))), list(subscriptions.values()))
 
     @asynccontextmanager
     async def sink(self, destination: Destination) -> AsyncGenerator[Sink, None]:
@@ -183,19 +175,8 @@ class IgnoresTheCaseOfNames(Renames):
 
 
 @mutant("T10")
-class LeavesItsGroupBehind(Wrapped):
-    """A group that was to go with its process stays."""
-
-    @asynccontextmanager
-    async def source(self, subscription: Subscription, *, window: int, notify: Notify) -> AsyncGenerator[Source, None]:
-        lasting = replace(subscription, ephemeral=False)
-        await self.inner.admin.apply(await self.inner.admin.plan(Topology((subscription.topic,), (lasting,))))
-        async with super().source(lasting, window=window, notify=notify) as source:
-            yield source
-
-
-class TakesOthersAlong(Wrapped):
-    """Override `taken`: what else goes when a group goes with its process."""
+class EmptiesTheTopic(Wrapped):
+    """When a group goes with its process its topic's messages go, whoever has still to handle them."""
 
     known: ClassVar[dict[str, dict[str, Subscription]]] = {}
 
@@ -209,35 +190,24 @@ class TakesOthersAlong(Wrapped):
         async with super().source(subscription, window=window, notify=notify) as source:
             yield source
         for other in self.known.get(subscription.topic.name, {}).values() if subscription.ephemeral else ():
-            await self.taken(other, notify)
+            async with self.emptied(other, notify) as found:
+                await _empty(found)
 
-    async def taken(self, other: Subscription, notify: Notify) -> None:
-        raise NotImplementedError
-
-
-@mutant("T10")
-class EmptiesTheTopic(TakesOthersAlong):
-    """With a group its topic's messages go, whoever has still to handle them."""
-
-    async def taken(self, other: Subscription, notify: Notify) -> None:
-        async with self.inner.source(other, window=100, notify=notify) as source:
-            await _empty(source)
+    def emptied(self, other: Subscription, notify: Notify) -> AbstractAsyncContextManager[Source]:
+        return self.inner.source(other, window=100, notify=notify)
 
 
 @mutant("T10")
-class TakesTheDeadLettersOfOthers(TakesOthersAlong):
+class TakesTheDeadLettersOfOthers(EmptiesTheTopic):
     """Dead letters lie in one place, and go with the first group that goes."""
 
-    async def taken(self, other: Subscription, notify: Notify) -> None:
+    def emptied(self, other: Subscription, notify: Notify) -> AbstractAsyncContextManager[Source]:
         del notify
-        async with self.inner.dead_letters(other) as source:
-            await _empty(source)
+        return self.inner.dead_letters(other)
 
 
 async def _empty(source: Source) -> None:
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(0.2):
             while found := await source.receive(100):
-                await source.settle([Settled(delivery, ACK) for delivery in found])
-    except TimeoutError:
-        pass
+                await acknowledge(source, found)

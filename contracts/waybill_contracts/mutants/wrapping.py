@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
+from msgspec.structs import replace
+
 from waybill.adapter import Adapter, Admin, Capabilities, Limits, Notify, Page, Sink, Source
 from waybill.message import Delivery, Message
-from waybill.outcomes import ExtendResult, SendResult, Settled, SettlementKind, SettleResult
+from waybill.outcomes import ExtendResult, SendResult, Settled, Settlement, SettlementKind, SettleResult
 from waybill.topology import Backlog, Destination, Plan, Subscription, Topology
 
 __all__ = ["Wrapped"]
 
 
 class Wrapped:
-    """Override a method that begins with `do_`, or `changed_capabilities`."""
+    """Override a method that begins with `do_`, or with `changed_`: what is sent, handed out, settled or declared instead."""
 
     def __init__(self, inner: Adapter) -> None:
         self.inner = inner
@@ -29,17 +31,17 @@ class Wrapped:
         self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
     ) -> Sequence[SendResult]:
         del to
-        return await sink.send(messages, deadline=deadline)
+        return await sink.send([self.changed_message(message) for message in messages], deadline=deadline)
 
     async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
         del subscription
-        return await source.receive(limit)
+        return [self.changed_delivery(delivery) for delivery in await source.receive(limit)]
 
     async def do_settle(
         self, source: Source, subscription: Subscription, settled: Sequence[Settled]
     ) -> Sequence[SettleResult]:
         del subscription
-        return await source.settle(settled)
+        return await source.settle([Settled(item.delivery, self.changed_settlement(item)) for item in settled])
 
     async def do_extend(self, source: Source, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
         return await source.extend(deliveries)
@@ -48,19 +50,29 @@ class Wrapped:
         await source.quiesce()
 
     async def do_plan(self, topology: Topology) -> Plan:
-        return await self.inner.admin.plan(topology)
+        plan = await self.inner.admin.plan(self.changed_topology(topology))
+        return replace(plan, topology=topology)
 
     async def do_apply(self, plan: Plan, allow: Collection[str]) -> None:
-        await self.inner.admin.apply(plan, allow=allow)
-
-    async def do_expand(self, subscription: Subscription) -> Sequence[Subscription]:
-        return await self.inner.admin.expand(subscription)
+        await self.inner.admin.apply(replace(plan, topology=self.changed_topology(plan.topology)), allow=allow)
 
     async def do_backlog(self, subscription: Subscription) -> Backlog:
         return await self.inner.admin.backlog(subscription)
 
     async def do_browse(self, subscription: Subscription, after: str | None, limit: int) -> Page:
         return await self.inner.admin.browse(subscription, after=after, limit=limit)
+
+    def changed_message(self, message: Message) -> Message:
+        return message
+
+    def changed_delivery(self, delivery: Delivery[Any]) -> Delivery[Any]:
+        return delivery
+
+    def changed_settlement(self, settled: Settled) -> Settlement:
+        return settled.settlement
+
+    def changed_topology(self, topology: Topology) -> Topology:
+        return topology
 
     def changed_capabilities(self, can: Capabilities) -> Capabilities:
         return can
@@ -74,6 +86,14 @@ class Wrapped:
 
     async def closing(self) -> None:
         """Before the inner adapter is left."""
+
+    # ---------------------------------------------------------------- what it can do
+
+    async def put(self, to: Destination, messages: Sequence[Message]) -> None:
+        """Store them there by the inner adapter."""
+        if messages:
+            async with self.inner.sink(to) as sink:
+                await sink.send(messages, deadline=asyncio.get_running_loop().time() + 5)
 
     async def is_slow(self, seconds: float) -> bool:
         """Whether the broker needs longer than that for a write, of nothing."""
@@ -170,7 +190,7 @@ class _Admin:
         await self._around.do_apply(plan, allow)
 
     async def expand(self, subscription: Subscription) -> Sequence[Subscription]:
-        return await self._around.do_expand(subscription)
+        return await self._around.inner.admin.expand(subscription)
 
     async def backlog(self, subscription: Subscription) -> Backlog:
         return await self._around.do_backlog(subscription)
@@ -180,6 +200,3 @@ class _Admin:
 
 
 def _nothing(_: object) -> None: ...
-
-
-Factory = Callable[[Adapter], Wrapped]

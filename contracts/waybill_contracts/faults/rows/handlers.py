@@ -8,11 +8,10 @@ from contextlib import suppress
 
 from waybill import App, PublishError, Retry, Status
 from waybill_contracts.bench import Bench
-from waybill_contracts.faults.checking import unsettled
 from waybill_contracts.faults.fault import ROUNDS, SOAK, fault, lasting
 from waybill_contracts.faults.range import CONCURRENCY, WINDOW, Range
 from waybill_contracts.leftovers import resident
-from waybill_contracts.tasks import Task
+from waybill_contracts.tasks import Task, numbered, numbers_of
 
 
 async def _turns(number: int, pause: float) -> None:
@@ -23,14 +22,10 @@ async def _turns(number: int, pause: float) -> None:
         await asyncio.sleep(pause)
 
 
-def _numbered(task: Task) -> str:
-    return f"task-{task.number}"
-
-
 @fault(24, seconds=3)
 async def a_publish_that_is_cancelled_at_any_moment_leaves_the_next_one_its_own_confirmation(bench: Bench) -> None:
     """Either not sent, or counted unknown; the next publish gets the confirmation of its own message."""
-    topic = bench.topic(id=_numbered)
+    topic = bench.topic(id=numbered)
     app, given = bench.receiver(topic)
     place = Range(bench)
     sent, cancelled = set[int](), set[int]()
@@ -50,11 +45,11 @@ async def a_publish_that_is_cancelled_at_any_moment_leaves_the_next_one_its_own_
             sent.add(1000 + number)
 
         def numbers() -> Counter[int]:
-            return Counter(delivery.value.number for delivery in given)
+            return Counter(numbers_of(given))
 
         await bench.until(lambda: sent | {-1} <= numbers().keys(), "all that was confirmed arrives")
         await bench.settled(topic)
-        bench.once([delivery.value.number for delivery in given])
+        bench.once(numbers_of(given))
         assert numbers().keys() <= sent | cancelled | {-1}
     assert cancelled, "none was cancelled in time"
 
@@ -182,17 +177,12 @@ async def a_process_killed_while_it_makes_dead_letters_makes_each_of_them(bench:
         worker = await place.worker(lease=5.0)
         while place.faults < ROUNDS:
             await asyncio.sleep(place.chance.uniform(0.1, 0.6))  # the moment of the kill is the experiment
-            worker.pause()  # so that what is counted is what dies
-            held = unsettled(worker.journal().steps, worker.pid)
-            worker.kill()
-            place.kills += 1
-            place.faults += bool(held)
-            place.at_risk += held
+            place.kill(worker)
             await worker.start()
     await bench.settled(place.topic)
     await bench.eventually(place.dead, lambda dead: place.numbers("ok") <= dead, "all are dead letters", within=30.0)
     assert await worker.stop() == 0
-    letters = Counter(place.topic.codec.decode(m.body or b"").number for m in await bench.dead(place.topic))
+    letters = Counter(await place.letters())
     often = {number: count for number, count in letters.items() if count > 1 + place.costly}
     assert not often, f"more than once more for each of {place.costly} kills: {often!r:.300}"
     copies = sum(letters.values()) - len(letters)

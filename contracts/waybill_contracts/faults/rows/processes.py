@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack
 
 from waybill import Status
 from waybill_contracts.bench import Bench
-from waybill_contracts.faults.checking import undecided, unsettled
 from waybill_contracts.faults.fault import ROUNDS, fault, lasting
 from waybill_contracts.faults.load import KEYS
 from waybill_contracts.faults.range import WINDOW, Range
@@ -33,7 +32,7 @@ async def what_killed_processes_held_or_had_published_is_not_lost(bench: Bench) 
     while place.faults < ROUNDS:
         await asyncio.sleep(place.chance.uniform(0.1, 0.8))  # the moment of the kill is the experiment
         victim = place.chance.choice(crew)
-        _kill(place, victim, publishes=victim is publisher)
+        place.kill(victim, publishes=victim is publisher)
         await victim.start()
     assert await publisher.stop() == 0
     await place.calm()
@@ -41,19 +40,6 @@ async def what_killed_processes_held_or_had_published_is_not_lost(bench: Bench) 
         assert await worker.stop() == 0
     risk = place.at_risk if bench.can.acks_surely else None
     await place.holds(repeats=risk, confirmed=20 * ROUNDS)
-
-
-def _kill(place: Range, victim: Worker, *, publishes: bool) -> None:
-    """Counts as a fault if it was worth it: the kill of one that is idle shows nothing."""
-    victim.pause()  # so that what is counted is what dies
-    steps, pid = victim.journal().steps, victim.pid
-    victim.kill()
-    place.kills += 1
-    held = undecided(steps, pid) if publishes else unsettled(steps, pid)
-    if held:
-        place.faults += 1
-        place.at_risk += 0 if publishes else held
-        print(f"fault {place.faults}: killed {pid} with {held} in flight")
 
 
 @fault(19, verbs=("processes",), seconds=10, soak=60)

@@ -1,0 +1,123 @@
+"""One group's dead letters, taken: in batches, their leases kept as long as they are held, and each settled in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from waybill.adapter import Source
+from waybill.errors import BrokerError, ConfigurationError
+from waybill.message import Delivery, Message
+from waybill.outcomes import RELEASE, Done, Failed, Lost, Settled
+from waybill.settling import back_off
+from waybill.topology import Subscription
+
+__all__ = ["Letters"]
+
+log = logging.getLogger("waybill.taking")
+
+T = TypeVar("T")
+
+TRIES = 5
+"""Times a settlement is asked for before it counts as not done."""
+
+
+class Letters:
+    """One group's dead letters, in batches, and the leases of those that are held."""
+
+    def __init__(
+        self,
+        source: Source,
+        subscription: Subscription,
+        wanted: Callable[[Message], bool],
+        *,
+        there: int | None,
+        limit: int | None,
+    ) -> None:
+        if limit is not None and limit < 1:
+            raise ConfigurationError(f"limit={limit}: at least 1; None for all")
+        self._source = source
+        self._wanted = wanted
+        self._there = float("inf") if there is None else there
+        self._room = float("inf") if limit is None else limit
+        self._every = subscription.lease / 3
+        self._held: dict[Any, Delivery[Any]] = {}
+        self._renew_at = 0.0
+        self._now = asyncio.get_running_loop().time
+        self.unwanted = 0
+
+    async def take(self, size: int) -> list[Delivery[Any]] | None:
+        """The next that are wanted, perhaps none; `None` when all have been looked at, or enough were taken."""
+        size = int(min(size, self._there))
+        if size <= 0 or self._room <= 0:
+            return None
+        deliveries = await self._source.receive(size)
+        if not deliveries:
+            return None
+        if not self._held:
+            self._renew_at = self._now() + self._every
+        self._held.update((delivery.token, delivery) for delivery in deliveries)
+        self._there -= len(deliveries)
+        chosen: list[Delivery[Any]] = []
+        others: list[Delivery[Any]] = []
+        for delivery in deliveries:
+            (chosen if len(chosen) < self._room and self._wanted(delivery.message) else others).append(delivery)
+        self._room -= len(chosen)
+        self.unwanted += len(others)
+        await self.settle([Settled(delivery, RELEASE) for delivery in others])
+        return chosen
+
+    def holds(self, delivery: Delivery[Any]) -> bool:
+        return delivery.token in self._held
+
+    async def settle(self, settled: Sequence[Settled]) -> list[Settled]:
+        """Settle, and ask again where the broker did not answer. Gives those of which it is not known to be done."""
+        waiting, lost = list(settled), list[Settled]()
+        for tried in range(1, TRIES + 1):
+            if not waiting:
+                break
+            try:
+                results = await self._source.settle(waiting)
+            except BrokerError as error:
+                results = [Failed(str(error))] * len(waiting)
+            pairs = list(zip(waiting, results, strict=True))
+            lost += [item for item, result in pairs if isinstance(result, Lost)]
+            waiting = [item for item, result in pairs if not isinstance(result, Done | Lost)]
+            if waiting and tried < TRIES:
+                await asyncio.sleep(back_off(tried))
+        for item in settled:
+            self._held.pop(item.delivery.token, None)
+        return lost + waiting
+
+    async def give_back(self) -> None:
+        await self.settle([Settled(delivery, RELEASE) for delivery in self._held.values()])
+
+    async def pause(self, until: float) -> None:
+        """Wait until then, on the loop's clock, and keep what is held."""
+        while (now := self._now()) < until:
+            await asyncio.sleep(max(0.0, min(until, self._renew_at) - now))
+            await self._renew()
+        await self._renew()
+
+    async def keeping(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work`, and keep what is held meanwhile."""
+        task = asyncio.ensure_future(work)
+        while not (await asyncio.wait([task], timeout=max(0.0, self._renew_at - self._now())))[0]:
+            await self._renew()
+        return task.result()
+
+    async def _renew(self) -> None:
+        if not self._held or self._now() < self._renew_at:
+            return
+        self._renew_at = self._now() + self._every
+        held = list(self._held.values())
+        try:
+            results = await self._source.extend(held)
+        except BrokerError as error:
+            log.warning("the leases of %d dead letters could not be renewed: %s", len(held), error)
+            return
+        for delivery, result in zip(held, results, strict=True):
+            if isinstance(result, Lost):
+                del self._held[delivery.token]  # somebody else takes it: a copy of ours would be one too many

@@ -36,7 +36,9 @@ class Feed:
         self.first = False
         """Of a partition: whether no other member is before us, as far as we know."""
         self.leaving = False
-        """Whether it is given away as soon as nothing is out: nothing more is handed out."""
+        """Nothing more of it is handed out, whatever comes: it was lost, or is given away as soon as nothing is out."""
+        self.acknowledging = False
+        """Whether something that is no longer out has yet to be written."""
         self._ready = ready
         self._window = Window()
         self._on_news = on_news
@@ -61,7 +63,7 @@ class Feed:
         await self._consume(self._came)
 
     def leave(self) -> None:
-        """Hand out nothing more, so that it can be given away."""
+        """Hand out nothing more."""
         self.leaving = True
         self.drop()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -41,6 +42,8 @@ from waybill_rabbitmq.shapes import Shapes
 from waybill_rabbitmq.spread import Spread
 
 __all__ = ["RabbitSource", "Token"]
+
+log = logging.getLogger("waybill.rabbitmq")
 
 PATIENCE = 1.0
 """Seconds that `receive` waits for something."""
@@ -152,7 +155,7 @@ class RabbitSource:
             return
         del self._feeds[feed.queue]
         self._cause = self._cause or cause
-        feed.drop()
+        feed.leave()
         lost, feed.out = list(feed.out.values()), {}
         if lost:
             self._notify(Revoked(lost))
@@ -167,7 +170,7 @@ class RabbitSource:
         self._leave_if_done(feed)
 
     def _leave_if_done(self, feed: Feed) -> None:
-        if feed.leaving and not feed.out:
+        if feed.leaving and not feed.out and not feed.acknowledging:
             self._lose(feed, "")
 
     async def quiesce(self) -> None:
@@ -285,13 +288,27 @@ class RabbitSource:
         acked: dict[Feed, list[int]] = {}
         released: dict[Feed, list[int]] = {}
         results = [self._settle(item, acked, released) for item in settled]
-        for feed, tags in acked.items():
-            with mapped("acknowledging"):
-                await feed.acknowledge(tags)
-            self._leave_if_done(feed)
+        for feed in acked:
+            feed.acknowledging = True
+        gone = [feed for feed, tags in acked.items() if not await self._acknowledged(feed, tags)]
         for feed, tags in released.items():
             self._give_back(feed, tags)
+        if gone:
+            return [LOST if item.delivery.token.feed in gone else r for item, r in zip(settled, results, strict=True)]
         return results
+
+    async def _acknowledged(self, feed: Feed, tags: Sequence[int]) -> bool:
+        """Whether it was written. Where the channel has gone, what it delivered comes again, and that of other feeds does not."""
+        try:
+            with mapped("acknowledging"):
+                await feed.acknowledge(tags)
+        except BrokerError as error:
+            log.debug("%s: %s", self._subscription.name, error)
+            return False
+        finally:
+            feed.acknowledging = False
+        self._leave_if_done(feed)
+        return True
 
     def _give_back(self, feed: Feed, tags: Iterable[int]) -> None:
         """Of a partition all goes back at once, by leaving the channel: one by one they would come behind later ones."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import uuid
 from typing import Any
+from urllib.parse import urlsplit
 
 import aio_pika
 import aioboto3
@@ -76,10 +77,16 @@ async def test_rabbitmq_restart_keeps_data(each_rabbitmq: Running, end: str) -> 
 @pytest.mark.disturbs
 async def test_rabbitmq_is_paused_and_resumed(each_rabbitmq: Running) -> None:
     ours(each_rabbitmq)
+    place = urlsplit(each_rabbitmq.url)
     each_rabbitmq.pause()
     try:
+        reader, writer = await asyncio.open_connection(place.hostname, place.port)
+        writer.write(b"AMQP\x00\x00\x09\x01")
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(aio_pika.connect(each_rabbitmq.url), 0.5)
+            async with asyncio.timeout(0.5):
+                await reader.read(1)
+        writer.close()
+        await writer.wait_closed()
     finally:
         each_rabbitmq.resume()
     await round_trip(each_rabbitmq.url)

@@ -664,7 +664,9 @@ async def test_what_was_confirmed_survives_the_deletion_of_the_log(path: Path) -
         assert process.wait(5) == 1
     assert f"{path}-wal, which belongs to it, was deleted" in refused
     assert "restart" in refused
-    assert rows(path, "SELECT body FROM messages") == [(b'"kept"',)]
+    kept, *in_doubt = rows(path, "SELECT body FROM messages")
+    assert kept == (b'"kept"',)
+    assert set(in_doubt) <= {(b"2",)}
 
 
 async def test_the_idle_copy_a_deleted_log_into_the_file_too(path: Path) -> None:

@@ -42,7 +42,7 @@ async def test_what_lay_there_comes_first_and_in_order_and_members_may_start_at_
 
 async def test_members_share_the_partitions_when_they_join_and_take_them_over_when_they_leave(url: str) -> None:
     topic = Topic("orders", int, key=lambda number: str(number % 100), groups=["group"])
-    handled = dict[str, list[int]]()
+    handled, everything = dict[str, list[int]](), list[int]()
 
     def member(name: str) -> App:
         app, mine = App("group", settings=Settings(url=url)), handled.setdefault(name, [])
@@ -50,6 +50,7 @@ async def test_members_share_the_partitions_when_they_join_and_take_them_over_wh
         @app.consume(topic, ordered=True)
         async def handle(number: int) -> None:
             mine.append(number)
+            everything.append(number)
 
         return app
 
@@ -83,6 +84,9 @@ async def test_members_share_the_partitions_when_they_join_and_take_them_over_wh
                 await shared_by("one", "two", "three")
             await shared_by("one", "two")
         await shared_by("one")
+    for key in range(100):
+        first = list(dict.fromkeys(number for number in everything if number % 100 == key))
+        assert first == list(range(key, published, 100))
 
 
 @pytest.mark.parametrize("ordered", [False, True])

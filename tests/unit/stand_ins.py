@@ -244,7 +244,7 @@ class Bench:
 
     @property
     def admin(self) -> Admin:
-        raise NotImplementedError
+        raise LookupError("a stand-in has none")
 
     def limits(self, destination: Destination) -> Limits:
         del destination
@@ -268,7 +268,7 @@ class Bench:
             self.left = True
 
     def dead_letters(self, subscription: Subscription) -> AbstractAsyncContextManager[Source]:
-        raise NotImplementedError
+        raise LookupError("a stand-in has none")
 
 
 FAST = Retry.fixed(3, delay=0.02)

@@ -23,6 +23,7 @@ from aiokafka.protocol import admin as requests
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
+from waybill_kafka.fetched import Fetched, Unreadable
 from waybill_kafka.pacing import Pace
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Record",
     "TokenProvider",
     "TopicPartition",
+    "Unreadable",
     "abandon",
     "admin",
     "api_versions",
@@ -125,6 +127,8 @@ async def start(client: Admin | Consumer | Producer) -> None:
         await asyncio.wait([starting], timeout=CLOSING)
         starting.cancel()
         raise
+    if isinstance(client, AIOKafkaConsumer):
+        client._fetcher._records = Fetched()
 
 
 async def explain(client: Admin) -> None:

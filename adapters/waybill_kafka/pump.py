@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from waybill.settling import back_off
-from waybill_kafka.client import Consumer, KafkaError, TopicPartition
+from waybill_kafka.client import Consumer, KafkaError, TopicPartition, Unreadable
 from waybill_kafka.mapping import said
 from waybill_kafka.options import BrokerTable
 from waybill_kafka.part import Part
@@ -23,7 +23,6 @@ MOST = 2000
 """Records of one partition that wait here."""
 MOST_FETCHES = 4
 """And of all together: so many times `fetch_bytes`."""
-SOON_MS = 50
 RETRY = 30.0
 """Seconds until a partition that cannot be read is tried again."""
 
@@ -66,44 +65,30 @@ class Pump:
                 await self._fetch()
             except (KafkaError, OSError, RuntimeError) as error:
                 failures += 1
-                if not await self._skirt():
+                if not self._stuck(error):
                     self._tell("fetch", f"cannot fetch: {said(error)}")
                     await asyncio.sleep(back_off(failures))
             else:
                 failures = 0
                 self._tell("fetch", None)
 
-    async def _fetch(self, *only: TopicPartition, most: int = AT_ONCE, wait: int = FETCH_MS) -> int:
-        fetched = await self._consumer.getmany(*only, timeout_ms=wait, max_records=most)
+    async def _fetch(self) -> None:
+        fetched = await self._consumer.getmany(timeout_ms=FETCH_MS, max_records=AT_ONCE)
         for tp, records in fetched.items():
             if (part := self._parts.get(tp)) is not None:
                 part.fetch(records)
         if fetched:
             self._on_news()
-        return sum(map(len, fetched.values()))
 
-    async def _skirt(self) -> bool:
-        """Find the partition that cannot be read, take what is readable before that, and leave it aside for a while.
-
-        The library drops the good records that it has read before a bad one in the same call; one at a time they come.
-        """
-        found = False
-        for tp in [tp for tp in self._consumer.assignment() if tp in self._parts]:
-            try:
-                while await self._fetch(tp, most=1, wait=SOON_MS):
-                    pass
-            except (KafkaError, OSError, RuntimeError) as error:
-                found = found or await self._stuck(self._parts.get(tp), error)
-        return found
-
-    async def _stuck(self, part: Part | None, error: BaseException) -> bool:
+    def _stuck(self, error: BaseException) -> bool:
+        """Go on behind what nobody can read, or leave its partition aside for a while. `False`: it is not of one partition."""
+        part = self._parts.get(getattr(error, "partition", None))
         if part is None or part.tp not in self._consumer.assignment():
             return False
-        offset = await self._consumer.position(part.tp)
-        where = f"{part.name} cannot be read at offset {offset}: {said(error)}"
-        if self._table.skip_unreadable:
+        where = said(error) if isinstance(error, Unreadable) else f"{part.name} cannot be fetched: {said(error)}"
+        if isinstance(error, Unreadable) and self._table.skip_unreadable:
             log.error("%s: skipped", where)
-            self._consumer.seek(part.tp, offset + 1)
+            self._consumer.seek(part.tp, error.offset + 1)
             return True
         if part.stuck is None:
             log.error(

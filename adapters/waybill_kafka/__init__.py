@@ -15,20 +15,21 @@ from typing import Self
 import msgspec
 
 from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink, Source
-from waybill.errors import BrokerError, CapabilityError, DestinationMissing
+from waybill.errors import BrokerError, CapabilityError, DestinationMissing, missing
 from waybill.findings import Finding
 from waybill.loading import AdapterContext
+from waybill.opening import opened
 from waybill.outcomes import Ack, Release, SettlementKind
+from waybill.tables import read_table
 from waybill.topology import Destination, Subscription, Topology
-from waybill_kafka import names
+from waybill_kafka import names, rights
 from waybill_kafka.admin import KafkaAdmin
 from waybill_kafka.cluster import BEFORE, Cluster
 from waybill_kafka.connecting import locate
 from waybill_kafka.diagnosis import diagnose
 from waybill_kafka.layout import Layout
 from waybill_kafka.letters import DeadSource
-from waybill_kafka.options import Kafka, read_table
-from waybill_kafka.rights import missing
+from waybill_kafka.options import BrokerTable, Kafka
 from waybill_kafka.sink import KafkaSink
 from waybill_kafka.source import KafkaSource
 from waybill_kafka.waiting import Rooms
@@ -49,7 +50,7 @@ class KafkaAdapter:
     native_settlements: frozenset[SettlementKind] = frozenset({Ack, Release})
 
     def __init__(self, url: str, context: AdapterContext) -> None:
-        self._table = table = read_table(context.options.get("kafka", {}))
+        self._table = table = read_table(BrokerTable, "kafka", context.options.get("kafka", {}))
         self._cluster = Cluster(locate(url, table), table, context.application)
         self._clock = context.clock
         self._layout = Layout(self._cluster)
@@ -88,7 +89,7 @@ class KafkaAdapter:
 
     async def rights(self, topology: Topology) -> Sequence[Finding]:
         """What we may do of what is asked for. See `waybill.findings.KnowsRights`."""
-        return await missing(self._cluster, topology)
+        return await rights.missing(self._cluster, topology)
 
     def gaps(self, topology: Topology) -> Sequence[str]:
         alike = names.collisions(topic.name for topic in topology.topics if not topic.pattern)
@@ -130,9 +131,7 @@ class KafkaAdapter:
         """The group's name on the broker. One that goes with its consumer is made here."""
         if not subscription.ephemeral:
             if not await self._admin.is_there(subscription):
-                raise DestinationMissing(
-                    f"{subscription.name} does not exist on this broker: run `waybill topology apply`"
-                )
+                raise DestinationMissing(missing(subscription.name))
             yield subscription.group
             return
         topic, group = subscription.topic.name, subscription.group
@@ -149,13 +148,11 @@ class KafkaAdapter:
     @asynccontextmanager
     async def dead_letters(self, subscription: Subscription) -> AsyncGenerator[Source, None]:
         alias = self._layout.alias(Destination("dead", subscription.topic, subscription.group)) or subscription.group
-        async with self._cluster.reader() as reader:
-            source = DeadSource(self._cluster, reader, subscription, alias)
-            await source.open()
-            try:
-                yield source
-            finally:
-                await source.close()
+        async with (
+            self._cluster.reader() as reader,
+            opened(DeadSource(self._cluster, reader, subscription, alias)) as source,
+        ):
+            yield source
 
 
 def check_version(version: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from waybill.adapter import Page
 from waybill.errors import ConfigurationError
+from waybill.foreign import NotPermitted
 from waybill.topology import (
     Backlog,
     Change,
@@ -24,7 +25,6 @@ from waybill_kafka.cluster import Cluster
 from waybill_kafka.counting import count
 from waybill_kafka.declaring import Seen, group_changes, parts_of, topic_changes, topic_of
 from waybill_kafka.layout import Layout
-from waybill_kafka.mapping import NotPermitted
 from waybill_kafka.options import options_of
 
 __all__ = ["KafkaAdmin"]

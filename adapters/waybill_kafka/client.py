@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition, errors, partitioner
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition, errors
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -50,7 +50,6 @@ __all__ = [
     "describe_groups",
     "errors",
     "explain",
-    "murmur2",
     "offset_commit",
     "offset_fetch",
     "partitions",
@@ -111,11 +110,6 @@ class _Batches(set[Any]):
 
     def remove(self, batch: Any) -> None:
         self.discard(batch)
-
-
-def murmur2(key: bytes) -> int:
-    """Java's clients' hash of a key."""
-    return int(partitioner.murmur2(key))
 
 
 async def start(client: Admin | Consumer | Producer) -> None:

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from waybill.errors import BrokerError, BrokerUnavailable
+from waybill.foreign import NotPermitted, said
 from waybill_kafka import asking, client
 from waybill_kafka.client import Admin, Consumer, KafkaError, TopicPartition
 from waybill_kafka.connecting import Place, common
-from waybill_kafka.mapping import NotPermitted, mapped, raise_for, said
+from waybill_kafka.mapping import mapped, raise_for
 from waybill_kafka.options import BrokerTable
 from waybill_kafka.pacing import Pace
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
-from waybill.errors import BrokerUnavailable, ConfigurationError
+from waybill.errors import ConfigurationError
+from waybill.tables import secret_in, tls
 from waybill_kafka.client import TokenProvider
 from waybill_kafka.options import BrokerTable
 
@@ -92,7 +91,7 @@ async def common(place: Place, table: BrokerTable, name: str) -> dict[str, Any]:
     if mechanism == "OAUTHBEARER":
         told |= {
             "sasl_mechanism": mechanism,
-            "sasl_oauth_token_provider": TokenProvider(_token_in(Path(str(table.token_file)))),
+            "sasl_oauth_token_provider": TokenProvider(_token_in(str(table.token_file))),
         }
     elif mechanism is not None:
         told |= {
@@ -103,22 +102,14 @@ async def common(place: Place, table: BrokerTable, name: str) -> dict[str, Any]:
     return told
 
 
-@lru_cache(maxsize=8)
-def _tls(cafile: str | None, certfile: str | None, keyfile: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=cafile)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if certfile is not None:
-        context.load_cert_chain(certfile, keyfile)
-    return context
+_tls = lru_cache(maxsize=8)(tls)
+"""One for all clients that are told the same: each would read the authorities' certificates anew."""
 
 
-def _token_in(path: Path) -> Callable[[], Awaitable[str]]:
+def _token_in(file: str) -> Callable[[], Awaitable[str]]:
     """A token that somebody else keeps fresh in a file."""
 
     async def ask() -> str:
-        try:
-            return (await asyncio.to_thread(path.read_text)).strip()
-        except OSError as error:
-            raise BrokerUnavailable(f"token_file cannot be read: {error}") from error
+        return await asyncio.to_thread(secret_in, file, "token_file")
 
     return ask

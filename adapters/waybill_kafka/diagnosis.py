@@ -8,9 +8,9 @@ from importlib.util import find_spec
 
 from waybill.errors import BrokerError
 from waybill.findings import Finding
+from waybill.foreign import CredentialsRefused
 from waybill_kafka.cluster import BEFORE, Cluster
 from waybill_kafka.connecting import Place
-from waybill_kafka.mapping import CredentialsRefused
 from waybill_kafka.options import BrokerTable
 
 __all__ = ["diagnose"]

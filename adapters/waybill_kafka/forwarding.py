@@ -10,15 +10,17 @@ from asyncio import Task
 from typing import Any
 
 from waybill import envelope
+from waybill.addressing import partition_of
 from waybill.clock import Clock
 from waybill.errors import BrokerError, DecodeError
+from waybill.foreign import said
 from waybill.outcomes import Confirmed
 from waybill.settling import back_off
 from waybill_kafka import client, names, records, rooms
 from waybill_kafka.client import Consumer, KafkaError, Listener, TopicPartition
 from waybill_kafka.cluster import Cluster
 from waybill_kafka.layout import Layout
-from waybill_kafka.mapping import mapped, said
+from waybill_kafka.mapping import mapped
 from waybill_kafka.member import COMMITTING, LEAVING, heartbeat
 from waybill_kafka.producing import Line, Outbound
 from waybill_kafka.watermark import Watermark, read, write
@@ -184,7 +186,7 @@ class Forwarder:
             partition, until = rooms.hop(now, due)
             headers.append((records.DUE, f"{until * 1000:.0f}".encode()))
             return Outbound(self._room, partition, record.key, record.value, headers, "")
-        partition = number % partitions if record.key is None else names.partition_of(record.key, partitions)
+        partition = number % partitions if record.key is None else partition_of(record.key, partitions)
         return Outbound(self._target, partition, record.key, record.value, headers, "")
 
     async def _commit(self, consumer: Consumer) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from waybill.adapter import Page
-from waybill.errors import BrokerError, DestinationMissing
+from waybill.errors import BrokerError, DestinationMissing, missing
 from waybill.message import Delivery, Message
 from waybill.outcomes import DONE, LOST, Ack, Extended, ExtendResult, Failed, Settled, SettlementKind, SettleResult
 from waybill.topology import Subscription
@@ -51,9 +51,7 @@ class Letters:
         """Look where they begin and end. `after`: by partition, what was seen already. Raises `DestinationMissing`."""
         topics = await self._cluster.topics([self.topic])
         if not topics:
-            raise DestinationMissing(
-                f"{self._subscription.name} does not exist on this broker: run `waybill topology apply`"
-            )
+            raise DestinationMissing(missing(self._subscription.name))
         first, self._ends = await self._cluster.bounds(topics, reader=self._reader)
         committed = await self._cluster.committed(self.topic)
         with mapped("cannot read the dead letters"):

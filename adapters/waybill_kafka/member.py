@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from waybill.errors import BrokerError
+from waybill.foreign import said
 from waybill.message import Delivery
 from waybill.settling import back_off
 from waybill_kafka import client
@@ -30,7 +31,7 @@ from waybill_kafka.client import (
     TopicPartition,
 )
 from waybill_kafka.cluster import Cluster
-from waybill_kafka.mapping import mapped, said
+from waybill_kafka.mapping import mapped
 from waybill_kafka.part import Part
 from waybill_kafka.pump import FETCH_MS, Pump
 from waybill_kafka.sharing import Claim, Share

@@ -8,13 +8,11 @@ alone), `orders..billing.later` (what waits for its time) and `orders..billing.d
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 
+from waybill.addressing import fitted
 from waybill.topology import Subscription, TopicSpec, matches
-from waybill_kafka.client import murmur2
 
 __all__ = [
     "PARTS",
@@ -26,7 +24,6 @@ __all__ = [
     "inbox",
     "lasting",
     "later",
-    "partition_of",
     "regex",
     "sharers",
     "topic",
@@ -58,7 +55,7 @@ def dead(spec: TopicSpec, name: str) -> str:
 
 def later(spec: TopicSpec, name: str | None) -> str:
     """Where a group's retries wait; without a group, what is published to the topic for later."""
-    return _part(spec, name, "later") if name is not None else _fitted(f"{_plain(spec.name)}..later")
+    return _part(spec, name, "later") if name is not None else _fitted(f"{_plain(spec.name)}.", "later")
 
 
 def forwarders(room: str) -> str:
@@ -67,7 +64,7 @@ def forwarders(room: str) -> str:
 
 
 def _part(spec: TopicSpec, name: str, part: str) -> str:
-    return _fitted(f"{_plain(spec.name)}..{_plain(name)}.{part}")
+    return _fitted(f"{_plain(spec.name)}..{_plain(name)}", part)
 
 
 def _plain(name: str) -> str:
@@ -75,13 +72,8 @@ def _plain(name: str) -> str:
     return name.replace("*", "_one_").replace("#", "_any_").replace("~", "-")
 
 
-def _fitted(name: str) -> str:
-    """Itself, or where that is too long its beginning and a digest of it."""
-    if len(name) <= LONGEST:
-        return name
-    head, _, part = name.rpartition(".")
-    digest = hashlib.blake2b(head.encode(), digest_size=10).hexdigest()
-    return f"{head[: LONGEST - 22 - len(part)]}-{digest}.{part}"
+def _fitted(name: str, part: str) -> str:
+    return f"{fitted(name, LONGEST - 1 - len(part), '-')}.{part}"
 
 
 def groups_of(name: str, groups: Iterable[str]) -> list[str]:
@@ -130,9 +122,3 @@ def regex(subscription: Subscription, parts: Iterable[str]) -> str:
         else:
             pattern += dot + (word if each == "*" else re.escape(each))
     return "|".join([rf"({pattern})$", *(rf"{re.escape(part)}$" for part in parts)])
-
-
-@lru_cache(maxsize=10_000)
-def partition_of(key: bytes, partitions: int) -> int:
-    """The partition of a key, as Java's clients choose it: murmur2, without its sign."""
-    return int((murmur2(key) & 0x7FFFFFFF) % partitions)

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from waybill.errors import ConfigurationError
 from waybill.retry import seconds
+from waybill.tables import Table
 from waybill.topology import BrokerOptions, TopicSpec
 
-__all__ = ["BrokerTable", "Kafka", "options_of", "read_table"]
+__all__ = ["BrokerTable", "Kafka", "options_of"]
 
 MOST_PARTITIONS = 10_000
 
@@ -80,13 +81,11 @@ NOTHING = Kafka()
 
 def options_of(topic: TopicSpec) -> Kafka:
     """Those that the topic was given, or the defaults."""
-    return next((option for option in topic.options if isinstance(option, Kafka)), NOTHING)
+    return topic.option(NOTHING)
 
 
-class BrokerTable(BaseModel):
+class BrokerTable(Table):
     """The settings `[broker.kafka]`. Durations are seconds, sizes are bytes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     partitions: int = Field(default=4, ge=1, le=MOST_PARTITIONS)
     """Of a topic that says nothing of its own."""
@@ -152,14 +151,3 @@ class BrokerTable(BaseModel):
         if self.compression in {"snappy", "lz4", "zstd"} and find_spec("cramjam") is None:
             raise ValueError(f"compression = '{self.compression}' needs cramjam: pip install waybill[kafka]")
         return self
-
-
-def read_table(table: Mapping[str, Any]) -> BrokerTable:
-    """Check the table. Raises `ConfigurationError` naming each setting that cannot be used."""
-    try:
-        return BrokerTable.model_validate(table)
-    except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False)
-        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in found)
-        known = ", ".join(BrokerTable.model_fields)
-        raise ConfigurationError(f"[broker.kafka] cannot be used: {wrong}. Known are: {known}") from None

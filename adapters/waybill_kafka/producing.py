@@ -15,12 +15,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from waybill.errors import BrokerError
+from waybill.foreign import said
 from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
 from waybill.settling import back_off
 from waybill_kafka import client
 from waybill_kafka.client import KafkaError, MessageSizeTooLargeError, Producer, errors
 from waybill_kafka.cluster import Cluster
-from waybill_kafka.mapping import mapped, said
+from waybill_kafka.mapping import mapped
 from waybill_kafka.options import BrokerTable
 
 __all__ = ["Line", "Outbound"]

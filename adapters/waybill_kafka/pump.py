@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
+from waybill.foreign import said
 from waybill.settling import back_off
 from waybill_kafka.client import Consumer, KafkaError, TopicPartition, Unreadable
-from waybill_kafka.mapping import said
 from waybill_kafka.options import BrokerTable
 from waybill_kafka.part import Part
 

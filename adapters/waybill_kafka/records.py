@@ -52,7 +52,7 @@ def read(key: bytes | None, value: bytes | None, headers: Headers, *, topic: str
     attributes: dict[str, str] = {}
     users: dict[str, str] = {}
     for name, raw in headers:
-        text = "" if raw is None else raw.decode("utf-8", "backslashreplace")
+        text = "" if raw is None else envelope.as_text(raw)
         if name.startswith(PREFIX):
             attributes[name[3:]] = text
         elif name == "content-type":
@@ -62,7 +62,7 @@ def read(key: bytes | None, value: bytes | None, headers: Headers, *, topic: str
         elif name != DUE:
             users[name] = text
     if key is not None:
-        attributes.setdefault("partitionkey", key.decode("utf-8", "backslashreplace"))
+        attributes.setdefault("partitionkey", envelope.as_text(key))
     try:
         message = envelope.decode(attributes, value, headers=users, topic=topic, received=published)
     except DecodeError as error:
@@ -89,7 +89,4 @@ def text_of(headers: Headers, wanted: str) -> str | None:
 
 def when(timestamp: int | None) -> datetime:
     """A record's timestamp, in milliseconds; what is no time on earth counts as now."""
-    try:
-        return datetime.fromtimestamp((timestamp or 0) / 1000, UTC)
-    except (OverflowError, ValueError, OSError):
-        return datetime.now(UTC)
+    return envelope.at((timestamp or 0) / 1000) or datetime.now(UTC)

@@ -6,8 +6,9 @@ import asyncio
 import itertools
 from collections.abc import Sequence
 
+from waybill.addressing import partition_of
 from waybill.clock import Clock
-from waybill.errors import BrokerError
+from waybill.errors import BrokerError, missing, unrouted
 from waybill.message import Message
 from waybill.outcomes import Refused, SendResult, Unknown
 from waybill.topology import Destination, TopicSpec
@@ -74,13 +75,9 @@ class KafkaSink:
             return rooms.PARTITIONS
         partitions = await self._layout.partitions(self._topic)
         if partitions is None:
-            return Refused(f"{self._destination.name} does not exist on this broker: run `waybill topology apply`")
+            return Refused(missing(self._destination.name))
         if self._destination.kind == "topic" and not await self._routed():
-            name = self._destination.topic.name
-            return Refused(
-                f"no group shares {name}, so nobody would get it. Name its groups in the contract: "
-                f"Topic({name!r}, …, groups=[…]); or let it be: unrouted='accept'"
-            )
+            return Refused(unrouted(self._destination.topic.name))
         largest = await self._layout.largest(self._topic, self._most)
         self._line.limit(largest)
         if not self._packed:  # how large it is when it is packed, nobody knows before
@@ -108,7 +105,7 @@ class KafkaSink:
             elif key is None:
                 partition = (turn + number // SPREAD) % partitions
             else:
-                partition = names.partition_of(key, partitions)
+                partition = partition_of(key, partitions)
             if (size := records.size(key, body, headers)) > self._most:
                 written.append(
                     Refused(f"the message has {size} bytes with its headers, at most {self._most} are carried")

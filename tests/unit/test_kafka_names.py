@@ -7,10 +7,12 @@ import re
 import pytest
 
 from waybill import ConfigurationError
+from waybill.addressing import partition_of
+from waybill.tables import read_table
 from waybill.topology import Subscription, TopicSpec
 from waybill_kafka import Kafka, names, rooms
 from waybill_kafka.connecting import locate
-from waybill_kafka.options import read_table
+from waybill_kafka.options import BrokerTable
 
 
 def test_parts_of_groups_are_told_apart_and_fit() -> None:
@@ -27,6 +29,17 @@ def test_parts_of_groups_are_told_apart_and_fit() -> None:
     for name in made:
         assert len(name) <= 249
         assert re.fullmatch(r"[a-zA-Z0-9._-]+", name)
+
+
+def test_names_on_the_broker_stay_what_they_are() -> None:
+    long, pattern = TopicSpec("x" * 128), TopicSpec("orders.#", pattern=True)
+    assert names.topic(long) == "x" * 128
+    assert names.group(long, "y" * 128) == f"{'x' * 128}..{'y' * 128}"
+    assert names.inbox(TopicSpec("orders"), "billing") == "orders..billing.inbox"
+    assert names.later(TopicSpec("orders"), None) == "orders..later"
+    assert names.dead(pattern, "all") == "orders._any_..all.dead"
+    assert names.dead(long, "y" * 128) == f"{'x' * 128}..{'y' * 93}-8c8772b5647ab5148cec.dead"
+    assert names.inbox(long, "y" * 128) == f"{'x' * 128}..{'y' * 92}-8c8772b5647ab5148cec.inbox"
 
 
 def test_groups_are_found_by_topic_and_by_pattern() -> None:
@@ -78,7 +91,7 @@ def test_a_pattern_fits_topics_and_no_parts_of_groups(pattern: str, fits: list[s
 
 def test_the_partition_of_a_key_is_that_of_javas_clients() -> None:
     # org.apache.kafka.common.utils.UtilsTest.testMurmur2
-    assert [names.partition_of(key, 2**31) for key in (b"21", b"foobar", b"a-little-bit-long-string")] == [
+    assert [partition_of(key, 2**31) for key in (b"21", b"foobar", b"a-little-bit-long-string")] == [
         -973932308 & 0x7FFFFFFF,
         -790332482 & 0x7FFFFFFF,
         -985981536 & 0x7FFFFFFF,
@@ -98,28 +111,32 @@ def test_a_wait_is_never_cut_short_and_ends_when_it_is_due(delay: float) -> None
 
 
 def test_the_url_names_servers_and_nothing_else() -> None:
-    place = locate("kafka+ssl://me:s%40@one,two:9093", read_table({"sasl": "SCRAM-SHA-512"}))
+    place = locate("kafka+ssl://me:s%40@one,two:9093", read_table(BrokerTable, "kafka", {"sasl": "SCRAM-SHA-512"}))
     assert place.servers == ("one:9092", "two:9093")
     assert (place.secure, place.username, place.password) == (True, "me", "s@")
     assert "s@" not in place.name
     for url in ("kafka://host/topic", "kafka://host?acks=1", "amqp://host", "kafka://a,,b", "kafka://host:x"):
         with pytest.raises(ConfigurationError):
-            locate(url, read_table({}))
+            locate(url, read_table(BrokerTable, "kafka", {}))
 
 
 def test_a_password_does_not_travel_readable_unless_that_is_asked_for() -> None:
     with pytest.raises(ConfigurationError, match="readable by everybody"):
-        locate("kafka://me:secret@host", read_table({}))
-    assert locate("kafka://me:secret@host", read_table({"plain_without_tls": True})).username == "me"
-    assert locate("kafka+ssl://me:secret@host", read_table({})).username == "me"
-    assert locate("kafka://me:secret@host", read_table({"sasl": "SCRAM-SHA-256"})).username == "me"
+        locate("kafka://me:secret@host", read_table(BrokerTable, "kafka", {}))
+    assert (
+        locate("kafka://me:secret@host", read_table(BrokerTable, "kafka", {"plain_without_tls": True})).username == "me"
+    )
+    assert locate("kafka+ssl://me:secret@host", read_table(BrokerTable, "kafka", {})).username == "me"
+    assert (
+        locate("kafka://me:secret@host", read_table(BrokerTable, "kafka", {"sasl": "SCRAM-SHA-256"})).username == "me"
+    )
 
 
 def test_settings_that_cannot_be_are_named() -> None:
     with pytest.raises(ConfigurationError, match=r"lingr.*Known are"):
-        read_table({"lingr": 1})
+        read_table(BrokerTable, "kafka", {"lingr": 1})
     with pytest.raises(ConfigurationError, match="token_file"):
-        read_table({"sasl": "OAUTHBEARER"})
+        read_table(BrokerTable, "kafka", {"sasl": "OAUTHBEARER"})
     for wrong in ({"partitions": 0}, {"replication": 2, "min_insync_replicas": 3}, {"retention": -1.0}):
         with pytest.raises(ConfigurationError):
             Kafka(**wrong)  # type: ignore[arg-type]

@@ -122,7 +122,8 @@ async def start(client: Admin | Consumer | Producer) -> None:
         starting.cancel()
         raise
     if isinstance(client, AIOKafkaConsumer):
-        client._fetcher._records = Fetched()
+        keep: Any = client
+        keep._fetcher._records = Fetched()
 
 
 async def explain(client: Admin) -> None:

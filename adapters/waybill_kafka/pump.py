@@ -82,7 +82,8 @@ class Pump:
 
     def _stuck(self, error: BaseException) -> bool:
         """Go on behind what nobody can read, or leave its partition aside for a while. `False`: it is not of one partition."""
-        part = self._parts.get(getattr(error, "partition", None))
+        tp = getattr(error, "partition", None)
+        part = None if tp is None else self._parts.get(tp)
         if part is None or part.tp not in self._consumer.assignment():
             return False
         where = said(error) if isinstance(error, Unreadable) else f"{part.name} cannot be fetched: {said(error)}"

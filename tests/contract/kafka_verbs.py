@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaConnectionError
 from tests.brokers.kafka import PROXIES
 from tests.brokers.kafka_users import DENY, EVERYTHING, Rule, Users
 from tests.brokers.running import Running
+from tests.contract.outages import Outages
 from waybill_contracts.harness import Route
 
 __all__ = ["Verbs"]
@@ -31,16 +32,15 @@ MODEST = [
 """Of who publishes and consumes, and declares nothing."""
 
 
-class Verbs:
+class Verbs(Outages):
     """One test's user, and what begins with its prefix. Its topics and rights go with the block; users stay, since Kafka 4.3
     may know none at all after a restart if many were removed before."""
 
     def __init__(self, server: Running) -> None:
-        self.server = server
+        super().__init__(server)
         self.prefix = f"w{secrets.token_hex(5)}"
         self.poor = f"{self.prefix}-poor"
         self._password = secrets.token_hex(8)
-        self._ended = False
 
     async def __aenter__(self) -> Self:
         await _begin_threads()
@@ -72,8 +72,7 @@ class Verbs:
                     await admin.close()
 
     async def __aexit__(self, *_: object) -> None:
-        if self._ended:  # by a test that failed
-            await self.restart()
+        await self.bring_back()
         async with self._admin() as admin:
             mine = [topic for topic in await admin.list_topics() if topic.startswith(self.prefix)]
             if mine:
@@ -118,26 +117,6 @@ class Verbs:
         """For `Broker`."""
         names = ("restart", "kill", "stop", "pause", "resume", "foreign", "lock_out", "forbid", "dead_end")
         return {name: getattr(self, name) for name in names}
-
-    # ---------------------------------------------------------------- its process
-
-    async def restart(self) -> None:
-        await asyncio.to_thread(self.server.restart)
-        self._ended = False
-
-    async def kill(self) -> None:
-        self._ended = True
-        await asyncio.to_thread(self.server.kill)
-
-    async def stop(self) -> None:
-        self._ended = True
-        await asyncio.to_thread(self.server.stop)
-
-    async def pause(self) -> None:
-        await asyncio.to_thread(self.server.pause)
-
-    async def resume(self) -> None:
-        await asyncio.to_thread(self.server.resume)
 
     # ---------------------------------------------------------------- what an operator sees and does
 

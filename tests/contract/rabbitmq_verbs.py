@@ -15,19 +15,19 @@ import aiormq
 
 from tests.brokers.administration import Administration, vhost_of
 from tests.brokers.running import Running
+from tests.contract.outages import Outages
 
 __all__ = ["Verbs"]
 
 ALL = {"configure": ".*", "write": ".*", "read": ".*"}
 
 
-class Verbs:
+class Verbs(Outages):
     """One test's virtual host, and its user there. Both go with the stack."""
 
     def __init__(self, server: Running, stack: ExitStack) -> None:
-        self.server = server
+        super().__init__(server)
         self.restarted = float("-inf")
-        self._ended = False
         self._boss = boss = Administration(server)
         own = stack.enter_context(boss.vhost())
         self.url = stack.enter_context(boss.user(own, **ALL))
@@ -42,30 +42,9 @@ class Verbs:
         names = ("restart", "kill", "stop", "pause", "resume", "remove", "foreign", "lock_out", "forbid", "dead_end")
         return {name: getattr(self, name) for name in names}
 
-    async def bring_back(self) -> None:
-        """Start what a test that failed has left ended."""
-        if self._ended:
-            await self.restart()
-
-    # ---------------------------------------------------------------- its process
-
     async def restart(self) -> None:
-        await asyncio.to_thread(self.server.restart)
-        self._ended, self.restarted = False, time.monotonic()
-
-    async def kill(self) -> None:
-        self._ended = True
-        await asyncio.to_thread(self.server.kill)
-
-    async def stop(self) -> None:
-        self._ended = True
-        await asyncio.to_thread(self.server.stop)
-
-    async def pause(self) -> None:
-        await asyncio.to_thread(self.server.pause)
-
-    async def resume(self) -> None:
-        await asyncio.to_thread(self.server.resume)
+        await super().restart()
+        self.restarted = time.monotonic()
 
     # ---------------------------------------------------------------- what an operator does
 

@@ -1,4 +1,4 @@
-"""Who holds a message for longer than the broker allows: 4.0 closes the channel."""
+"""Who holds a message for longer than the broker allows: 4.0 closes the channel, 4.3 cancels the consumer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 
 from tests.brokers.administration import Administration
-from tests.brokers.running import Running
 from tests.rabbitmq.looking import until
 from waybill import App, Settings, Topic
 
@@ -18,9 +17,8 @@ SET = "[application:set_env(rabbit, K, V) || {K, V} <- [{consumer_timeout, %s}, 
 
 
 @pytest.fixture
-def url(rabbitmq: Running) -> Iterator[str]:
+def url(boss: Administration) -> Iterator[str]:
     """Of a broker whose channels, which read both when they are opened, are impatient."""
-    boss = Administration(rabbitmq)
     boss.ctl("eval", SET % (4000, 500))
     with boss.vhost() as url:
         yield url

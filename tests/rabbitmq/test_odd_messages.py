@@ -69,6 +69,23 @@ async def test_what_kills_other_clients_is_a_dead_letter_and_the_connection_live
         assert app.health().ok
 
 
+@pytest.mark.parametrize("properties", POISON.values(), ids=POISON.keys())
+async def test_the_same_on_a_classic_queue(url: str, properties: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """That of an ephemeral group, whose dead letters go with it: its own log says what became of it."""
+    topic, app, seen = Topic("orders", bytes), App("group", settings=Settings(url=url)), list[bytes]()
+
+    @app.consume(topic, retry=Retry.none(), ephemeral=True)
+    async def handle(body: bytes) -> None:
+        seen.append(body)
+
+    async with app.running(), raw(url) as publish:
+        await publish("orders", properties, b"the poison")
+        await app.publish(topic, b"sound")
+        await until(lambda: b"sound" in seen)
+        await until(lambda: b"the poison" in seen or "is a dead letter: decode_error" in caplog.text)
+        assert app.health().ok
+
+
 async def test_of_two_messages_of_one_id_the_one_that_nobody_gets_is_refused(url: str) -> None:
     """The library matches what comes back by id, and takes one for the other."""
     app = App("group", settings=Settings(url=url))

@@ -369,12 +369,12 @@ async def test_the_rate_is_kept(url: str) -> None:
 
 
 async def test_leases_are_kept_while_it_takes_long(url: str) -> None:
-    short = msgspec.structs.replace(BILLING, lease=0.3)
+    short = msgspec.structs.replace(BILLING, lease=0.8)
     async with opened(url) as bus, opened(url) as other:
         await bury(bus, letter("m0"), letter("m1"))
         between = Between(bus)
-        running = asyncio.create_task(redrive(between, short, everything, rate=1.25))  # type: ignore[arg-type]
-        await asyncio.sleep(0.7)  # more than twice the lease, and before the first is sent
+        running = asyncio.create_task(redrive(between, short, everything, rate=0.5))  # type: ignore[arg-type]
+        await asyncio.sleep(1.7)  # more than twice the lease, and before the first is sent
         assert between.sinks[0].sends == []
         assert await free(other) == []
         assert await running == Redriven(sent=2)
@@ -390,7 +390,7 @@ async def test_what_is_lost_while_it_waits_is_not_sent(url: str) -> None:
                 for d, r in zip(deliveries, await super().extend(deliveries), strict=True)
             ]
 
-    short = msgspec.structs.replace(BILLING, lease=0.3)
+    short = msgspec.structs.replace(BILLING, lease=0.8)
     async with opened(url) as bus:
         await bury(bus, *(letter(f"m{n}") for n in range(3)))
         result = await redrive(Between(bus, source=Losing), short, everything, rate=5)  # type: ignore[arg-type]

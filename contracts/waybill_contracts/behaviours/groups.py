@@ -130,7 +130,7 @@ async def a_new_group_that_starts_with_the_earliest_gets_what_the_topic_has_kept
         )
 
 
-@behaviour("G09", seconds=3)
+@behaviour("G09", seconds=10)
 async def fifty_members_of_a_group_handle_five_thousand_messages_and_lose_none(bench: Bench) -> None:
     topic, journal = bench.topic(), Journal(bench.gate)
     apps = [bench.consumer(topic, journal=journal, concurrency=4)[0] for _ in range(50)]

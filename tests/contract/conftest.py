@@ -11,7 +11,7 @@ FEW = (
     "A04", "A07", "C01", "D05", "D12", "G02", "H10", "L03", "O02", "O07", "P05", "P12", "P14", "R08", "S01", "S03",
     "T04", "T07", "X05", "fault-03", "fault-12", "fault-26", "fault-29",
 )  # fmt: skip
-"""Where the two have differed, or may: priorities and returns of quorum queues, their counts, delays, limits, and what is on disk."""
+"""Where the two have differed, or may: who has a partition, returns of quorum queues, their counts, delays, limits, and what is on disk."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -43,7 +43,7 @@ def test_the_demo_holds_every_check_when_the_broker_is_restarted_as_well(rabbitm
         before = list[str]()
         for line in demo.stdout:
             before.append(line)
-            if "was killed" in line:
+            if "published 27,004" in line and any("was killed" in said for said in before):
                 break
         rabbitmq.restart()
         output, _ = demo.communicate(timeout=150)

@@ -45,7 +45,7 @@ async def _relieved(place: Range) -> None:
     held = unsettled(stopped.journal().steps, stopped.pid)
     async with place.fault():
         await asyncio.sleep(STOPPED_FOR)
-        assert await _moves(place)
+        assert await _moves(place, within=10.0), "the other one does not go on"
         stopped.go_on()
     await place.bench.until(lambda: _began_after(stopped, place.over[0]), "the worker works again")
     assert await publisher.stop() == 0
@@ -60,10 +60,10 @@ def _began_after(worker: Worker, at: float) -> bool:
     return any(step.what == "started" and step.at > at for step in worker.journal().steps)
 
 
-async def _moves(place: Range) -> bool:
-    """Whether something that is published from now on is confirmed within half a second: that takes the file's turn, while
+async def _moves(place: Range, within: float = 0.5) -> bool:
+    """Whether something that is published from now on is confirmed within so many seconds: that takes the file's turn, while
     handlers of what a worker holds already go on without it."""
-    before, end = time.monotonic_ns(), time.monotonic() + 0.5
+    before, end = time.monotonic_ns(), time.monotonic() + within
     while time.monotonic() < end:
         if any(number > before for number in place.numbers("ok")):
             return True

@@ -237,9 +237,8 @@ class Proxy:
         at = 0.0
         try:
             while True:
-                size = CHUNK if way.rate is None else max(1, min(CHUNK, int(way.rate / 10)))
                 with suppress(ConnectionError):
-                    data = await reader.read(size)
+                    data = await reader.read(_piece(way))
                     at = max(at, self._loop.time() + max(0.0, self._lateness(way)))
                     await due.put((at, data))
                     if data:
@@ -274,10 +273,17 @@ class Proxy:
             return
         if way.left is not None:
             way.left -= len(data)
-        writer.write(data)
-        await writer.drain()
-        if way.rate is not None:
-            await asyncio.sleep(len(data) / way.rate)
+        while data:  # the rate may have come after what was read
+            piece, data = data[: _piece(way)], data[_piece(way) :]
+            writer.write(piece)
+            await writer.drain()
+            if way.rate is not None:
+                await asyncio.sleep(len(piece) / way.rate)
+
+
+def _piece(way: Way) -> int:
+    """Bytes to take at once."""
+    return CHUNK if way.rate is None else max(1, min(CHUNK, int(way.rate / 10)))
 
 
 def _each(ways: tuple[Way, ...], change: Callable[[Way], None]) -> None:

@@ -66,9 +66,9 @@ def members(subscription: Subscription) -> str:
     return f"{inbox(subscription.topic, subscription.group)}/members"
 
 
-def turn(topic: str, group: str) -> str:
+def turn(subscription: Subscription) -> str:
     """The queue that belongs to the member who empties the group's queue of before it had partitions."""
-    return f"{inbox(topic, group)}/turn"
+    return f"{inbox(subscription.topic, subscription.group)}/turn"
 
 
 def partition_queue(subscription: Subscription, number: int) -> str:

@@ -101,7 +101,7 @@ async def missing(hand: Hand, topology: Topology, *, vhost: str, username: str) 
         lacking = await _writes(hand, names.inbox(*where), names.dead(*where), names.step(0))
         lacking += await _reads(hand, subscription)
         if subscription.ordered:
-            lacking += await _configures(hand, names.turn(*where), names.members(subscription))
+            lacking += await _configures(hand, names.turn(subscription), names.members(subscription))
         findings.append(Finding(f"consume {subscription.name}", *_said(lacking)))
     patterns = " ".join(f"'{pattern}'" for pattern in needed.patterns)
     fix = f"rabbitmqctl set_permissions -p {vhost} {username} {patterns}, or more"

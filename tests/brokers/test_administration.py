@@ -62,11 +62,11 @@ async def test_who_comes_to_kafka_by_the_proxy_is_told_of_the_proxy_only(kafka: 
         target.close()
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(host, kafka.further["proxied"])
+        there, back = await asyncio.open_connection(host, kafka.further["proxied0"])
         passed.extend(asyncio.create_task(pump(*pair)) for pair in ((reader, back), (there, writer)))
 
-    proxy = f"127.0.0.1:{kafka.further['proxy']}"
-    async with await asyncio.start_server(forward, "127.0.0.1", kafka.further["proxy"]):
+    proxy = f"127.0.0.1:{kafka.further['proxy0']}"
+    async with await asyncio.start_server(forward, "127.0.0.1", kafka.further["proxy0"]):
         admin = AIOKafkaAdminClient(bootstrap_servers=proxy, client_id=uuid.uuid4().hex)
         await admin.start()
         brokers = (await admin.describe_cluster())["brokers"]

@@ -230,7 +230,7 @@ def test_backlog_counts_each_group(shell: Shell) -> None:
     orders.pop("unknown")
     assert orders == {
         "topic": "orders.placed", "group": "billing",
-        "ready": 2, "in_flight": 0, "delayed": 0, "dead": 0, "approximate": [],
+        "ready": 2, "in_flight": 0, "delayed": 0, "dead": 0, "handled": None, "approximate": [], "partitions": [],
     }  # fmt: skip
     assert scans["ready"] == 0
     head, first, second = shell.done("backlog").splitlines()

@@ -170,7 +170,7 @@ def _cell(count: Count, *, seconds: bool = False) -> str:
 def _object(item: Backlog) -> dict[str, Any]:
     """Figures as numbers, `null` where there is none; which of them are not exact stands beside them."""
     figures: dict[str, Count] = {
-        **{name: getattr(item, name) for name in COUNTS},
+        **{name: getattr(item, name) for name in (*COUNTS, "handled")},
         "oldest_seconds": item.oldest,
         "next_due_seconds": item.next_due,
     }
@@ -178,9 +178,13 @@ def _object(item: Backlog) -> dict[str, Any]:
         "topic": item.subscription.topic.name,
         "group": item.subscription.group,
         **{
-            name: int(count.value) if name in COUNTS and count.value is not None else count.value
+            name: int(count.value) if "seconds" not in name and count.value is not None else count.value
             for name, count in figures.items()
         },
         "approximate": [name for name, count in figures.items() if count.exactness is Exactness.APPROXIMATE],
         "unknown": [name for name, count in figures.items() if count.exactness is Exactness.UNKNOWN],
+        "partitions": [
+            {"partition": part.partition, "ready": part.ready.value, "handled": part.handled.value}
+            for part in item.parts
+        ],
     }

@@ -27,7 +27,7 @@ async def verbs(kafka: Running) -> AsyncGenerator[Verbs, None]:
 @pytest.fixture
 async def bench(tmp_path: Path, kafka: Running) -> AsyncGenerator[Bench, None]:
     """What the promises are shown on."""
-    from tests.contract.kafka import Kafka  # noqa: PLC0415 - it loads the plugin that is being loaded
+    from tests.contract.kafka import Kafka
 
     del kafka  # it runs
     async with Kafka().broker(tmp_path) as broker:

@@ -100,15 +100,7 @@ class Kafka(Recipe):
                 "log.dirs": str(folder / "data"),
             }
         )
-        properties = folder / "server.properties"
-        properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
-        return Launch(
-            java(installed, "kafka.Kafka", str(properties), heap=512),
-            once=[java(installed, *tool, heap=512)],
-            tool=["env", "-C", str(folder)],
-        )
+        return formatted(installed, folder, settings, base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))
 
     def environment(self, at: Address) -> Mapping[str, str]:
         settings = (
@@ -127,6 +119,18 @@ class Kafka(Recipe):
     async def _build(self, cache: Cache) -> str:
         jars, version = await self.install(cache)
         return await images.kafka(cache, jars, version)
+
+
+def formatted(installed: Path, folder: Path, settings: Mapping[str, str], cluster: str) -> Launch:
+    """A node of the cluster of this id, with its folder prepared."""
+    properties = folder / "server.properties"
+    properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    tool = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+    return Launch(
+        java(installed, "kafka.Kafka", str(properties), heap=512),
+        once=[java(installed, *tool, heap=512)],
+        tool=["env", "-C", str(folder)],
+    )
 
 
 INSIDE = {name: port for name, port in Kafka.further.items() if port}

@@ -31,4 +31,9 @@ async def bench(tmp_path: Path, kafka: Running) -> AsyncGenerator[Bench, None]:
 
     del kafka  # it runs
     async with Kafka().broker(tmp_path) as broker:
-        yield Bench(broker, tmp_path)
+        bench = Bench(broker, tmp_path)
+        try:
+            yield bench
+        finally:
+            for worker in bench.workers:
+                worker.close()

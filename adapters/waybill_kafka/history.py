@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from waybill.errors import BrokerError, ConfigurationError, DestinationMissing, missing
@@ -81,8 +83,8 @@ class KafkaPast:
         stretch, end = self._stretch, self._ends[TopicPartition(record.topic, record.partition)]
         return (
             record.offset < end
-            and (stretch.since is None or record.timestamp >= _ms(stretch.since.timestamp()))
-            and (stretch.until is None or record.timestamp < _ms(stretch.until.timestamp()))
+            and (stretch.since is None or record.timestamp >= _since(stretch.since))
+            and (stretch.until is None or record.timestamp < _until(stretch.until))
         )
 
     def _delivery(self, record: Any) -> Delivery[Any]:
@@ -111,27 +113,32 @@ async def bounds(
     if first or last:
         begins = {tp: offset for tp, offset in begins.items() if tp in first or tp in last}
     if stretch.since is not None:
-        since = await _at(cluster, reader, begins, stretch.since.timestamp())
+        since = await _at(cluster, reader, begins, _since(stretch.since))
         begins = {tp: max(offset, since.get(tp, ends[tp])) for tp, offset in begins.items()}
     if stretch.until is not None:
-        until = await _at(cluster, reader, begins, stretch.until.timestamp())
+        until = await _at(cluster, reader, begins, _until(stretch.until))
         ends = {tp: min(offset, until.get(tp, offset)) for tp, offset in ends.items()}
     begins = {tp: max(offset, first.get(tp, offset)) for tp, offset in begins.items()}
     return begins, {tp: min(offset, last.get(tp, offset - 1) + 1) for tp, offset in ends.items()}
 
 
 async def _at(
-    cluster: Cluster, reader: Consumer, tps: Mapping[TopicPartition, int], when: float
+    cluster: Cluster, reader: Consumer, tps: Mapping[TopicPartition, int], when: int
 ) -> dict[TopicPartition, int]:
     """The first record of each partition that was published then or later, where there is one."""
     with mapped("cannot see what was published when"):
         async with asyncio.timeout(cluster.table.connect_timeout):
-            found = await reader.offsets_for_times(dict.fromkeys(tps, _ms(when)))
+            found = await reader.offsets_for_times(dict.fromkeys(tps, when))
     return {tp: each.offset for tp, each in found.items() if each is not None}
 
 
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
+def _since(when: datetime) -> int:
+    """Records tell whole milliseconds, the rest cut off: what was published later within this one counts."""
+    return math.floor(when.timestamp() * 1000)
+
+
+def _until(when: datetime) -> int:
+    return math.ceil(when.timestamp() * 1000)
 
 
 def _positions(given: Sequence[str], known: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:

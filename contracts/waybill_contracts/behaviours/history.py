@@ -35,6 +35,7 @@ async def a_stretch_of_history_is_handled_once_more_and_marked_and_the_living_gr
         early = [await operator.publish(topic, Task(number, f"key-{number % 4}")) for number in range(10)]
         await asyncio.sleep(0.01)
         since = datetime.now(UTC)
+        await asyncio.sleep(0.01)  # brokers tell milliseconds
         for number in range(10, 20):
             await operator.publish(topic, Task(number, f"key-{number % 4}"))
         await bench.until(lambda: len(given) == 20, "all are handled")

@@ -24,7 +24,13 @@ PROXIES = 6
 PROXIED = [f"proxied{number}" for number in range(PROXIES)]
 PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required user_plain=plain-secret;"
 SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-MECHANISMS = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"
+BEARER = (
+    "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required "
+    'unsecuredLoginStringClaim_sub="broker";'
+)
+"""Takes tokens that nobody has signed."""
+LOGINS = {"PLAIN": PLAIN, "SCRAM-SHA-256": SCRAM, "SCRAM-SHA-512": SCRAM, "OAUTHBEARER": BEARER}
+MECHANISMS = ",".join(LOGINS)
 
 SETTINGS = {
     "process.roles": "broker,controller",
@@ -153,8 +159,11 @@ def secured(*others: str) -> Mapping[str, str]:
     settings = {"listener.security.protocol.map": ",".join(kinds)}
     for name in INSIDE:
         settings[f"listener.name.{name}.num.network.threads"] = "1"
-        for mechanism in MECHANISMS.lower().split(","):
-            settings[f"listener.name.{name}.{mechanism}.sasl.jaas.config"] = PLAIN if mechanism == "plain" else SCRAM
+        for mechanism, login in LOGINS.items():
+            settings[f"listener.name.{name}.{mechanism.lower()}.sasl.jaas.config"] = login
+        settings[f"listener.name.{name}.oauthbearer.connections.max.reauth.ms"] = (
+            "3600000"  # or as long as a token lives
+        )
     return settings
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["backlog"]
 
-COUNTS = ("ready", "in_flight", "delayed", "dead")
-NUMBERS = ("ready", "in flight", "delayed", "dead", "oldest")
+COUNTS = ("ready", "in_flight", "delayed", "dead", "handled")
+NUMBERS = ("ready", "in flight", "delayed", "dead", "handled", "oldest")
 COLUMNS = ("topic", "group", *NUMBERS)
 SECONDS = 2.0
 
@@ -45,7 +45,8 @@ def backlog(  # noqa: PLR0917 - typer calls it by name
 ) -> None:
     """Show what is ready, in flight, delayed and dead, a line for each group of the application's topics.
 
-    ~ marks what is approximate, ? what the broker cannot say.
+    Handled are those that lie behind one that is not, where a broker counts by position. ~ marks what is approximate, ? what
+    the broker cannot say.
 
     With --watch: one table that changes on a terminal, lines with the time in a pipe, a document a line with --json.
     """
@@ -170,7 +171,7 @@ def _cell(count: Count, *, seconds: bool = False) -> str:
 def _object(item: Backlog) -> dict[str, Any]:
     """Figures as numbers, `null` where there is none; which of them are not exact stands beside them."""
     figures: dict[str, Count] = {
-        **{name: getattr(item, name) for name in (*COUNTS, "handled")},
+        **{name: getattr(item, name) for name in COUNTS},
         "oldest_seconds": item.oldest,
         "next_due_seconds": item.next_due,
     }

@@ -17,6 +17,7 @@ import msgspec
 from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink, Source
 from waybill.errors import BrokerError, CapabilityError, DestinationMissing, missing
 from waybill.findings import Finding
+from waybill.history import Past, Stretch
 from waybill.loading import AdapterContext
 from waybill.opening import opened
 from waybill.outcomes import Ack, Release, SettlementKind
@@ -27,6 +28,7 @@ from waybill_kafka.admin import KafkaAdmin
 from waybill_kafka.cluster import BEFORE, Cluster
 from waybill_kafka.connecting import locate
 from waybill_kafka.diagnosis import diagnose
+from waybill_kafka.history import KafkaPast, seek
 from waybill_kafka.layout import Layout
 from waybill_kafka.letters import DeadSource
 from waybill_kafka.options import BrokerTable, Kafka
@@ -63,6 +65,7 @@ class KafkaAdapter:
             patterns=True,
             ephemeral=True,
             history=True,
+            replays=True,
             dedup_window=0.0,
             sends_in_order=True,
         )
@@ -153,6 +156,20 @@ class KafkaAdapter:
             opened(DeadSource(self._cluster, reader, subscription, alias)) as source,
         ):
             yield source
+
+    @asynccontextmanager
+    async def past(self, subscription: Subscription, stretch: Stretch) -> AsyncGenerator[Past, None]:
+        """See `waybill.history.KeepsHistory`."""
+        topics = await self._admin.topics_of(subscription.topic)
+        async with (
+            self._cluster.reader() as reader,
+            opened(KafkaPast(self._cluster, reader, subscription, stretch, topics)) as past,
+        ):
+            yield past
+
+    async def seek(self, subscription: Subscription, stretch: Stretch) -> None:
+        """See `waybill.history.KeepsHistory`."""
+        await seek(self._cluster, subscription, stretch, await self._admin.topics_of(subscription.topic))
 
 
 def check_version(version: str) -> str:

@@ -118,7 +118,7 @@ class KafkaAdmin:
     async def make_group(self, subscription: Subscription, alias: str) -> None:
         """Make a group's topics, and commit where it begins, unless it has begun."""
         spec = subscription.topic
-        topics = await self._topics_of(spec)
+        topics = await self.topics_of(spec)
         before = await self._others(spec, alias)
         ends = await self._cluster.bounds(
             topics
@@ -151,7 +151,8 @@ class KafkaAdmin:
             await asyncio.sleep(0.1)
         return {}
 
-    async def _topics_of(self, spec: TopicSpec) -> dict[str, int]:
+    async def topics_of(self, spec: TopicSpec) -> dict[str, int]:
+        """Those that it stands for, as far as they are there, with their partitions."""
         if not spec.pattern:
             return await self._cluster.topics([names.topic(spec)])
         found = await self._cluster.topics()
@@ -188,7 +189,7 @@ class KafkaAdmin:
     async def backlog(self, subscription: Subscription) -> Backlog:
         spec = subscription.topic
         alias = self._layout.alias(Destination("group", spec, subscription.group)) or subscription.group
-        return await count(self._cluster, subscription, alias, await self._topics_of(spec))
+        return await count(self._cluster, subscription, alias, await self.topics_of(spec))
 
     async def browse(self, subscription: Subscription, *, after: str | None = None, limit: int = 100) -> Page:
         alias = self._layout.alias(Destination("dead", subscription.topic, subscription.group)) or subscription.group

@@ -53,6 +53,7 @@ __all__ = [
     "offset_commit",
     "offset_fetch",
     "partitions",
+    "position_of",
     "producer",
     "records_before",
     "send",
@@ -237,6 +238,15 @@ def assignment(topics: Mapping[str, list[int]], user_data: bytes) -> Any:
 def coordinator_of(client: Consumer) -> Any:
     """Its `generation`, `_do_heartbeat` and `request_rejoin`."""
     return client._coordinator
+
+
+def position_of(client: Consumer, tp: TopicPartition) -> int | None:
+    """How far it has read, where it is known to have begun."""
+    assignment = client._subscription.subscription.assignment
+    if assignment is None or tp not in assignment.tps:
+        return None
+    state = assignment.state_value(tp)
+    return state.position if state.has_valid_position else None
 
 
 # ---------------------------------------------------------------- requests

@@ -317,11 +317,18 @@ class Member:
             if time.monotonic() > self.ours_until:
                 self._presume_lost()
             elif not self.frozen:
+                self._pass_gaps()
                 await self.commit(within=COMMITTING)
             self.wake()
             if time.monotonic() > self._sweep_at:
                 self._sweep_at = time.monotonic() + SWEEPING
                 self._aside(self._sweep(), "sweep")
+
+    def _pass_gaps(self) -> None:
+        """Behind a partition's last record may be what is none: markers and aborted records of transactions."""
+        for tp, part in self.parts.items():
+            if not part.fetched and (position := client.position_of(self.consumer, tp)) is not None:
+                part.marks.skip(position)
 
     async def _turn(self) -> None:
         """Wait for the next commit: soon where little is settled, so that a crash repeats little; else for more to share it."""

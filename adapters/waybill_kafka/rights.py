@@ -5,6 +5,8 @@
     consumes t as g         read t, t..later; read and write t..g.inbox and t..g.later;   read t..g, waybill/t..g.later,
                             write t, t..g.dead                                            waybill/t..later
     `dlq` for g             read and write t..g.dead, write t..g.inbox                    read t..g.dead
+    replays t               read t
+    seeks g of t            read t                                                        read t..g
     makes topology          create, describe, alter and their configuration: t, t..…     read t..…, and on the cluster describe
 
 Who may read or write may describe. Writing to `t` is for handing on what was published for later.

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-__all__ = ["MOST_METADATA", "Note", "Watermark", "finished_in", "left", "read", "write"]
+__all__ = ["MOST_METADATA", "Note", "Watermark", "finished_in", "read", "write"]
 
 MOST_METADATA = 3900
 """Characters of metadata; the broker's own limit is 4096 (`offset.metadata.max.bytes`)."""
@@ -169,8 +169,3 @@ def _number(value: int) -> bytes:
         value >>= 7
     parts.append(value)
     return bytes(parts)
-
-
-def left(end: int, committed: int, metadata: str | None) -> int:
-    """How many offsets below `end` are not done with."""
-    return max(0, end - committed - sum(1 for o in finished_in(read(metadata)) if committed + o < end))

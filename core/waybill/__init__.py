@@ -47,11 +47,13 @@ from waybill.errors import (
     WaybillError,
 )
 from waybill.health import Health, Status
+from waybill.history import Stretch
 from waybill.message import DeadLetterRecord, Delivery, Message, Outgoing, Tombstone
 from waybill.middleware import BatchHandler, BatchMiddleware, Handler, Middleware, Send, SendMiddleware
 from waybill.observing import Handled
 from waybill.options import Batch
 from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
+from waybill.replaying import Replayed
 from waybill.retry import Retry
 from waybill.topic import Topic, TopicPattern
 from waybill.topology import BrokerOptions
@@ -93,6 +95,7 @@ __all__ = [
     "PublishUnknown",
     "Refused",
     "Reject",
+    "Replayed",
     "Retry",
     "RetryAfter",
     "Send",
@@ -100,6 +103,7 @@ __all__ = [
     "SendResult",
     "Settings",
     "Status",
+    "Stretch",
     "Tombstone",
     "Topic",
     "TopicPattern",

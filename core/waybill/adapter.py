@@ -228,6 +228,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """A group can come and go with its consumer."""
     history: bool = False
     """What has been handled can be kept, so that a new group may start with the earliest."""
+    replays: bool = False
+    """What a topic has kept can be read again in part, and by nobody's group: the adapter is a `history.KeepsHistory`."""
     delays: bool = True
     """A message can be published to be delivered later. Elsewhere the core refuses a delay; `Limits.delay` says how long."""
     limits_length: bool = False

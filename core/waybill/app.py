@@ -21,13 +21,16 @@ from waybill.errors import BrokerError, BrokerUnavailable, ClosedError, Configur
 from waybill.explaining import Explained, explain
 from waybill.gaps import check_gaps
 from waybill.health import Health, Status
+from waybill.history import Stretch
 from waybill.loading import AdapterContext, check_tables, open_adapter
-from waybill.message import Delivery
+from waybill.message import Delivery, Message
 from waybill.middleware import BatchMiddleware, Middleware, SendMiddleware
 from waybill.observing import Handled
 from waybill.options import Batch, ConsumeOptions
 from waybill.outcomes import Confirmed, Refused, SendResult
 from waybill.registration import Registration, check_groups, name_of, registrar
+from waybill.replaying import Replayed, replay
+from waybill.retry import Retry
 from waybill.runtime import Runtime
 from waybill.sync import SyncApp
 from waybill.topic import Readable, Topic, check_name
@@ -256,6 +259,59 @@ class App:
             else:
                 waiting.append(await port.submit(message, end))
         return [await result if isinstance(result, Future) else result for result in waiting]
+
+    # ---------------------------------------------------------------- history
+
+    async def replay(
+        self,
+        topic: Readable[Any],
+        stretch: Stretch,
+        *,
+        group: str | None = None,
+        to: Callable[..., Any] | None = None,
+        wanted: Callable[[Message], bool] = lambda _: True,
+        rate: float | None = None,
+        limit: int | None = None,
+        on_progress: Callable[[Replayed], None] = lambda _: None,
+    ) -> Replayed:
+        """Handle a stretch of what `topic` has kept once more, in this process, with `Delivery.replayed` set.
+
+        It goes to the handler of `group` (default: the application's name), with the middleware and the retries that it
+        has, or to the handler `to`, a shadow that is nobody's, once and in the order of keys. The deliveries belong to a
+        throwaway group: no living one is touched, and what fails is counted and logged, never dead-lettered.
+
+        wanted: which of them. rate: messages per second at most. limit: so many at most. on_progress: told what has become
+        of them so far. The application runs; `running(consume=False)` will do. Cancelled, it lets handlers end in order.
+
+        Raises `CapabilityError` where the broker cannot, `ConfigurationError`, `ClosedError`, `BrokerError`.
+        """
+        runtime, group = self._running(), self.name if group is None else group
+        known = {registration.subscription.name: registration for registration in self._registrations}
+        if to is not None:
+            ordered = isinstance(topic, Topic) and topic.key is not None
+            (registration,) = registrar(
+                self.name, (topic,), None, {"group": group, "ordered": ordered, "retry": Retry.none()}
+            )(to)
+        elif (found := known.get(f"{topic.name}/{group}")) is not None:
+            registration = found
+        else:
+            raise ConfigurationError(
+                f"application {self.name!r} has no handler for {topic.name}/{group}: name another group, or give `to`"
+            )
+        return await replay(
+            runtime.brokers.of(registration.subscription.topic),
+            registration,
+            registration.pipeline(self._middleware)
+            if registration.options.batch is None
+            else registration.batch_pipeline(self._batch_middleware or ()),
+            stretch,
+            clock=runtime.clock,
+            grace=runtime.settings.shutdown_grace,
+            wanted=wanted,
+            rate=rate,
+            limit=limit,
+            on_progress=on_progress,
+        )
 
     # ---------------------------------------------------------------- running
 

@@ -125,6 +125,8 @@ class Delivery(msgspec.Struct, Generic[T], frozen=True, eq=False, kw_only=True, 
     as well, so it detects what kills processes and nothing finer."""
     out_of_order: bool = False
     """Whether later messages of its key may have been handled before: it failed, and the subscription is relaxed."""
+    replayed: bool = False
+    """Whether it is history, handled once more because somebody asked for it (`App.replay`), and not news."""
     lease_until: float = float("inf")
     """When the lease ended at first, on `time.monotonic()`. Extensions are not written here."""
     partition: str | None = None

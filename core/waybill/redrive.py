@@ -19,6 +19,7 @@ from waybill.errors import BrokerError, ConfigurationError
 from waybill.letters import record_of
 from waybill.message import Delivery, Message
 from waybill.outcomes import ACK, RELEASE, Confirmed, Refused, SendResult, Settled, Unknown
+from waybill.pace import BATCH, Pace
 from waybill.taking import Letters
 from waybill.topology import Destination, Exactness, Subscription
 
@@ -26,14 +27,6 @@ __all__ = ["Discarded", "Redriven", "discard", "redrive"]
 
 log = logging.getLogger("waybill.redrive")
 
-BATCH = 500
-"""Letters taken, sent or read at once."""
-TURN = 10.0
-"""Seconds that sending one batch may take at the wanted rate; a smaller one is taken where it would take longer."""
-TICK = 0.1
-"""Seconds' worth of letters sent together where there is a rate."""
-SLACK = 0.25
-"""Seconds' worth of letters that may be caught up after the broker was slow; beyond that they would come as a burst."""
 PATIENCE = 30.0
 """Seconds a copy is given to be confirmed."""
 GIVE_UP = 3
@@ -89,15 +82,13 @@ async def redrive(
     Cancelled, it ends what is being sent and gives back the rest. Raises `ConfigurationError` for a rate or limit below
     one letter, `BrokerError` when letters cannot be taken.
     """
-    if rate is not None and not 0 < rate < float("inf"):
-        raise ConfigurationError(f"rate={rate!r}: letters per second, above 0; None for no limit")
+    pace = Pace(rate, of="letters")
     inbox = Destination("group", subscription.topic, subscription.group)
     there = await _there(adapter.admin, subscription)
     async with adapter.dead_letters(subscription) as source, adapter.sink(inbox) as sink:
         letters = Letters(source, subscription, wanted, there=there, limit=limit)
         one_by_one = subscription.ordered and not adapter.capabilities.sends_in_order
         mover = _Mover(letters, sink, on_progress, ordered=subscription.ordered, one_by_one=one_by_one)
-        pace = _Pace(rate)
         try:
             while not mover.gave_up and (taken := await letters.take(pace.batch)) is not None:
                 for start in range(0, len(taken), pace.chunk):
@@ -246,23 +237,6 @@ class _Mover:
             vain = all(isinstance(r, Unknown) or (isinstance(r, Refused) and r.transient) for r in results)
             self._vain = self._vain + 1 if vain else 0
             self.gave_up = self._vain >= GIVE_UP
-
-
-class _Pace:
-    """When the next letters may go. The n-th goes n / rate seconds after the start, and not before."""
-
-    def __init__(self, rate: float | None) -> None:
-        self._rate = rate
-        self._now = asyncio.get_running_loop().time
-        self._due = self._now()
-        self.chunk = BATCH if rate is None else max(1, min(BATCH, int(rate * TICK)))
-        self.batch = BATCH if rate is None else max(1, min(BATCH, int(rate * TURN)))
-
-    def next(self, count: int) -> float:
-        """When `count` more may go, on the loop's clock."""
-        if self._rate is not None:
-            self._due = max(self._due, self._now() - SLACK) + count / self._rate
-        return self._due
 
 
 def _copy(message: Message) -> Message:

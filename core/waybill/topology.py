@@ -15,6 +15,7 @@ __all__ = [
     "Count",
     "Destination",
     "Exactness",
+    "PartBacklog",
     "Plan",
     "Subscription",
     "TopicSpec",
@@ -166,6 +167,14 @@ class Count(msgspec.Struct, frozen=True):
     exactness: Exactness = Exactness.EXACT
 
 
+class PartBacklog(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies before one group in one partition."""
+
+    partition: str
+    ready: Count
+    handled: Count
+
+
 class Backlog(msgspec.Struct, frozen=True, kw_only=True):
     """What lies before one group: each figure with its exactness."""
 
@@ -182,3 +191,7 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
     """Age in seconds of the oldest message that is ready or in flight."""
     next_due: Count
     """Seconds until the first delayed message is due."""
+    handled: Count = Count(None)
+    """Done with, and behind a message that is not; so the broker holds them for unhandled. Not among `ready`."""
+    parts: Sequence[PartBacklog] = ()
+    """The same by partition, where a partition is one member's."""

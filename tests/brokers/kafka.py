@@ -24,7 +24,13 @@ PROXIES = 6
 PROXIED = [f"proxied{number}" for number in range(PROXIES)]
 PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required user_plain=plain-secret;"
 SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-MECHANISMS = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"
+BEARER = (
+    "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required "
+    'unsecuredLoginStringClaim_sub="broker";'
+)
+"""Takes tokens that nobody has signed."""
+LOGINS = {"PLAIN": PLAIN, "SCRAM-SHA-256": SCRAM, "SCRAM-SHA-512": SCRAM, "OAUTHBEARER": BEARER}
+MECHANISMS = ",".join(LOGINS)
 
 SETTINGS = {
     "process.roles": "broker,controller",
@@ -100,15 +106,7 @@ class Kafka(Recipe):
                 "log.dirs": str(folder / "data"),
             }
         )
-        properties = folder / "server.properties"
-        properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
-        return Launch(
-            java(installed, "kafka.Kafka", str(properties), heap=512),
-            once=[java(installed, *tool, heap=512)],
-            tool=["env", "-C", str(folder)],
-        )
+        return formatted(installed, folder, settings, base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))
 
     def environment(self, at: Address) -> Mapping[str, str]:
         settings = (
@@ -127,6 +125,18 @@ class Kafka(Recipe):
     async def _build(self, cache: Cache) -> str:
         jars, version = await self.install(cache)
         return await images.kafka(cache, jars, version)
+
+
+def formatted(installed: Path, folder: Path, settings: Mapping[str, str], cluster: str) -> Launch:
+    """A node of the cluster of this id, with its folder prepared."""
+    properties = folder / "server.properties"
+    properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    tool = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+    return Launch(
+        java(installed, "kafka.Kafka", str(properties), heap=512),
+        once=[java(installed, *tool, heap=512)],
+        tool=["env", "-C", str(folder)],
+    )
 
 
 INSIDE = {name: port for name, port in Kafka.further.items() if port}
@@ -149,8 +159,11 @@ def secured(*others: str) -> Mapping[str, str]:
     settings = {"listener.security.protocol.map": ",".join(kinds)}
     for name in INSIDE:
         settings[f"listener.name.{name}.num.network.threads"] = "1"
-        for mechanism in MECHANISMS.lower().split(","):
-            settings[f"listener.name.{name}.{mechanism}.sasl.jaas.config"] = PLAIN if mechanism == "plain" else SCRAM
+        for mechanism, login in LOGINS.items():
+            settings[f"listener.name.{name}.{mechanism.lower()}.sasl.jaas.config"] = login
+        settings[f"listener.name.{name}.oauthbearer.connections.max.reauth.ms"] = (
+            "3600000"  # or as long as a token lives
+        )
     return settings
 
 

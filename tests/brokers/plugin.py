@@ -20,6 +20,7 @@ import pytest
 
 from tests.brokers.administration import Administration
 from tests.brokers.cluster import NODES, Cluster
+from tests.brokers.kafka_cluster import KAFKA_NODES, KafkaCluster
 from tests.brokers.providers import RECIPES
 from tests.brokers.running import Running, Unavailable
 from tests.brokers.session import Found, Session
@@ -179,3 +180,9 @@ def vhost(boss: Administration) -> Iterator[str]:
 def rabbitmq_cluster(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Cluster:
     """RabbitMQ 4.0 as a cluster of three nodes, natively."""
     return Cluster({name: given(pytestconfig, name) for name in request.param})
+
+
+@pytest.fixture(params=[pytest.param(KAFKA_NODES, marks=pytest.mark.broker(*KAFKA_NODES))], ids=["three_nodes"])
+def kafka_cluster(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> KafkaCluster:
+    """Kafka as a cluster of three nodes, natively."""
+    return KafkaCluster({name: given(pytestconfig, name) for name in request.param})

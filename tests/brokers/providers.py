@@ -15,6 +15,7 @@ from tests.brokers.containers import container
 from tests.brokers.elasticmq import ElasticMQ
 from tests.brokers.fetching import Cache, cache_folder
 from tests.brokers.kafka import Kafka
+from tests.brokers.kafka_cluster import KAFKA_NODES, KafkaNode
 from tests.brokers.moto import Moto
 from tests.brokers.native import Native
 from tests.brokers.rabbitmq import RabbitMQ
@@ -28,6 +29,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "sqs": ElasticMQ,
     "sns": Moto,
     **{name: functools.partial(ClusterNode, name) for name in NODES},
+    **{name: functools.partial(KafkaNode, name) for name in KAFKA_NODES},
 }
 
 

@@ -1,4 +1,5 @@
-"""Wrong adapters for Kafka, each sound but for one thing, and the promises that must notice it on the real broker.
+"""Wrong adapters for Kafka, each sound but for one thing, and the promises that must notice it on the real broker; a test of
+Kafka alone where what is wrong has no name in a promise.
 
 python -m tests.contract.mutating runs them. Each is put in the place of what it varies, in a process of its own.
 """
@@ -8,18 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
+import waybill_kafka
 from tests.contract.mutant import Mutants
+from waybill.history import Stretch
 from waybill.message import Message
-from waybill.outcomes import Confirmed, SendResult
+from waybill.outcomes import Confirmed, SendResult, Settled, SettleResult
 from waybill.topology import TopicSpec
-from waybill_kafka import layout, member, names, part, pump, rooms, watermark
+from waybill_kafka import history, layout, member, names, part, pump, rooms, watermark
 from waybill_kafka.part import Part
 from waybill_kafka.pump import Pump
+from waybill_kafka.sharing import Claim
 from waybill_kafka.sink import KafkaSink
+from waybill_kafka.source import KafkaSource
 from waybill_kafka.watermark import Watermark
 
 __all__ = ["MUTANTS"]
 
+OWNERSHIP = "tests/kafka/test_ownership.py"
 MUTANTS = Mutants()
 instead_of = MUTANTS.instead_of
 
@@ -56,6 +64,29 @@ async def _true(**_: Any) -> bool:
     return True
 
 
+@instead_of(member.Member, "_on_revoked", f"{OWNERSHIP}::test_what_was_at_work_when_a_member_came_is_not_committed")
+async def commits_what_is_at_work_when_a_rebalance_begins(self: member.Member) -> None:
+    """All that was handed out is committed before partitions are shared anew, without waiting for its end."""
+    self.frozen = True
+    await self.consumer.commit({tp: (part.marks.position, "") for tp, part in self.parts.items()})
+
+
+late = KafkaSource.settle
+
+
+@instead_of(
+    KafkaSource,
+    "settle",
+    f"{OWNERSHIP}::test_what_an_earlier_owner_says_when_the_partition_has_come_back_to_it_is_lost",
+)
+async def ignores_which_ownership_it_was(self: KafkaSource, settled: Sequence[Settled]) -> Sequence[SettleResult]:
+    """What was handed out in an earlier ownership of a partition is settled in this one."""
+    for item in settled:
+        token = item.delivery.token
+        token.part = self._member.parts.get(token.part.tp, token.part)
+    return await late(self, settled)
+
+
 # ---------------------------------------------------------------- who has what
 
 
@@ -69,6 +100,27 @@ def believes_itself_for_ever(self: member.Member) -> float:
 @instead_of(Part, "give_back", "fault-19")
 def forgets_what_is_given_back(self: Part, record: Any) -> None:
     """What is released is not handed out again by who had it."""
+
+
+give_back = Part.give_back
+
+
+@instead_of(Part, "give_back", f"{OWNERSHIP}::test_what_is_released_comes_back_alone")
+def seeks_back_to_what_is_given_back(self: Part, record: Any) -> None:
+    """What was handed out behind it is handed out again as well."""
+    give_back(self, record)
+    for offset, delivery in self.out.items():
+        if offset > record.offset:
+            give_back(self, delivery.native)
+
+
+claim = member.Member._claim
+
+
+@instead_of(member.Member, "_claim", f"{OWNERSHIP}::test_a_member_that_comes_takes_away_nothing_that_is_at_work")
+def gives_away_what_is_at_work(self: member.Member) -> Claim:
+    """A partition may go elsewhere whatever is at work in it."""
+    return Claim(claim(self).owned)
 
 
 @instead_of(part.Part, "dubious", "D12")
@@ -130,3 +182,20 @@ def waits_on_one_step(now: float, due: float) -> tuple[int, float]:
 async def sees_somebody_everywhere(self: layout.Layout, topic: str) -> bool:
     """Whether anybody shares a topic is not looked at."""
     return True
+
+
+# ---------------------------------------------------------------- history
+
+
+bounds = history.bounds
+
+
+@instead_of(history, "bounds", "Y01")
+async def replays_all_there_is(cluster: Any, reader: Any, stretch: Stretch, topics: Any) -> Any:
+    """Which positions were asked for is not looked at."""
+    return await bounds(cluster, reader, replace(stretch, first=(), last=()), topics)
+
+
+@instead_of(waybill_kafka, "seek", "Y02")
+async def seeks_nowhere(*_: Any) -> None:
+    """A group that is to begin somewhere else is left where it is, whoever consumes it."""

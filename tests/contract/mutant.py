@@ -12,7 +12,8 @@ __all__ = ["Mutant", "Mutants"]
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """What stands at `name` in `module` is replaced. killed_by: the promises, by id, that must fail then."""
+    """What stands at `name` in `module` is replaced. killed_by: the promises, by id, or the
+    tests, by their place, that must fail then."""
 
     module: Any
     name: str

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import secrets
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from tests.contract.rabbitmq import Rabbit
 from tests.leaving_out import in_ci
 from waybill_contracts.harness import Harness
 from waybill_contracts.mutants.asking import ask
-from waybill_contracts.mutants.trying import attempt, tell
+from waybill_contracts.mutants.trying import Tried, attempt, tell
 
 HARNESSES: dict[str, Harness] = {"rabbitmq": Rabbit("rabbitmq", "rabbitmq"), "kafka": Kafka()}
 MUTANTS: dict[str, dict[str, Mutant]] = {"rabbitmq": rabbitmq_mutants.MUTANTS, "kafka": kafka_mutants.MUTANTS}
@@ -32,18 +34,49 @@ VARIABLE = "MUTANTS_SESSION"
 """The name of the session whose broker a mutant's process uses."""
 MUTANT = "MUTANTS_NAME"
 """The mutant that the workers of a promise have as well: what stands in STARTING reads it when they start."""
+PLACE = "::"
+"""In the place of a test, and in no promise's id."""
 ROOT = Path(__file__).parents[2]
 STARTING = Path(__file__).parent / "starting"
 
 
 async def run(broker: str, asked: Sequence[str]) -> int:
+    asked = [word for word in asked if word not in MUTANTS]
     cases = [(name, ident) for name, known in MUTANTS[broker].items() for ident in known.killed_by]
-    found = await ask(cases, [word for word in asked if word not in MUTANTS], module=__spec__.name)
+    promises = [case for case in cases if PLACE not in case[1]]
+    tests = [case for case in cases if PLACE in case[1] and (not asked or {*case} & {*asked})]
+    found = await ask(promises, asked, module=__spec__.name)
+    found += [await _by_a_test(name, test) for name, test in tests]
     survivors = [f"{tried.name} survives {tried.ident}: {tried.said}" for tried in found if tried.holds]
     print(f"\n{len(found) - len(survivors)} of {len(found)} killed on {broker}")
     for line in survivors:
         print(f"WRONG: {line}")
     return 1 if survivors else 0
+
+
+async def _by_a_test(name: str, test: str) -> Tried:
+    """Whether the test passes though the mutant is there, in its process as in its workers'."""
+    began = time.monotonic()
+    environment = _with_mutant(name) | {"PYTEST_XDIST_TESTRUNUID": os.environ[VARIABLE]}  # by which it finds the broker
+    quiet = ["-q", "-x", "--no-header", "--tb=line", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    command = [sys.executable, "-m", "pytest", *quiet, str(ROOT / test)]
+    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE)
+    told = (await process.communicate())[0].decode()
+    if not re.search(r"^1 (passed|failed)", told, re.MULTILINE):
+        raise RuntimeError(f"{name} by {test}: it was not shown:\n{told}")
+    said = next((line for line in told.splitlines() if line.startswith("E ")), "")
+    tried = Tried(name, test, holds=process.returncode == 0, said=said, seconds=time.monotonic() - began)
+    print(
+        f"{'SURVIVED' if tried.holds else 'killed':9} {name} by {test} in {tried.seconds:.1f} s: {said[-100:]}",
+        flush=True,
+    )
+    return tried
+
+
+def _with_mutant(name: str) -> dict[str, str]:
+    """The environment of a process that has it when it starts."""
+    paths = [str(STARTING), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, MUTANT: name, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def main(asked: Sequence[str]) -> int:
@@ -75,10 +108,7 @@ def one(name: str, ident: str) -> None:
     broker = next(broker for broker, known in MUTANTS.items() if name in known)
     ACTIVE[:] = [Session(os.environ[VARIABLE], lambda _: None)]
     ACTIVE[0].start([broker])
-    os.environ[MUTANT] = name
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        [str(STARTING), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    )
+    os.environ.update(_with_mutant(name))
     install(name)
     logging.disable()  # what mutants cause is not ours to tell
     tell(asyncio.run(attempt(name, ident, HARNESSES[broker])))

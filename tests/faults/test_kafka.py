@@ -1,8 +1,13 @@
-"""What goes wrong with Kafka alone: refused batches, unreadable ones, rebalances in the middle of work, other programs."""
+"""What goes wrong with Kafka alone: refused batches, unreadable ones, rebalances in the middle of work, other programs.
+
+Rows 45, 46, 47, 49 and 50 of the table of faults, and what is near them. Row 48, a leader and the group's coordinator killed,
+needs more than one server: tests/brokers/test_kafka_cluster_load.py.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,10 +18,13 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from tests.brokers.owning import native
 from tests.brokers.running import Running
 from tests.contract.kafka import Kafka as Harness
 from waybill import Confirmed, Delivery, Refused, Retry, Status, Tombstone, Topic
 from waybill_contracts.bench import Bench
+from waybill_contracts.faults.fault import SOAK
+from waybill_contracts.faults.range import WINDOW, Range
 from waybill_contracts.tasks import Task
 from waybill_kafka import Kafka
 
@@ -26,7 +34,12 @@ pytestmark = pytest.mark.broker("kafka")
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncGenerator[Bench, None]:
     async with Harness().broker(tmp_path) as broker:
-        yield Bench(broker, tmp_path)
+        bench = Bench(broker, tmp_path)
+        try:
+            yield bench
+        finally:
+            for worker in bench.workers:
+                worker.close()
 
 
 @asynccontextmanager
@@ -57,6 +70,34 @@ async def test_what_the_topic_refuses_for_its_size_fails_alone(bench: Bench) -> 
         results = await app.publish_many(topic, [b"%d" % number for number in range(100)])
         assert all(isinstance(result, Confirmed) for result in results)
         await bench.until(lambda: len(given) == 101, "all but the large one arrive")
+
+
+CORRUPT = """
+import sys
+with open(sys.argv[1], "r+b") as log:
+    log.seek(log.read().index(b"corruptible"))
+    log.write(b"corrupted!!")
+"""
+
+
+async def test_a_batch_whose_checksum_is_wrong_holds_up_its_partition_alone(bench: Bench, kafka: Running) -> None:
+    native(kafka, "and its log cannot be written to")
+    topic: Topic[bytes] = Topic(bench.name("mixed"), bytes).on(Kafka(partitions=2))
+    app, given = collecting(bench, topic)
+    await bench.declare(app)
+    async with raw(kafka) as plain:
+        for body in (b"good", b"corruptible", b"behind"):
+            await plain.send_and_wait(topic.name, body, partition=0)
+        await plain.send_and_wait(topic.name, b"other", partition=1)
+    kafka.run(sys.executable, "-c", CORRUPT, f"data/{topic.name}-0/00000000000000000000.log")
+    async with app.running():
+        await bench.until(lambda: {d.value for d in given} == {b"good", b"other"}, "what is readable is handled")
+        await bench.until(lambda: "cannot be read at offset 1" in str(app.health().parts), "health names the place")
+    bench.broker.options["kafka"]["skip_unreadable"] = True  # type: ignore[index]
+    skipping, given = collecting(bench, topic)
+    async with skipping.running():
+        await bench.until(lambda: b"behind" in {d.value for d in given}, "by option it is left out")
+    assert {d.value for d in given} == {b"behind"}
 
 
 async def test_a_batch_that_cannot_be_read_holds_up_its_partition_alone_and_says_so(
@@ -163,3 +204,30 @@ async def test_a_committed_offset_never_goes_back_while_members_come_and_go(benc
         await look()
     await admin.close()
     assert sum(seen.values()) == 600, f"committed in the end: {seen}"
+
+
+@pytest.mark.timeout(600)
+async def test_members_come_and_go_and_are_killed_under_load_and_nothing_is_lost(bench: Bench) -> None:
+    """D <= the unfinished window a kill, and the order of keys among first handlings."""
+    place = Range(bench)
+    await bench.declare(place.consumer())
+    publisher = await place.publisher(busy=0.05)
+    crew = [await place.worker(), await place.worker()]
+    for turn in range(20 if SOAK else 4):
+        kinds = ["killed", "leaves"] if len(crew) > 2 else ["killed", "leaves", "joins"] if len(crew) > 1 else ["joins"]
+        kind = "killed" if turn == 0 else place.chance.choice(kinds)
+        if kind == "joins":
+            crew.append(await place.worker())
+        else:
+            victim = crew.pop(place.chance.randrange(len(crew)))
+            if kind == "killed":
+                await bench.until(lambda victim=victim: victim.journal().running > 0, "it is at work")  # type: ignore[misc]
+                place.kill(victim)
+            else:
+                assert await victim.stop() == 0
+        await place.busy()
+    assert await publisher.stop() == 0
+    await place.calm()
+    for worker in crew:
+        assert await worker.stop() == 0
+    await place.holds(each=WINDOW, confirmed=50)

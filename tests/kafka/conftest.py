@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.brokers.owning import ours
 from tests.brokers.running import Running
 from tests.contract.kafka_verbs import Verbs
 from waybill.loading import use_adapter
+from waybill_contracts.bench import Bench
 from waybill_kafka import adapter
 
 use_adapter("kafka", adapter)
@@ -20,3 +22,18 @@ use_adapter("kafka+ssl", adapter)
 async def verbs(kafka: Running) -> AsyncGenerator[Verbs, None]:
     async with Verbs(ours(kafka)) as verbs:
         yield verbs
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, kafka: Running) -> AsyncGenerator[Bench, None]:
+    """What the promises are shown on."""
+    from tests.contract.kafka import Kafka
+
+    del kafka  # it runs
+    async with Kafka().broker(tmp_path) as broker:
+        bench = Bench(broker, tmp_path)
+        try:
+            yield bench
+        finally:
+            for worker in bench.workers:
+                worker.close()

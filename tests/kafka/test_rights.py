@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.brokers.kafka_users import Rule
 from tests.contract.kafka_verbs import Verbs
-from waybill import App, Retry, Settings, Status, Topic
+from waybill import App, BrokerError, Retry, Settings, Status, Stretch, Topic
+from waybill.replaying import history_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "kafka.md"
 
@@ -64,3 +67,31 @@ async def test_each_role_has_what_it_needs(verbs: Verbs, ordered: bool) -> None:
         other = service(publisher, "assume")
         async with other.running():
             await verbs.until(lambda: other.health().status is not Status.UP, "who publishes may not consume")
+
+
+async def test_whoever_reads_history_or_moves_a_group_needs_no_more_than_that(verbs: Verbs) -> None:
+    orders = Topic(f"{verbs.prefix}.orders", int, key=str, groups=["billing"])
+    table = {"kafka": {"sasl": "SCRAM-SHA-512"}}
+    async with App("billing", settings=Settings(url=verbs.mine, broker=table)).running(consume=False) as app:
+        await app.publish(orders, 7)
+    replayed: list[int] = []
+
+    async def note(number: int) -> None:
+        replayed.append(number)
+
+    async with (
+        verbs.user("reader", *rights("`waybill replay`", verbs.prefix)) as reader,
+        verbs.user("mover", *rights("`waybill seek`", verbs.prefix)) as mover,
+    ):
+        settings = Settings(url=reader, topology="assume", broker=table)
+        async with App("billing", settings=settings).running(consume=False) as app:
+            await app.replay(orders, Stretch(), to=note)
+        assert replayed == [7]
+        (subscription,) = orders.subscriptions()
+        for url, may in ((reader, False), (mover, True)):
+            async with App("billing", settings=Settings(url=url, broker=table)).connected() as brokers:
+                history = history_of(brokers.of(orders.spec), orders.spec)
+                with nullcontext() if may else pytest.raises(BrokerError):
+                    await history.seek(subscription, Stretch(since=datetime.now(UTC)))
+        async with App("billing", settings=Settings(url=verbs.mine, broker=table)).admin() as admin:
+            assert (await admin.backlog(subscription)).ready.value == 0

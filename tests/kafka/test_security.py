@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import json
+import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +16,7 @@ from tests.brokers.owning import native
 from tests.brokers.running import Running
 from tests.contract.kafka_verbs import Verbs
 from tests.leaving_out import leave_out
-from waybill import App, BrokerUnavailable, ConfigurationError, Confirmed, Settings, Topic
+from waybill import App, BrokerUnavailable, ConfigurationError, Confirmed, PublishUnknown, Settings, Topic
 from waybill.doctor import examine
 from waybill.findings import Finding
 
@@ -55,6 +60,51 @@ async def test_a_password_that_anybody_could_read_is_sent_only_where_that_was_al
     with pytest.raises(ConfigurationError, match="plain_without_tls"):
         await published(url, verbs)
     assert isinstance(await published(url, verbs, plain_without_tls=True), Confirmed)
+
+
+def token(user: str, *, seconds: float) -> str:
+    """Who somebody is, for so long; nobody has signed it."""
+    now = time.time()
+    parts = {"alg": "none"}, {"sub": user, "iat": now - 1, "exp": now + seconds}
+    return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts) + "."
+
+
+async def test_a_token_is_read_anew_at_each_connect(verbs: Verbs, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    url = f"kafka://127.0.0.1:{verbs.server.further['secured']}"
+    bearer = {"sasl": "OAUTHBEARER", "token_file": str(file), "connect_timeout": 3.0}
+    file.write_text(token(verbs.prefix, seconds=-60))
+    with pytest.raises(BrokerUnavailable):
+        await published(url, verbs, **bearer)
+    file.write_text(token(verbs.prefix, seconds=60))
+    assert isinstance(await published(url, verbs, **bearer), Confirmed)
+
+
+async def test_who_is_cut_off_when_his_token_has_run_out_goes_on_with_the_next(verbs: Verbs, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(token(verbs.prefix, seconds=4))
+    table = {"sasl": "OAUTHBEARER", "token_file": str(file)}
+    url = f"kafka://127.0.0.1:{verbs.server.further['secured']}"
+    topic: Topic[int] = Topic(f"{verbs.prefix}.orders", int)
+    app, given = App("group", settings=Settings(url=url, broker={"kafka": table})), set[int]()
+
+    @app.consume(topic)
+    async def take(number: int) -> None:
+        given.add(number)
+
+    async with app.running():
+        file.write_text(token(verbs.prefix, seconds=60))
+        end, number, confirmed = time.monotonic() + 8, 0, set[int]()
+        while time.monotonic() < end:
+            number += 1
+            with suppress(PublishUnknown):  # what was on its way when the connection was cut
+                await app.publish(topic, number)
+                confirmed.add(number)
+            await asyncio.sleep(0.02)
+        await verbs.until(lambda: confirmed <= given, "all that was confirmed is handled")
+        await app.publish(topic, 0, deadline=5)
+        await verbs.until(lambda: 0 in given, "it goes on")
+    assert len(confirmed) > 50, f"only {len(confirmed)} of {number} were confirmed"
 
 
 @pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])

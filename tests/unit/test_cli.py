@@ -230,18 +230,18 @@ def test_backlog_counts_each_group(shell: Shell) -> None:
     orders.pop("unknown")
     assert orders == {
         "topic": "orders.placed", "group": "billing",
-        "ready": 2, "in_flight": 0, "delayed": 0, "dead": 0, "approximate": [],
+        "ready": 2, "in_flight": 0, "delayed": 0, "dead": 0, "handled": None, "approximate": [], "partitions": [],
     }  # fmt: skip
     assert scans["ready"] == 0
     head, first, second = shell.done("backlog").splitlines()
-    assert head.split("\t") == ["topic", "group", "ready", "in flight", "delayed", "dead", "oldest"]
+    assert head.split("\t") == ["topic", "group", "ready", "in flight", "delayed", "dead", "handled", "oldest"]
     assert first.split("\t")[:6] == ["orders.placed", "billing", "2", "0", "0", "0"]
     assert second.startswith("scans\t")
 
 
 def test_backlog_marks_what_the_broker_cannot_say(shell: Shell) -> None:
     first = shell.done("backlog").splitlines()[1]  # nothing was declared yet
-    assert first.split("\t") == ["orders.placed", "billing", "?", "?", "?", "?", "?"]
+    assert first.split("\t") == ["orders.placed", "billing", "?", "?", "?", "?", "-", "?"]
     row = json.loads(shell.done("backlog", "--json"))[0]
     assert row["ready"] is None
     assert "ready" in row["unknown"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waybill_kafka.watermark import MOST_METADATA, Note, Watermark, left, read, write
+from waybill_kafka.watermark import MOST_METADATA, Note, Watermark, finished_in, read, write
 
 
 def test_what_is_unfinished_holds_the_watermark_and_what_is_behind_it_is_remembered() -> None:
@@ -92,4 +92,4 @@ def test_nothing_unfinished_is_ever_passed_and_nothing_finished_comes_again(
     assert [offset for offset in offsets if again.see(offset)] == unfinished
     metadata = write(marks.note())
     ahead = sum(1 for offset in done if offset >= marks.offset)
-    assert left(marks.position, marks.offset, metadata) == marks.position - marks.offset - ahead
+    assert len(finished_in(read(metadata))) == ahead

@@ -16,5 +16,6 @@ SECTIONS = (
     "faults",
     "topology",
     "capabilities",
+    "history",
 )
 """Importing one of these registers its promises."""

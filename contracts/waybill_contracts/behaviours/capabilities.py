@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-from waybill import App, CapabilityError, PublishRefused, Retry, TopicPattern
+from waybill import App, CapabilityError, PublishRefused, Retry, Stretch, TopicPattern
 from waybill.adapter import Capabilities
 from waybill.outcomes import DeadLetter, Defer
 from waybill_contracts.behaviour import behaviour
@@ -187,6 +187,7 @@ async def what_is_declared_is_what_is_seen(bench: Bench) -> None:
         "patterns": (can.patterns, _finds_later_topics),
         "ephemeral": (can.ephemeral, _comes_and_goes),
         "history": (can.history, _keeps_history),
+        "replays": (can.replays, _reads_its_past),
         "limits_length": (can.limits_length, _refuses_when_full),
         "dedup_window": (_remembers(can), _remembers_ids),
         "delays": (can.delays, _delays),
@@ -248,6 +249,20 @@ async def _keeps_history(bench: Bench) -> bool:
         return await _comes(bench, lambda: bool(found))
 
 
+async def _reads_its_past(bench: Bench) -> bool:
+    topic, seen = bench.topic("past"), list[Task]()
+    app, given = bench.receiver(topic)
+    async with app.running():
+        await bench.publish(topic, Task(1), app=app)
+        await bench.until(lambda: given, "it arrives at the group that is there")
+
+        async def note(task: Task) -> None:
+            seen.append(task)
+
+        await app.replay(topic, Stretch(), to=note)
+    return seen == [Task(1)]
+
+
 async def _refuses_when_full(bench: Bench) -> bool:
     topic = bench.topic("full", max_length=2)
     app, _ = bench.receiver(topic)
@@ -306,6 +321,7 @@ async def connected_it_knows_its_version_and_what_that_cannot(bench: Bench) -> N
             "patterns",
             "ephemeral",
             "history",
+            "replays",
             "delays",
             "limits_length",
             "filters",

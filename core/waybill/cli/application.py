@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,17 @@ from waybill.topic import Topic
 if TYPE_CHECKING:
     from waybill.settings import Settings
 
-__all__ = ["bus_of", "choose_app", "describe_bus", "find_topic", "known_topics", "load_app", "open_app", "reference_of"]
+__all__ = [
+    "bus_of",
+    "choose_app",
+    "describe_bus",
+    "find_topic",
+    "known_topics",
+    "load_app",
+    "load_handler",
+    "open_app",
+    "reference_of",
+]
 
 
 def reference_of(given: str | None, *, url: str | None, dev: bool) -> str:
@@ -94,15 +104,30 @@ def load_app(reference: str) -> App:
     """
     name, attribute = _parts(reference)
     module = _import(name)
-    found: Any = module
-    for part in attribute.split("."):
-        found = getattr(found, part, None)
+    found = _attribute(module, attribute)
     if isinstance(found, App):
         return found
     apps = [f"{name}:{key}" for key, value in vars(module).items() if isinstance(value, App)]
     what = "does not exist" if found is None else f"is a {type(found).__name__}, not an App"
     hint = f"Found there: {', '.join(apps)}" if apps else f"No App was found in {name}"
     raise ConfigurationError(f"{reference} {what}. {hint}")
+
+
+def load_handler(reference: str) -> Callable[..., Any]:
+    """Import a handler, as `load_app` does. Raises `ConfigurationError`."""
+    name, attribute = _parts(reference)
+    found = _attribute(_import(name), attribute)
+    if not callable(found):
+        what = "does not exist" if found is None else f"is a {type(found).__name__}, not a function"
+        raise ConfigurationError(f"{reference} {what}: write module:function, e.g. shadows:compare")
+    return found  # type: ignore[no-any-return]
+
+
+def _attribute(module: ModuleType, path: str) -> Any:
+    found: Any = module
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found
 
 
 def _parts(reference: str) -> tuple[str, str]:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["backlog"]
 
-COUNTS = ("ready", "in_flight", "delayed", "dead")
-NUMBERS = ("ready", "in flight", "delayed", "dead", "oldest")
+COUNTS = ("ready", "in_flight", "delayed", "dead", "handled")
+NUMBERS = ("ready", "in flight", "delayed", "dead", "handled", "oldest")
 COLUMNS = ("topic", "group", *NUMBERS)
 SECONDS = 2.0
 
@@ -45,7 +45,8 @@ def backlog(  # noqa: PLR0917 - typer calls it by name
 ) -> None:
     """Show what is ready, in flight, delayed and dead, a line for each group of the application's topics.
 
-    ~ marks what is approximate, ? what the broker cannot say.
+    Handled are those that lie behind one that is not, where a broker counts by position. ~ marks what is approximate, ? what
+    the broker cannot say.
 
     With --watch: one table that changes on a terminal, lines with the time in a pipe, a document a line with --json.
     """
@@ -178,9 +179,13 @@ def _object(item: Backlog) -> dict[str, Any]:
         "topic": item.subscription.topic.name,
         "group": item.subscription.group,
         **{
-            name: int(count.value) if name in COUNTS and count.value is not None else count.value
+            name: int(count.value) if "seconds" not in name and count.value is not None else count.value
             for name, count in figures.items()
         },
         "approximate": [name for name, count in figures.items() if count.exactness is Exactness.APPROXIMATE],
         "unknown": [name for name, count in figures.items() if count.exactness is Exactness.UNKNOWN],
+        "partitions": [
+            {"partition": part.partition, "ready": part.ready.value, "handled": part.handled.value}
+            for part in item.parts
+        ],
     }

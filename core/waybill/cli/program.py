@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from waybill.cli import backlog, redriving, run, topology
+from waybill.cli import backlog, redriving, replaying, run, topology
 from waybill.cli.backup import backup
 from waybill.cli.deadletters import group as dead_letters
 from waybill.cli.doctor import doctor, installed
@@ -64,6 +64,17 @@ program.command(
 program.add_typer(topology.group, name="topology")
 program.command("backlog", epilog="Example: waybill backlog --watch 5")(backlog.backlog)
 program.add_typer(dead_letters, name="dlq")
+program.command(
+    "replay",
+    epilog="Example: waybill replay orders.placed --since 2h --rate 100 --yes\n\n"
+    "Example: waybill replay orders.placed --into shadows:compare --key customer-7 --yes\n\n"
+    "Exit codes: 0 all handled, 1 not all, 2 wrong use.",
+)(replaying.replay)
+program.command(
+    "seek",
+    epilog="Example: waybill seek orders.placed --group billing --since 2026-11-20T08:00:00Z --yes\n\n"
+    "Exit codes: 0 done, 1 failed, 2 wrong use.",
+)(replaying.seek)
 program.command(
     "doctor",
     epilog="Example: waybill doctor --app service:app\n\nExit codes: 0 no trouble, 1 trouble, 2 wrong use.",

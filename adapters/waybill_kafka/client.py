@@ -28,6 +28,7 @@ from waybill_kafka.pacing import Pace
 
 __all__ = [
     "Admin",
+    "Batch",
     "CommitFailedError",
     "Consumer",
     "IllegalStateError",
@@ -65,6 +66,7 @@ __all__ = [
 ]
 
 Admin: TypeAlias = Any
+Batch: TypeAlias = Any
 Consumer: TypeAlias = Any
 Producer: TypeAlias = Any
 Record: TypeAlias = Any

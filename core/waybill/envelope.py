@@ -212,6 +212,8 @@ def _instant(text: str | None) -> datetime | None:
         instant = datetime.fromisoformat(text)
     except ValueError:
         return None
+    if instant.tzinfo is UTC:
+        return instant
     try:
         return utc(instant)
     except (OverflowError, ValueError):  # within a day of the first or the last year

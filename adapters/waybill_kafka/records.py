@@ -26,6 +26,8 @@ HEADER_OF = {name: PREFIX + name for name in envelope.RESERVED} | {
     "waybill": TRANSIT,
 }
 """An attribute's header."""
+LASTING = frozenset({"specversion", "source", "type", "datacontenttype", "dataschema"})
+"""Attributes that most of a topic's messages have in common."""
 ATTRIBUTE_OF = {header: name for name, header in HEADER_OF.items()}
 OVERHEAD = 64
 """Bytes that a record and each header take beside their texts, at most."""
@@ -33,10 +35,18 @@ OVERHEAD = 64
 
 def write(message: Message) -> list[tuple[str, bytes]]:
     """The headers of a record. Its key and value are the message's key and body."""
-    headers = [(HEADER_OF[name], value.encode()) for name, value in envelope.encode(message).items()]
+    headers = [
+        _lasting(name, value) if name in LASTING else (HEADER_OF[name], value.encode())
+        for name, value in envelope.encode(message).items()
+    ]
     if message.headers:
         headers += [(name, value.encode()) for name, value in message.headers.items()]
     return headers
+
+
+@lru_cache(maxsize=1000)
+def _lasting(name: str, value: str) -> tuple[str, bytes]:
+    return HEADER_OF[name], value.encode()
 
 
 def key_of(message: Message) -> bytes | None:

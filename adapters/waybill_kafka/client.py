@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition, errors
@@ -44,6 +44,7 @@ __all__ = [
     "admin",
     "api_versions",
     "assignment",
+    "begun",
     "close_admin",
     "consumer",
     "coordinator_of",
@@ -63,6 +64,7 @@ __all__ = [
     "tidy",
     "topic_metadata",
     "topic_resource",
+    "wait_at_most",
 ]
 
 Admin: TypeAlias = Any
@@ -239,6 +241,17 @@ def assignment(topics: Mapping[str, list[int]], user_data: bytes) -> Any:
 def coordinator_of(client: Consumer) -> Any:
     """Its `generation`, `_do_heartbeat` and `request_rejoin`."""
     return client._coordinator
+
+
+def begun(client: Consumer) -> Collection[TopicPartition]:
+    """Those of whose last fetch something is left to give out. Paused now, they would lose it, and fetch it again."""
+    there: Collection[TopicPartition] = client._fetcher._records.keys()
+    return there
+
+
+def wait_at_most(client: Consumer, milliseconds: int) -> None:
+    """How long the broker may wait for something to come, from the next fetch on."""
+    client._fetcher._fetch_max_wait_ms = milliseconds
 
 
 # ---------------------------------------------------------------- requests

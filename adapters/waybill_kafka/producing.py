@@ -164,7 +164,7 @@ class Line:
     def _settle(self, queue: Queue, producer: Producer, answer: Future[Any]) -> bool:
         if not answer.done():
             answer.cancel()
-            failed: SendResult = NO_ANSWER
+            failed: Refused | Unknown = NO_ANSWER
         elif answer.cancelled():
             failed = Unknown("the connection was given up before the answer came")
         elif (error := answer.exception()) is None:

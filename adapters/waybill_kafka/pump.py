@@ -96,8 +96,8 @@ class Pump:
             return False
         where = said(error) if isinstance(error, Unreadable) else f"{part.name} cannot be fetched: {said(error)}"
         if isinstance(error, Unreadable) and self._table.skip_unreadable:
-            log.error("%s: skipped", where)
-            self._consumer.seek(part.tp, error.offset + 1)
+            log.error("%s: skipped, up to offset %d", where, error.end)
+            self._consumer.seek(part.tp, error.end)
             return True
         if part.stuck is None:
             log.error(

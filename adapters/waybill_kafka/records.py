@@ -76,8 +76,8 @@ def read(key: bytes | None, value: bytes | None, headers: Headers, *, topic: str
             attributes[name[3:]] = text
         elif name != DUE:
             users[name] = text
-    if key is not None:
-        attributes.setdefault("partitionkey", envelope.as_text(key))
+    if key is not None and "partitionkey" not in attributes:
+        attributes["partitionkey"] = envelope.as_text(key)
     try:
         message = envelope.decode(attributes, value, headers=users, topic=topic, received=published)
     except DecodeError as error:

@@ -19,8 +19,8 @@ log = logging.getLogger("waybill.kafka")
 
 FETCH_MS = 500
 """How long the broker waits for something to come."""
-BRISK_MS = 25
-"""And while others have something, and are soon to be read on: the library asks a server for one thing at a time."""
+BRISK_MS = 50
+"""And while another partition is soon to be read on: the library asks a server for one thing at a time."""
 AT_ONCE = 500
 """Records that are taken from the library at once."""
 MOST = 2000
@@ -128,19 +128,26 @@ class Pump:
                 self._consumer.pause(tp)
             size += part.bytes
             waiting += 0 if part.paused else len(part.fetched)
-            brisk = brisk or (bool(part.fetched) and not part.blocked)
+            brisk = brisk or self._goes_on(part)
         client.wait_at_most(self._consumer, BRISK_MS if brisk else FETCH_MS)
         return waiting < max(MOST, 2 * self._window) and size < MOST_FETCHES * self._table.fetch_bytes
 
     def _is_full(self, part: Part) -> bool:
         return len(part.fetched) > MOST or part.bytes > self._table.fetch_bytes
 
+    def _goes_on(self, part: Part) -> bool:
+        """Whether it is being handled, and there is more of it on the broker."""
+        if not part.fetched or part.blocked:
+            return False
+        end = self._consumer.highwater(part.tp)
+        return end is not None and part.fetched[-1].offset + 1 < end
+
     def _resume(self, part: Part) -> None:
         if part.blocked:
             self._tell(part.name, f"{part.name}: all waits for the message at offset {part.marks.offset}")
         elif (
-            len(part.fetched) < MOST // 2
-            and part.bytes <= self._table.fetch_bytes // 2
+            len(part.fetched) < MOST * 3 // 4
+            and part.bytes <= self._table.fetch_bytes * 3 // 4
             and part.marks.span <= part.most * 3 // 4
             and part.tp in self._consumer.assignment()
         ):

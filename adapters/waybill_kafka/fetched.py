@@ -57,10 +57,10 @@ class Batches:
         if batch is None:
             return offset + 1
         if _is_sound(batch):
-            return max(offset + 1, batch.next_offset)
+            return max(offset + 1, int(batch.next_offset))
         with contextlib.suppress(Exception):
             if self.has_next() and _is_sound(following := self._batches.next_batch()):
-                return max(offset + 1, following.base_offset)
+                return max(offset + 1, int(following.base_offset))
         return offset + 1
 
 

@@ -68,10 +68,9 @@ async def made(partitions: int = PARTITIONS) -> str:
 
 
 @asynccontextmanager
-async def by_hand() -> AsyncIterator[AIOKafkaProducer]:
-    producer = AIOKafkaProducer(
-        bootstrap_servers=broker().address, acks="all", enable_idempotence=True, max_batch_size=BATCH
-    )
+async def by_hand(**options: Any) -> AsyncIterator[AIOKafkaProducer]:
+    told = {"acks": "all", "enable_idempotence": True, "max_batch_size": BATCH} | options
+    producer = AIOKafkaProducer(bootstrap_servers=broker().address, **told)
     await producer.start()
     try:
         yield producer

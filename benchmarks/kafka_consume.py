@@ -29,7 +29,7 @@ __all__ = ["measure"]
 MESSAGES = 19_200
 CONCURRENCY = 256
 SLOW = 0.01
-SLOWLY = 6_400
+SLOWLY = 25_600
 """Messages for a handler that waits."""
 FEWER = 8
 """The share of them, where each commits by itself."""

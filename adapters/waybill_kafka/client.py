@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition, errors
@@ -28,6 +28,7 @@ from waybill_kafka.pacing import Pace
 
 __all__ = [
     "Admin",
+    "Batch",
     "CommitFailedError",
     "Consumer",
     "IllegalStateError",
@@ -43,6 +44,7 @@ __all__ = [
     "admin",
     "api_versions",
     "assignment",
+    "begun",
     "close_admin",
     "consumer",
     "coordinator_of",
@@ -63,9 +65,11 @@ __all__ = [
     "tidy",
     "topic_metadata",
     "topic_resource",
+    "wait_at_most",
 ]
 
 Admin: TypeAlias = Any
+Batch: TypeAlias = Any
 Consumer: TypeAlias = Any
 Producer: TypeAlias = Any
 Record: TypeAlias = Any
@@ -247,6 +251,17 @@ def position_of(client: Consumer, tp: TopicPartition) -> int | None:
         return None
     state = assignment.state_value(tp)
     return state.position if state.has_valid_position else None
+
+
+def begun(client: Consumer) -> Collection[TopicPartition]:
+    """Those of whose last fetch something is left to give out. Paused now, they would lose it, and fetch it again."""
+    there: Collection[TopicPartition] = client._fetcher._records.keys()
+    return there
+
+
+def wait_at_most(client: Consumer, milliseconds: int) -> None:
+    """How long the broker may wait for something to come, from the next fetch on."""
+    client._fetcher._fetch_max_wait_ms = milliseconds
 
 
 # ---------------------------------------------------------------- requests

@@ -17,12 +17,13 @@ from waybill.foreign import said
 from waybill.outcomes import Confirmed
 from waybill.settling import back_off
 from waybill_kafka import client, names, records, rooms
+from waybill_kafka.batching import Outbound
 from waybill_kafka.client import Consumer, KafkaError, Listener, TopicPartition
 from waybill_kafka.cluster import Cluster
 from waybill_kafka.layout import Layout
 from waybill_kafka.mapping import mapped
 from waybill_kafka.member import COMMITTING, LEAVING, heartbeat
-from waybill_kafka.producing import Line, Outbound
+from waybill_kafka.producing import Line
 from waybill_kafka.watermark import Watermark, read, write
 
 __all__ = ["Forwarder"]

@@ -45,7 +45,9 @@ COMMITTING = 3.0
 """Seconds that the broker is given to take a commit."""
 SWEEPING = 60.0
 SOON = 0.003
-"""Seconds between two commits while little is settled."""
+"""Seconds from what is settled to its commit, while little is."""
+APART = 0.02
+"""And between two commits."""
 MANY = 50
 LOOKING = 0.25
 """And while nothing is."""
@@ -332,12 +334,13 @@ class Member:
 
     async def _turn(self) -> None:
         """Wait for the next commit: soon where little is settled, so that a crash repeats little; else for more to share it."""
+        again = time.monotonic() + APART
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOKING):
                 await self._settled.wait()
         self._settled.clear()
         self._count, busy = 0, self._count > MANY
-        await asyncio.sleep(self._table.commit_interval if busy else SOON)
+        await asyncio.sleep(self._table.commit_interval if busy else max(SOON, again - time.monotonic()))
 
     async def _sweep(self) -> None:
         """Of what is for this group alone, nobody needs what is done with."""

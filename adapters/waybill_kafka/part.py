@@ -15,6 +15,9 @@ from waybill_kafka.watermark import Note, Watermark, write
 
 __all__ = ["Part", "Token"]
 
+RECORD = 256
+"""Bytes of memory that a record takes beside its body, about."""
+
 
 class Part:
     """Made anew each time the partition comes to us, so what is left of an earlier time cannot be taken for this one's."""
@@ -62,17 +65,18 @@ class Part:
         self.fetched = deque(record for record in self.fetched if record.offset in self.again)
         self.bytes = sum(_weight(record) for record in self.fetched)
 
-    def next(self) -> Any | None:
-        """The next record that is to be handed out, or `None`."""
-        while self.fetched:
+    def take(self, many: int) -> list[Any]:
+        """The next records that are to be handed out, so many at most."""
+        taken: list[Any] = []
+        while self.fetched and len(taken) < many:
             record = self.fetched.popleft()
             self.bytes -= _weight(record)
-            if record.offset in self.again:
+            if self.again and record.offset in self.again:
                 self.again.discard(record.offset)
-                return record
-            if self.marks.see(record.offset):
-                return record
-        return None
+                taken.append(record)
+            elif self.marks.see(record.offset):
+                taken.append(record)
+        return taken
 
     def give_back(self, record: Any) -> None:
         """It is to be handed out again, before all that comes later."""
@@ -119,4 +123,4 @@ class Token(msgspec.Struct, eq=False, gc=False):
 
 
 def _weight(record: Any) -> int:
-    return 256 + len(record.value or b"")
+    return RECORD if record.value is None else RECORD + len(record.value)

@@ -4,27 +4,30 @@ The library's idempotent producer does not survive what its broker refuses for g
 then on. Nor does it ever give up a batch. So whatever fails, or is not answered in time, costs the producer its life: its
 connections are closed, so that nothing of it is stored later behind what its successor sends, and what it had not been
 answered is unknown.
+
+It is given whole batches of one partition each: record by record it costs as much as all that we do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from asyncio import Future
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from asyncio import Future, Task
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from waybill.errors import BrokerError
 from waybill.foreign import said
-from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
+from waybill.outcomes import Refused, SendResult, Unknown
 from waybill.settling import back_off
 from waybill_kafka import client
+from waybill_kafka.batching import NO_ANSWER, QUEUED, Outbound, Queue, Sending
 from waybill_kafka.client import KafkaError, MessageSizeTooLargeError, Producer, errors
 from waybill_kafka.cluster import Cluster
 from waybill_kafka.mapping import mapped
 from waybill_kafka.options import BrokerTable
 
-__all__ = ["Line", "Outbound"]
+__all__ = ["ENVELOPE", "Line"]
 
 log = logging.getLogger("waybill.kafka")
 
@@ -35,23 +38,11 @@ CERTAIN: tuple[type[KafkaError], ...] = (MessageSizeTooLargeError, errors.TopicA
 """What the broker answers for a batch of which it has stored nothing."""
 
 
-class Outbound(NamedTuple):
-    """A record on its way, and the id of its message."""
-
-    topic: str
-    partition: int
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes]]
-    id: str
-
-
 def settings(table: BrokerTable, batch: int) -> dict[str, Any]:
     return {
         "acks": "all",
         "enable_idempotence": True,
         "compression_type": None if table.compression == "none" else table.compression,
-        "linger_ms": round(table.linger * 1000),
         "max_batch_size": batch,
         "max_request_size": table.max_message_size + ENVELOPE,
     }
@@ -65,8 +56,11 @@ class Line:
         self._name = name
         self._producer: Producer | None = None
         self._opening = asyncio.Lock()
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._queues: dict[tuple[str, int], Queue] = {}
+        self._leaving: set[Task[None]] = set()
         self._batch = cluster.table.batch_size
+        self._unreached = QUEUED
+        """What becomes of what cannot be sent now."""
         self._closed = False
 
     def limit(self, size: int) -> None:
@@ -98,65 +92,91 @@ class Line:
 
         Of one key's records none is stored behind one that is not.
         """
-        results: list[SendResult | None] = [None] * len(records)
-        doubtful: set[bytes | None] = set()
-        failures = 0
-        while left := [place for place, result in enumerate(results) if result is None]:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    if failures:
-                        await asyncio.sleep(back_off(failures))
-                    producer = await self.open()
-            except (TimeoutError, BrokerError) as error:
-                failures += 1
-                if asyncio.get_running_loop().time() >= deadline:
-                    return [result or _unreached(str(error)) for result in results]
-                continue
-            handed = await self._hand_over(producer, [records[place] for place in left], deadline)
-            await self._wait(handed, deadline)
-            for place, item in zip(left, handed, strict=False):
-                result = item if isinstance(item, Refused) else self._result(producer, item, records[place].id)
-                results[place] = result
-                if not isinstance(result, Confirmed) and records[place].key is not None:
-                    doubtful.add(records[place].key)
-            for place in left[len(handed) :]:
-                if records[place].key in doubtful:
-                    results[place] = Refused("an earlier message of its key may or may not be stored", transient=True)
-            failures += 1
-        return [result or _unreached("") for result in results]
-
-    async def _hand_over(
-        self, producer: Producer, records: Sequence[Outbound], deadline: float
-    ) -> list[Future[Any] | Refused]:
-        """Give them to the producer, as far as it takes them."""
-        handed: list[Future[Any] | Refused] = []
+        if not records:
+            return []
+        sending, queues = Sending(records, deadline), set[Queue]()
+        for place, record in enumerate(records):
+            queue = self._queue(record.topic, record.partition)
+            queue.add(sending, place)
+            queues.add(queue)
+        for queue in queues:
+            if queue.task is None or queue.task.done():
+                carrying = self._carry(queue)
+                queue.task = asyncio.get_running_loop().create_task(carrying, name=f"waybill-kafka-send {self._name}")
         try:
             async with asyncio.timeout_at(deadline):
-                for record in records:
-                    handed.append(await _put(producer, record))  # noqa: PERF401 - what was put counts if the next is not
-        except (TimeoutError, KafkaError, OSError) as error:
+                await sending.decided
+        except TimeoutError:
+            return self._late(sending, queues)
+        finally:
+            sending.over = True
+        return sending.results
+
+    def _queue(self, topic: str, number: int) -> Queue:
+        place = topic, number
+        if (queue := self._queues.get(place)) is None:
+            queue = self._queues[place] = Queue(topic, number)
+        return queue
+
+    def _late(self, sending: Sending, queues: Iterable[Queue]) -> list[SendResult]:
+        """What is not answered may be stored, and nothing of its keys may pass it; what is not sent will not be."""
+        if sending.producer is not None and NO_ANSWER in sending.results:
+            self._give_up(sending.producer, NO_ANSWER.cause)
+            for queue in queues:
+                queue.refuse_behind(sending.doubtful)
+        return [self._unreached if result is QUEUED else result for result in sending.results]
+
+    async def _carry(self, queue: Queue) -> None:
+        """Batch after batch, until nothing waits."""
+        if self._cluster.table.linger:
+            await asyncio.sleep(self._cluster.table.linger)
+        failures = 0
+        while queue.waits:
+            if await self._carry_batch(queue):
+                failures = 0
+            else:
+                failures += 1
+                await asyncio.sleep(back_off(failures))
+
+    async def _carry_batch(self, queue: Queue) -> bool:
+        """Whether it was confirmed."""
+        try:
+            producer = await self.open()
+        except (TimeoutError, BrokerError) as error:
+            self._unreached = unreached(str(error))
+            return False
+        batch = producer.create_batch()
+        until = queue.fill(batch, producer)
+        if not batch.record_count():
+            return True
+        try:
+            async with asyncio.timeout_at(until):
+                answer = await producer.send_batch(batch, queue.topic, partition=queue.number)
+        except (KafkaError, OSError, TimeoutError, AssertionError) as error:  # the last: it knows no such partition yet
+            self._unreached = unreached(said(error))
             self._give_up(producer, said(error))
-        return handed
+            queue.take_back()
+            return False
+        self._unreached = QUEUED
+        await asyncio.wait([answer], timeout=max(0.0, until - asyncio.get_running_loop().time()))
+        return self._settle(queue, producer, answer)
 
-    async def _wait(self, handed: Sequence[Future[Any] | Refused], deadline: float) -> None:
-        waiting = [item for item in handed if isinstance(item, Future) and not item.done()]
-        if waiting:
-            await asyncio.wait(waiting, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
-
-    def _result(self, producer: Producer, future: Future[Any], ident: str) -> SendResult:
-        if not future.done():
-            self._give_up(producer, "no answer in time")
-            return Unknown("no answer in time")
-        if future.cancelled():
-            return Unknown("the connection was given up before the answer came")
-        error = future.exception()
-        if error is None:
-            kept = future.result()
-            return Confirmed(ident, f"{kept.topic}/{kept.partition}@{kept.offset}")
-        self._give_up(producer, said(error))
-        if isinstance(error, CERTAIN):
-            return Refused(f"the broker does not take it: {said(error)}")
-        return Unknown(said(error))
+    def _settle(self, queue: Queue, producer: Producer, answer: Future[Any]) -> bool:
+        if not answer.done():
+            answer.cancel()
+            failed: Refused | Unknown = NO_ANSWER
+        elif answer.cancelled():
+            failed = Unknown("the connection was given up before the answer came")
+        elif (error := answer.exception()) is None:
+            queue.confirm(answer.result().offset)
+            return True
+        elif isinstance(error, CERTAIN):
+            failed = Refused(f"the broker does not take it: {said(error)}")
+        else:
+            failed = Unknown(said(error))
+        self._give_up(producer, failed.cause if isinstance(failed, Unknown) else failed.reason)
+        queue.fail(failed)
+        return False
 
     def _give_up(self, producer: Producer, why: str) -> None:
         if self._producer is producer:
@@ -171,29 +191,15 @@ class Line:
 
     async def close(self) -> None:
         self._closed = True
+        carrying = {queue.task for queue in self._queues.values() if queue.task is not None}
+        for task in carrying:
+            task.cancel()
         producer, self._producer = self._producer, None
         if producer is not None:
             self._leave(producer)
-        if self._leaving:
-            await asyncio.wait(self._leaving, timeout=LEAVING)
+        if ending := carrying | self._leaving:
+            await asyncio.wait(ending, timeout=LEAVING)
 
 
-async def _put(producer: Producer, record: Outbound) -> Future[Any] | Refused:
-    try:
-        future: Future[Any] = await producer.send(
-            record.topic, record.value, key=record.key, partition=record.partition, headers=record.headers
-        )
-    except MessageSizeTooLargeError as error:
-        return Refused(f"the message cannot be sent: {said(error)}")
-    future.add_done_callback(_seen)
-    return future
-
-
-def _unreached(why: str) -> Refused:
+def unreached(why: str) -> Refused:
     return Refused(f"the broker cannot be reached: {why or 'no answer in time'}", transient=True)
-
-
-def _seen(future: Future[Any]) -> None:
-    """Whoever waited for it may have gone."""
-    if not future.cancelled():
-        future.exception()

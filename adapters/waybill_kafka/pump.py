@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from waybill.foreign import said
 from waybill.settling import back_off
+from waybill_kafka import client
 from waybill_kafka.client import Consumer, KafkaError, TopicPartition, Unreadable
 from waybill_kafka.options import BrokerTable
 from waybill_kafka.part import Part
@@ -17,6 +18,9 @@ __all__ = ["FETCH_MS", "Pump"]
 log = logging.getLogger("waybill.kafka")
 
 FETCH_MS = 500
+"""How long the broker waits for something to come."""
+BRISK_MS = 50
+"""And while another partition is soon to be read on: the library asks a server for one thing at a time."""
 AT_ONCE = 500
 """Records that are taken from the library at once."""
 MOST = 2000
@@ -50,7 +54,11 @@ class Pump:
         self._room = asyncio.Event()
 
     def wake(self) -> None:
-        """Something was handed out or settled."""
+        """Something was handed out or settled. A partition that has room again is read on at once, not after the fetch
+        of the others that waits for something to come."""
+        for part in self._parts.values():
+            if part.paused and part.stuck is None:
+                self._resume(part)
         if not self._room.is_set():
             self._room.set()
 
@@ -88,8 +96,8 @@ class Pump:
             return False
         where = said(error) if isinstance(error, Unreadable) else f"{part.name} cannot be fetched: {said(error)}"
         if isinstance(error, Unreadable) and self._table.skip_unreadable:
-            log.error("%s: skipped", where)
-            self._consumer.seek(part.tp, error.offset + 1)
+            log.error("%s: skipped, up to offset %d", where, error.end)
+            self._consumer.seek(part.tp, error.end)
             return True
         if part.stuck is None:
             log.error(
@@ -106,6 +114,8 @@ class Pump:
         """Whether more is to be fetched. A partition that is full is paused, so that it does not hold up the others."""
         waiting = size = 0
         assigned = self._consumer.assignment()
+        begun = client.begun(self._consumer)
+        brisk = False
         for tp, part in self._parts.items():
             if tp not in assigned:
                 continue
@@ -113,21 +123,33 @@ class Pump:
                 self._retry(part)
             elif part.paused:
                 self._resume(part)
-            elif len(part.fetched) > MOST or part.bytes > self._table.fetch_bytes or part.blocked:
+            elif (part.blocked or self._is_full(part)) and tp not in begun:  # what is left of a fetch would come again
                 part.paused = True
                 self._consumer.pause(tp)
             size += part.bytes
-            if not part.paused:
-                waiting += len(part.fetched)
+            waiting += 0 if part.paused else len(part.fetched)
+            brisk = brisk or self._goes_on(part)
+        client.wait_at_most(self._consumer, BRISK_MS if brisk else FETCH_MS)
         return waiting < max(MOST, 2 * self._window) and size < MOST_FETCHES * self._table.fetch_bytes
+
+    def _is_full(self, part: Part) -> bool:
+        return len(part.fetched) > MOST or part.bytes > self._table.fetch_bytes
+
+    def _goes_on(self, part: Part) -> bool:
+        """Whether it is being handled, and there is more of it on the broker."""
+        if not part.fetched or part.blocked:
+            return False
+        end = self._consumer.highwater(part.tp)
+        return end is not None and part.fetched[-1].offset + 1 < end
 
     def _resume(self, part: Part) -> None:
         if part.blocked:
             self._tell(part.name, f"{part.name}: all waits for the message at offset {part.marks.offset}")
         elif (
-            len(part.fetched) < MOST // 2
-            and part.bytes <= self._table.fetch_bytes // 2
+            len(part.fetched) < MOST * 3 // 4
+            and part.bytes <= self._table.fetch_bytes * 3 // 4
             and part.marks.span <= part.most * 3 // 4
+            and part.tp in self._consumer.assignment()
         ):
             part.paused = False
             self._tell(part.name, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 
@@ -20,21 +21,32 @@ PREFIX = "ce_"
 TRANSIT = "waybill"
 DUE = "waybill-due"
 """On what waits: when it may go on, in milliseconds since the epoch."""
+HEADER_OF = {name: PREFIX + name for name in envelope.RESERVED} | {
+    "datacontenttype": "content-type",
+    "waybill": TRANSIT,
+}
+"""An attribute's header."""
+LASTING = frozenset({"specversion", "source", "type", "datacontenttype", "dataschema"})
+"""Attributes that most of a topic's messages have in common."""
+ATTRIBUTE_OF = {header: name for name, header in HEADER_OF.items()}
 OVERHEAD = 64
 """Bytes that a record and each header take beside their texts, at most."""
 
 
-def write(message: Message, *further: tuple[str, bytes]) -> list[tuple[str, bytes]]:
+def write(message: Message) -> list[tuple[str, bytes]]:
     """The headers of a record. Its key and value are the message's key and body."""
-    attributes = envelope.encode(message)
-    headers: list[tuple[str, bytes]] = []
-    if (content_type := attributes.pop("datacontenttype", None)) is not None:
-        headers.append(("content-type", content_type.encode()))
-    if (transit := attributes.pop("waybill", None)) is not None:
-        headers.append((TRANSIT, transit.encode()))
-    headers += [(PREFIX + name, value.encode()) for name, value in attributes.items()]
-    headers += [(name, value.encode()) for name, value in message.headers.items()]
-    return [*headers, *further]
+    headers = [
+        _lasting(name, value) if name in LASTING else (HEADER_OF[name], value.encode())
+        for name, value in envelope.encode(message).items()
+    ]
+    if message.headers:
+        headers += [(name, value.encode()) for name, value in message.headers.items()]
+    return headers
+
+
+@lru_cache(maxsize=1000)
+def _lasting(name: str, value: str) -> tuple[str, bytes]:
+    return HEADER_OF[name], value.encode()
 
 
 def key_of(message: Message) -> bytes | None:
@@ -43,8 +55,10 @@ def key_of(message: Message) -> bytes | None:
 
 def size(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> int:
     """Bytes of the record, at most."""
-    carried = sum(len(name.encode()) + len(text) + 10 for name, text in headers)
-    return OVERHEAD + len(key or b"") + len(value or b"") + carried
+    carried = OVERHEAD + len(key or b"") + len(value or b"")
+    for name, text in headers:
+        carried += len(name if name.isascii() else name.encode()) + len(text) + 10
+    return carried
 
 
 def read(key: bytes | None, value: bytes | None, headers: Headers, *, topic: str, published: datetime) -> Message:
@@ -52,17 +66,18 @@ def read(key: bytes | None, value: bytes | None, headers: Headers, *, topic: str
     attributes: dict[str, str] = {}
     users: dict[str, str] = {}
     for name, raw in headers:
-        text = "" if raw is None else envelope.as_text(raw)
-        if name.startswith(PREFIX):
+        try:
+            text = raw.decode() if raw else ""
+        except UnicodeDecodeError:
+            text = envelope.as_text(raw)
+        if (attribute := ATTRIBUTE_OF.get(name)) is not None:
+            attributes[attribute] = text
+        elif name.startswith(PREFIX):
             attributes[name[3:]] = text
-        elif name == "content-type":
-            attributes["datacontenttype"] = text
-        elif name == TRANSIT:
-            attributes[name] = text
         elif name != DUE:
             users[name] = text
-    if key is not None:
-        attributes.setdefault("partitionkey", envelope.as_text(key))
+    if key is not None and "partitionkey" not in attributes:
+        attributes["partitionkey"] = envelope.as_text(key)
     try:
         message = envelope.decode(attributes, value, headers=users, topic=topic, received=published)
     except DecodeError as error:
@@ -89,4 +104,9 @@ def text_of(headers: Headers, wanted: str) -> str | None:
 
 def when(timestamp: int | None) -> datetime:
     """A record's timestamp, in milliseconds; what is no time on earth counts as now."""
-    return envelope.at((timestamp or 0) / 1000) or datetime.now(UTC)
+    return _at(timestamp or 0) or datetime.now(UTC)
+
+
+@lru_cache(maxsize=64)
+def _at(timestamp: int) -> datetime | None:
+    return envelope.at(timestamp / 1000)  # records of one batch have few

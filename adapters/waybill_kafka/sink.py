@@ -13,10 +13,11 @@ from waybill.message import Message
 from waybill.outcomes import Refused, SendResult, Unknown
 from waybill.topology import Destination, TopicSpec
 from waybill_kafka import names, records, rooms
+from waybill_kafka.batching import Outbound
 from waybill_kafka.cluster import Cluster
 from waybill_kafka.layout import Layout
 from waybill_kafka.options import options_of
-from waybill_kafka.producing import ENVELOPE, Line, Outbound
+from waybill_kafka.producing import ENVELOPE, Line
 
 __all__ = ["KafkaSink"]
 

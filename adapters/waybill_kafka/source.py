@@ -91,7 +91,7 @@ class KafkaSource:
                 continue
             if taken:
                 self._member.wake()
-                return [delivery for delivery in taken if self._is_ours(delivery.token)]
+                return [delivery for delivery in taken if self._is_ours(delivery.token)] if dubious else taken
             with suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._member.news.wait()
@@ -103,6 +103,7 @@ class KafkaSource:
         dubious = False
         if self._member.frozen:
             return taken, dubious
+        lease_until = self._member.ours_until + self._subscription.lease
         parts = [part for part in self._member.parts.values() if part.fetched and part.marked and not part.wanted]
         while parts and len(taken) < limit:
             for part in list(parts):
@@ -111,8 +112,8 @@ class KafkaSource:
                     parts.remove(part)
                     continue
                 many = 1 if alone else min(TURN, limit - len(taken))
-                found = [record for _ in range(many) if (record := part.next()) is not None]
-                taken += [self._delivery(part, record, alone=alone) for record in found]
+                found = part.take(many)
+                taken += [self._delivery(part, record, lease_until, alone=alone) for record in found]
                 dubious = dubious or (alone and bool(found))
                 if not part.fetched or alone:
                     parts.remove(part)
@@ -120,8 +121,9 @@ class KafkaSource:
                     break
         return taken, dubious
 
-    def _delivery(self, part: Part, record: Any, *, alone: bool) -> Delivery[Any]:
-        tries = part.marks.tries.get(record.offset, 0)
+    def _delivery(self, part: Part, record: Any, lease_until: float, *, alone: bool) -> Delivery[Any]:
+        offset = record.offset
+        tries = part.marks.tries.get(offset, 0)
         spec = self._subscription.topic
         topic = record.topic if spec.pattern and record.topic != self._inbox else spec.name
         message = records.read(
@@ -136,14 +138,14 @@ class KafkaSource:
             group=self._subscription.group,
             attempt=1 + attempts,
             redelivered=alone or tries > 0,
-            lease_until=self._member.ours_until + self._subscription.lease,
+            lease_until=lease_until,
             partition=part.name,
             token=Token(part, record, tries),
             native=record,
         )
-        part.out[record.offset] = delivery
+        part.out[offset] = delivery
         if alone:
-            part.marks.tries[record.offset] = 1 + attempts
+            part.marks.tries[offset] = 1 + attempts
             self._trial = delivery.token, time.monotonic()
         return delivery
 

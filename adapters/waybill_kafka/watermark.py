@@ -67,7 +67,8 @@ class Watermark:
         if offset in self._open:
             del self._open[offset]
             self._done.add(offset)
-            self.tries.pop(offset, None)
+            if self.tries:
+                self.tries.pop(offset, None)
 
     def skip(self, position: int) -> None:
         """There is nothing more to come below this position."""

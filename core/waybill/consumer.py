@@ -349,12 +349,15 @@ class Consumer:
     # ---------------------------------------------------------------- what becomes of it
 
     def _on_results(self, results: Sequence[tuple[Held, SettleResult]]) -> None:
-        silent = self._can.acks_surely and not self._observers
+        silent = not self._observers
         for held, result in results:
             self._window.remove(held)
-            self._give_back_former(held)
+            if held.former:
+                self._give_back_former(held)
             if not (silent and held.outcome is ACK and result is DONE):
                 self._settled(held, result)
+            elif not (self._can.acks_surely or held.skipped):
+                self._admission.remember(held)
         self._fetcher.wake()
 
     def _settled(self, held: Held, result: SettleResult) -> None:

@@ -30,6 +30,8 @@ RESERVED = frozenset(
     {"specversion", "id", "source", "type", "time", "traceparent", "tracestate", "waybill", *CLOUDEVENTS.values()}
 )
 """Names that headers cannot have."""
+FURTHER = RESERVED - {"specversion", "id", "source", "type", "time", "partitionkey", "datacontenttype"}
+"""What most messages do without."""
 
 TRACEPARENT = re.compile(
     r"00-{ids}|(?!00|ff)[0-9a-f]{{2}}-{ids}(-.{{0,256}})?".format(
@@ -110,9 +112,7 @@ def decode(
     part that only Waybill writes cannot be read, or was written by a later version that this one cannot understand.
     """
     get = attributes.get
-    text = get("waybill")
-    transit = _FRESH if text is None else _transit(text)
-    return Message(
+    message = Message(
         id=get("id") or str(uuid.uuid4()),
         body=body,
         type=get("type") or topic,
@@ -121,6 +121,17 @@ def decode(
         key=get("partitionkey"),
         headers=headers,
         content_type=get("datacontenttype"),
+    )
+    return message if FURTHER.isdisjoint(attributes) else _further(message, attributes)
+
+
+def _further(message: Message, attributes: Mapping[str, str]) -> Message:
+    """With what few messages have."""
+    get = attributes.get
+    text = get("waybill")
+    transit = _FRESH if text is None else _transit(text)
+    return msgspec.structs.replace(
+        message,
         schema=get("dataschema"),
         correlation_id=get("correlationid"),
         causation_id=get("causationid"),
@@ -212,6 +223,8 @@ def _instant(text: str | None) -> datetime | None:
         instant = datetime.fromisoformat(text)
     except ValueError:
         return None
+    if instant.tzinfo is UTC:
+        return instant
     try:
         return utc(instant)
     except (OverflowError, ValueError):  # within a day of the first or the last year

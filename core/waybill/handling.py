@@ -165,12 +165,15 @@ class Handlings:
             held.run = None
             if held in errors:
                 self._decide(held, self._judge(run, held, errors[held]))
-            elif held.lost or held.lane is not None:
+            elif held.lost:
                 self._decide(held, ACK)
             else:
                 handled.append(held)
         if handled:
             self._settler.acknowledge(handled)
+        for held in handled:
+            if held.lane is not None:
+                self._waiting.done(held.lane)
         if self._closed:
             self._waiting.give_back_all()
         self._slots.offer()

@@ -1,4 +1,8 @@
-"""Connecting again with pauses. The library tries each of its connections anew every 100 ms, for as long as it must."""
+"""Connecting again, and asking again who leads what, with pauses.
+
+The library tries each of its connections anew every 100 ms, for as long as it must; and while a leader is not known, because
+nobody can be connected to or the topic is gone, it asks for it again as soon as the answer is there.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,11 @@ __all__ = ["Pace"]
 
 MOST = 2.0
 """Seconds between two attempts, at most."""
+LEAST = 0.1
+"""Seconds between two questions who leads what, when there were several of them in a row."""
+IN_A_ROW = 5
+NEXT = 1.0
+"""Seconds after which a question is no longer in a row with the one before."""
 
 
 class Pace:
@@ -34,6 +43,26 @@ class Pace:
             return await self._attempt(node, given(node, **options))
 
         inner._get_conn = connect
+        self._keep_asking(inner)
+
+    def _keep_asking(self, inner: Any) -> None:
+        """Have the library's `AIOKafkaClient` refresh what it knows of the cluster at this pace."""
+        given = inner._metadata_update
+        time = asyncio.get_running_loop().time
+        last, row = 0.0, 0
+
+        async def update(cluster: Any, topics: Any) -> bool:
+            nonlocal last, row
+            row = row + 1 if time() - last < NEXT else 0
+            if row > IN_A_ROW:
+                await asyncio.sleep(LEAST)
+            last = time()
+            updated: bool = await given(cluster, topics)
+            if not updated:
+                await asyncio.sleep(max(LEAST, min(self._until.values(), default=0.0) - time()))
+            return updated
+
+        inner._metadata_update = update
 
     def _may(self, node: Any) -> bool:
         if node not in self._failures:
@@ -51,4 +80,5 @@ class Pace:
             self._until[node] = asyncio.get_running_loop().time() + back_off(failures, cap=MOST)
         else:
             self._failures.pop(node, None)
+            self._until.pop(node, None)
         return made

@@ -43,9 +43,11 @@ class Worker:
 
     async def start(self, *, ready: bool = True) -> None:
         """Returns when it consumes; `ready=False`: when it was started."""
+        self._let_go()
         with self._errors.open("ab") as errors:
             command = [sys.executable, "-m", "waybill_contracts.working", self._spec]
-            self._process = subprocess.Popen(command, stderr=errors)
+            # It reads that pipe to its end, which comes with the end of this process, however that ends.
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=errors)
         if not ready:
             return
         async with asyncio.timeout(READY):
@@ -101,3 +103,8 @@ class Worker:
     def close(self) -> None:
         if self._process is not None and self.alive:
             self.kill()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ def main(spec: dict[str, Any]) -> None:
     number and the options of `App.publish` each. `redrive`: instead of consuming, send so many dead letters a second to
     their group once more. `load`: instead of consuming, publish for ever, with these options of `Load`. What the broker has
     answered to a settlement is in the journal as `settled`, or `lost` where that came too late."""
+    threading.Thread(target=_end_with_its_parent, daemon=True).start()
     if skew := spec.get("skew"):
         right = time.time
         time.time = lambda: right() + skew
@@ -45,6 +47,13 @@ def main(spec: dict[str, Any]) -> None:
         asyncio.run(_redrive(app, topic, write, spec))
     else:
         asyncio.run(_serve(app, topic, write, spec.get("publish", ())))
+
+
+def _end_with_its_parent() -> None:
+    """Standard input ends when nobody is left who started this process."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
 
 
 def _appending(path: str) -> Callable[[Step], None]:

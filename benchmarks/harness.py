@@ -218,7 +218,10 @@ def _figure(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def write_results(rows: Sequence[Row], path: Path = HOME / "results.json") -> Path:
-    """All lines as a JSON list; returns where."""
-    path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
+def write_results(rows: Sequence[Row], path: Path = HOME / "results.json", *, whole: bool = True) -> Path:
+    """All lines as a JSON list; returns where. Unless these are the `whole`, the lines of other cases stay."""
+    before = [] if whole else json.loads(path.read_text(encoding="utf-8"))
+    found = {(line["name"], line["unit"]): line for line in before}
+    found |= {(row.name, row.unit): asdict(row) for row in rows}
+    path.write_text(json.dumps(list(found.values()), indent=1) + "\n", encoding="utf-8")
     return path

@@ -1,6 +1,6 @@
 """Ordered consuming on RabbitMQ, eight partitions, beside unordered, with two members in processes of their own.
 
-Both have attached before anything is published. Measured is the throughput by the wall clock, from the first handling to the
+Both have attached, and shared the partitions out, before anything is published. Measured is the throughput by the wall clock, from the first handling to the
 last, and the share of the member that handled less. Run as a program, this module is one of the members: it says `ready`,
 handles what comes, and when it is told that all is published and nothing came for a while, it answers with how many it
 handled and when it began and ended.
@@ -22,8 +22,10 @@ from waybill_rabbitmq import RabbitMQ
 
 __all__ = ["measure"]
 
-MESSAGES = 12_800
+MESSAGES = 25_600
 MEMBERS = 2
+SHARED_OUT = 4.0
+"""Seconds after which members that have attached share the partitions: they look once a second."""
 QUIET = 1.5
 """Seconds without a message after which a member knows that there are none left."""
 PARTITIONED = Topic("bench.partitioned", Order, key=lambda order: order.customer_id, groups=["bench"]).on(
@@ -64,6 +66,7 @@ def _consumed(url: str, kind: str, count: int) -> tuple[float, float]:
 async def _publish(url: str, topic: Topic[Order], count: int) -> None:
     app = application(url)
     async with app.running(consume=False):
+        await asyncio.sleep(SHARED_OUT)
         results = await app.publish_many(topic, [order(number) for number in range(count)])
     if not all(isinstance(result, Confirmed) for result in results):
         raise RuntimeError("what was to be consumed could not be published")

@@ -108,6 +108,14 @@ class Hand:
             raise
         return None
 
+    async def may_configure(self, queue: str) -> bool:
+        """Asked by deleting the exchange of that name, of which there is none: rights are to names, and nothing is changed."""
+        try:
+            await self._with(f"exchange {queue}", lambda c: c.exchange_delete(queue, if_unused=True))
+        except NotPermitted:
+            return False
+        return True
+
     async def may_write(self, exchange: str) -> bool:
         """Asked by unbinding what was never bound, which takes the right to write there and changes nothing."""
         try:

@@ -31,7 +31,7 @@ class Earlier:
     def __init__(self, line: Line, subscription: Subscription) -> None:
         self._line = line
         self._subscription = subscription
-        self._turn = Queue(f"{self.queue}/turn", {"x-queue-type": "classic"}, passing=True)
+        self._turn = Queue(names.turn(subscription), {"x-queue-type": "classic"}, passing=True)
         self.ours = False
         """Whether it is this member's to handle."""
 

@@ -23,6 +23,7 @@ __all__ = [
     "rest",
     "step",
     "taken",
+    "turn",
 ]
 
 OWN = "waybill"
@@ -63,6 +64,11 @@ def dead(topic: TopicSpec, group: str | None) -> str:
 def members(subscription: Subscription) -> str:
     """The queue whose consumers are the group's members."""
     return f"{inbox(subscription.topic, subscription.group)}/members"
+
+
+def turn(subscription: Subscription) -> str:
+    """The queue that belongs to the member who empties the group's queue of before it had partitions."""
+    return f"{inbox(subscription.topic, subscription.group)}/turn"
 
 
 def partition_queue(subscription: Subscription, number: int) -> str:

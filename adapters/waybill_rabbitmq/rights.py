@@ -100,6 +100,8 @@ async def missing(hand: Hand, topology: Topology, *, vhost: str, username: str) 
         where = subscription.topic, subscription.group
         lacking = await _writes(hand, names.inbox(*where), names.dead(*where), names.step(0))
         lacking += await _reads(hand, subscription)
+        if subscription.ordered:
+            lacking += await _configures(hand, names.turn(subscription), names.members(subscription))
         findings.append(Finding(f"consume {subscription.name}", *_said(lacking)))
     patterns = " ".join(f"'{pattern}'" for pattern in needed.patterns)
     fix = f"rabbitmqctl set_permissions -p {vhost} {username} {patterns}, or more"
@@ -108,6 +110,10 @@ async def missing(hand: Hand, topology: Topology, *, vhost: str, username: str) 
 
 async def _writes(hand: Hand, *exchanges: str) -> list[str]:
     return [f"write {name}" for name in exchanges if not await hand.may_write(name)]
+
+
+async def _configures(hand: Hand, *queues: str) -> list[str]:
+    return [f"configure {name}" for name in queues if not await hand.may_configure(name)]
 
 
 async def _reads(hand: Hand, subscription: Subscription) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from typing import Any
 
 import aio_pika
 import pytest
@@ -51,6 +52,14 @@ def test_rabbitmqctl_runs_beside_the_broker(boss: Administration) -> None:
     assert boss.ctl("version").startswith(boss.broker.version)
 
 
+AS_PLAIN: dict[str, Any] = {
+    "security_protocol": "SASL_PLAINTEXT",
+    "sasl_mechanism": "PLAIN",
+    "sasl_plain_username": "plain",
+    "sasl_plain_password": "plain-secret",
+}
+
+
 @pytest.mark.disturbs
 async def test_who_comes_to_kafka_by_the_proxy_is_told_of_the_proxy_only(kafka: Running) -> None:
     host = ours(kafka).address.rpartition(":")[0]
@@ -62,12 +71,12 @@ async def test_who_comes_to_kafka_by_the_proxy_is_told_of_the_proxy_only(kafka: 
         target.close()
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(host, kafka.further["proxied"])
+        there, back = await asyncio.open_connection(host, kafka.further["proxied0"])
         passed.extend(asyncio.create_task(pump(*pair)) for pair in ((reader, back), (there, writer)))
 
-    proxy = f"127.0.0.1:{kafka.further['proxy']}"
-    async with await asyncio.start_server(forward, "127.0.0.1", kafka.further["proxy"]):
-        admin = AIOKafkaAdminClient(bootstrap_servers=proxy, client_id=uuid.uuid4().hex)
+    proxy = f"127.0.0.1:{kafka.further['proxy0']}"
+    async with await asyncio.start_server(forward, "127.0.0.1", kafka.further["proxy0"]):
+        admin = AIOKafkaAdminClient(bootstrap_servers=proxy, client_id=uuid.uuid4().hex, **AS_PLAIN)
         await admin.start()
         brokers = (await admin.describe_cluster())["brokers"]
         await admin.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import isfunction, signature
 from typing import Any
 
 __all__ = ["Mutant", "Mutants"]
@@ -30,6 +31,9 @@ class Mutants(dict[str, Mutant]):
         """A class, a function or a property is a mutant; its docstring says what it does wrong."""
 
         def register(wrong: Any) -> Any:
+            sound = getattr(module, name)
+            if isfunction(wrong) and isfunction(sound):  # or it is killed for what nobody meant
+                assert [*signature(wrong).parameters] == [*signature(sound).parameters], f"{wrong.__name__}: {name}"
             self[getattr(wrong, "fget", wrong).__name__] = Mutant(module, name, wrong, killed_by)
             return wrong
 

@@ -128,11 +128,11 @@ class ForgetsLostAcknowledgements(RabbitMQAdapter):
 
 
 @instead_of(feed.Feed, "share", "F03")
-async def fetches_without_end(self: feed.Feed, queue: str, prefetch: int) -> None:
+async def fetches_without_end(self: feed.Feed, prefetch: int) -> None:
     """A shared queue is fetched as fast as it comes, whatever is held already."""
     del prefetch
     await self.channel.basic_qos(prefetch_count=0)
-    await self._consume(queue, self._came)
+    await self._consume(self._came)
 
 
 # ---------------------------------------------------------------- names and delays

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
 from collections.abc import AsyncGenerator
@@ -223,3 +224,15 @@ async def test_where_no_broker_is_a_connection_ends() -> None:
     async with Proxy("127.0.0.1", 1) as proxy, client(proxy) as one:
         with pytest.raises(RESET):
             await one.reader.readexactly(1)
+
+
+async def test_who_connects_while_it_ends_is_not_left_open() -> None:
+    for _ in range(20):
+        async with Echo().behind() as proxy:
+            sockets = [socket.socket() for _ in range(4)]
+            for each in sockets:
+                each.setblocking(False)
+                each.connect_ex((proxy.host, proxy.port))
+        for each in sockets:
+            each.close()
+    gc.collect()  # what was left open says so now, and that is an error

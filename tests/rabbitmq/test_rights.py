@@ -200,6 +200,20 @@ async def test_doctor_names_what_a_role_lacks(boss: Administration, url: str) ->
     assert r"'^(orders\.placed/group(/\d+)?)$'" in lacking.fix
 
 
+async def test_doctor_names_what_the_members_of_an_ordered_group_share_by(boss: Administration, url: str) -> None:
+    ordered = GROUPS["ordered"]
+    async with Service(url, ordered, mode="create").app.running(consume=False):
+        pass
+    full = roles(ordered)
+    less = msgspec.structs.replace(full["consumer"], configure=frozenset())
+    with granted(boss, url, {"full": full["consumer"], "less": less}) as urls:
+        assert not [found for found in await examined(Service(urls["full"], ordered).app) if found.trouble]
+        wrong = await examined(Service(urls["less"], ordered).app)
+    (lacking,) = [found.trouble for found in wrong if found.what == "consume orders.placed/group"]
+    assert lacking is not None
+    assert lacking.endswith("may not configure orders.placed/group/turn, configure orders.placed/group/members")
+
+
 async def examined(app: App) -> list[Finding]:
     found: list[Finding] = []
     await examine(app, [], found.append)

@@ -103,12 +103,7 @@ class Proxy:
     def refuse(self) -> None:
         """Refuse new connections. Those that are open stay."""
 
-        async def close() -> None:
-            if self._server is not None:
-                self._server.close()
-                self._server = None
-
-        self._in_loop(close)
+        self._in_loop(self._stop)
 
     def accept(self) -> None:
         """Accept new connections again."""
@@ -199,13 +194,21 @@ class Proxy:
                 _reset(writer)
             task.cancel()
 
-    async def _close(self) -> None:
+    async def _stop(self) -> None:
+        """Who was accepted is served first: asyncio leaves open who it hands to a server that has closed (CPython issue 109564)."""
         if self._server is not None:
+            for listening in self._server.sockets:
+                self._loop.remove_reader(listening.fileno())
+            await asyncio.sleep(0)
             self._server.close()
-        ending = set(self._open)
-        await self._cut()
-        if ending:
-            await asyncio.wait(ending)
+            self._server = None
+
+    async def _close(self) -> None:
+        await self._stop()
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.sleep(0)  # who was just accepted is served from here on, and so is cut
+            await self._cut()
+            await asyncio.wait(others, timeout=0.1)
 
     async def _serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

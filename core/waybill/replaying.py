@@ -10,6 +10,7 @@ import asyncio
 import heapq
 import itertools
 import logging
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
@@ -137,6 +138,7 @@ class _Source:
         self._pace = pace
         self._room = float("inf") if limit is None else limit
         self._on_progress = on_progress
+        self._ahead: deque[Delivery[Any]] = deque()
         self._out: set[Any] = set()
         self._again: list[tuple[float, int, Delivery[Any]]] = []
         self._turn = itertools.count()
@@ -153,21 +155,22 @@ class _Source:
             return ()
         if again := self._due(limit):
             return again
-        if self._read or self._room < 1:
+        if self._over():
             self._end()
-            await self._rest(self._now() + REST)
+            soon = self._now() + REST
+            await self._rest(min(soon, self._again[0][0]) if self._again else soon)
             return ()
-        found = await self._next(int(min(limit, self._pace.chunk)))
-        taken = [delivery for delivery in found if self._takes(delivery.message)]
-        kept = taken[: int(min(len(taken), self._room))]
-        self._count(unwanted=len(found) - len(taken))
-        if not kept:
-            return ()
-        await self._rest(self._pace.next(len(kept)))
+        if not self._ahead:
+            found = await self._next(self._pace.batch)
+            self._ahead.extend(delivery for delivery in found if self._takes(delivery.message))
+            self._count(unwanted=len(found) - len(self._ahead))
+        most = int(min(limit, self._pace.chunk, self._room, len(self._ahead)))
+        if most:
+            await self._rest(self._pace.next(most))
         if self._quiet.is_set():
             return ()
-        self._room -= len(kept)
-        return [self._handed(msgspec.structs.replace(delivery, replayed=True)) for delivery in kept]
+        self._room -= most
+        return [self._handed(msgspec.structs.replace(self._ahead.popleft(), replayed=True)) for _ in range(most)]
 
     async def _next(self, limit: int) -> Sequence[Delivery[Any]]:
         try:
@@ -194,9 +197,7 @@ class _Source:
         return msgspec.structs.replace(delivery, token=token, _holder=None, _value=msgspec.UNSET)
 
     async def _rest(self, until: float) -> None:
-        """Wait, but no longer than until something is due again, or nothing is wanted any more."""
-        if self._again:
-            until = min(until, self._again[0][0])
+        """Wait, but no longer than until nothing is wanted any more."""
         try:
             async with asyncio.timeout_at(until):
                 await self._quiet.wait()
@@ -237,8 +238,12 @@ class _Source:
         )
         self._on_progress(self.result)
 
+    def _over(self) -> bool:
+        """Whether nothing more is to be handed out for the first time."""
+        return self._room < 1 or (self._read and not self._ahead)
+
     def _end(self) -> None:
-        if (self._read or self._room < 1) and not self._out and not self._again:
+        if self._over() and not self._out and not self._again:
             self.over.set()
 
     async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:

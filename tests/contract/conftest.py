@@ -9,7 +9,7 @@ import pytest
 
 FEW = (
     "A04", "A07", "C01", "D05", "D12", "G02", "H10", "L03", "O02", "O07", "P05", "P12", "P14", "R08", "S01", "S03",
-    "T04", "T07", "X05", "fault-03", "fault-12", "fault-26", "fault-29",
+    "T04", "T07", "X05", "Y01", "fault-03", "fault-12", "fault-26", "fault-29",
 )  # fmt: skip
 """Who has a partition, returns of quorum queues and offsets of a log, their counts, delays, limits, and what is on disk."""
 REAL = ("_on_4_0[", "_on_4_3[", "_on_kafka[")

@@ -197,5 +197,5 @@ async def replays_all_there_is(cluster: Any, reader: Any, stretch: Stretch, topi
 
 
 @instead_of(waybill_kafka, "seek", "Y02")
-async def seeks_nowhere(*_: Any) -> None:
+async def seeks_nowhere(cluster: Any, subscription: Any, stretch: Stretch, topics: Any) -> None:
     """A group that is to begin somewhere else is left where it is, whoever consumes it."""

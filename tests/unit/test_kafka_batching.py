@@ -103,8 +103,13 @@ async def test_what_nobody_waits_for_any_more_is_not_sent_and_not_changed() -> N
     results = list(first.results)
     queue.fail(DOUBT)
     assert first.results == results
-    assert filled(queue, 9) == [b"c0"]
+    assert filled(queue, 1) == [b"c0"]
     second.over = True
+    queue.confirm(7)
+    assert second.results == [NO_ANSWER]  # as its publisher was told
+    third = sent(queue, "d")
+    assert filled(queue, 1) == [b"d0"]
+    third.over = True
     queue.take_back()
     assert not queue.waits
 

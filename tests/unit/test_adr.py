@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.docs.test_documents import ROOT, WAYBILL
@@ -24,7 +25,7 @@ from waybill.cli.program import program
 from waybill.errors import ConfigurationError
 from waybill.evidence import evidence, shown
 from waybill.loading import AdapterContext, open_adapter, use_adapter
-from waybill.topology import Topology
+from waybill.topology import TopicSpec, Topology
 
 RECORDS = Path(__file__).with_name("records")
 GOLDEN = {
@@ -59,6 +60,13 @@ orders = Topic("orders", str, key=lambda text: text)
 async def handle(_: str) -> None: ...
 
 
+mixed = App("mixed")
+
+
+@mixed.consume(orders, Topic("orders.in-order", str, key=lambda text: text), ordered=True)
+async def keep(_: str) -> None: ...
+
+
 greedy = App("greedy")
 
 
@@ -78,6 +86,10 @@ class Paid:
     @property
     def claims(self) -> Capabilities:
         return Capabilities(broker="Paid", ordered=False, durable=True, relaxes=False)
+
+    def narrowed(self, can: Capabilities, topic: TopicSpec) -> Capabilities:
+        """Topics whose name says so are kept in order."""
+        return msgspec.structs.replace(can, ordered=topic.name.endswith("in-order"))
 
     def calls(self, topology: Topology, *, rate: float, size: int) -> Sequence[Calls]:
         self.asked.append((rate, size))
@@ -126,6 +138,7 @@ def test_it_decides_nothing_unless_it_is_told_to(capsys: pytest.CaptureFixture[s
     assert decided.startswith("---\nstatus: accepted\n")
     assert 'Chosen option: "Kafka", because we run it already.' in section(decided, "## Decision Outcome")
     assert "waiting for a retry" in section(decided, "### Consequences")
+    assert [name for name, row in rows(capsys, "--decide", "kafka").items() if row["chosen"]] == ["kafka"]
 
 
 def test_what_is_asked_for_and_refused_is_bad_with_the_fix(capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,6 +183,18 @@ def test_another_broker_is_weighed_and_its_calls_are_counted(
     assert "order by key: messages of one key come in any order (not shown by the contracts)" in about
     (gap,) = rows(capsys, *load)["tests"]["gaps"]
     assert gap == "orders/shop is consumed ordered, and Paid keeps no order over several members: drop ordered=True"
+
+
+def test_a_need_of_several_topics_is_served_as_by_the_one_that_is_served_least(
+    paid: list[Paid], capsys: pytest.CaptureFixture[str]
+) -> None:
+    order = next(
+        one
+        for one in rows(capsys, "--consider", "paid://here", of="mixed")["tests"]["served"]
+        if one["need"] == "order by key"
+    )
+    assert order["how"] == "refused"
+    assert order["by"] == "orders/mixed is consumed in order; orders.in-order/mixed is consumed in order"
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ class EmbeddedAdapter:
             history=True,
             limits_length=True,
             dedup_window=None,
+            one_machine=True,
             sends_in_order=True,
         )
         self.capabilities = self.claims

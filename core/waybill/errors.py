@@ -78,7 +78,10 @@ class AdapterNotFound(ConfigurationError):
 
 
 class CapabilityError(ConfigurationError):
-    """The broker cannot do what a topic or a subscription needs. Lists every gap at once."""
+    """The broker cannot do what a topic or a subscription needs. Lists every gap at once; each is one of `args`."""
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.args))
 
 
 class TopologyMismatch(ConfigurationError):

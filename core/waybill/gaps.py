@@ -32,7 +32,7 @@ def check_gaps(
         found += gaps(topology, here, adapter.capabilities if connected else adapter.claims)
         found += adapter.gaps(topology)
     if found:
-        raise CapabilityError("; ".join(found))
+        raise CapabilityError(*found)
 
 
 def gaps(topology: Topology, registrations: Sequence[Registration], can: Capabilities) -> list[str]:

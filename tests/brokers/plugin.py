@@ -24,6 +24,7 @@ from tests.brokers.kafka_cluster import KAFKA_NODES, KafkaCluster
 from tests.brokers.providers import RECIPES
 from tests.brokers.running import Running, Unavailable
 from tests.brokers.session import Found, Session
+from tests.brokers.strict import Faults, Strict, start
 from tests.leaving_out import leave_out
 from waybill_contracts.pytest_plugin import LEFT_OUT
 
@@ -31,6 +32,9 @@ SESSION = pytest.StashKey[Session]()
 SUMMARY = pytest.StashKey[dict[str, str]]()
 ACTIVE: list[Session] = []
 """The session of this process, for those who have no fixture."""
+FRONTS: dict[str, Strict] = {}
+"""The strict proxies of this process, by the broker behind them; they end with STARTED."""
+STARTED = contextlib.ExitStack()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -77,6 +81,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    FRONTS.clear()
+    STARTED.close()
     if session := config.stash.get(SESSION, None):
         session.close()
         ACTIVE.clear()
@@ -128,6 +134,13 @@ def running(name: str) -> Running:
     return found
 
 
+def strict(name: str) -> Strict:
+    """The strict proxy in front of `sqs` or `sns`, for a test that is marked with that name and has begun."""
+    if name not in FRONTS:
+        FRONTS[name] = STARTED.enter_context(start(running(name).url))
+    return FRONTS[name]
+
+
 def given(config: pytest.Config, name: str) -> Running:
     """The broker, or the end of the test that asked for it."""
     found = config.stash[SESSION].start([name])[name]
@@ -155,6 +168,26 @@ rabbitmq43 = for_the_session("rabbitmq43", "RabbitMQ 4.3.")
 kafka = for_the_session("kafka", "Kafka in KRaft mode, one node.")
 sqs = for_the_session("sqs", "ElasticMQ: SQS that keeps its messages.")
 sns = for_the_session("sns", "moto: SNS with SQS behind it, in memory.")
+
+
+def without_faults(name: str) -> Iterator[Strict]:
+    """The proxy, which injects nothing before the test and after it, and counts from zero."""
+    front = strict(name)
+    front.forget()
+    yield front
+    front.inject(Faults())
+
+
+@pytest.fixture
+def strict_sqs(sqs: Running) -> Iterator[Strict]:
+    """ElasticMQ behind a proxy that refuses what AWS refuses."""
+    yield from without_faults(sqs.name)
+
+
+@pytest.fixture
+def strict_sns(sns: Running) -> Iterator[Strict]:
+    """moto behind a proxy that refuses what AWS refuses."""
+    yield from without_faults(sns.name)
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.broker(name)) for name in ("rabbitmq", "rabbitmq43")])

@@ -28,12 +28,15 @@ def test_a_page_that_is_stale_or_missing_is_named_and_written(tmp_path: Path) ->
     """In a copy: the program writes beside itself."""
     (tmp_path / "scripts").mkdir()
     (tmp_path / "docs").mkdir()
+    (tmp_path / "core" / "waybill").mkdir(parents=True)
+    (tmp_path / "docs" / "conformance.json").write_text((ROOT / "docs" / "conformance.json").read_text())
     (tmp_path / "scripts" / "references").write_text((ROOT / "scripts" / "references").read_text())
     fresh = (ROOT / "docs" / "configuration.md").read_text()
     (tmp_path / "docs" / "configuration.md").write_text(fresh.replace("`lease`", "`leese`"))
     checked = references("--check", root=tmp_path)
     assert checked.returncode == 1
-    assert checked.stdout == "docs/configuration.md, docs/command-line.md stale: run `make docs`\n"
+    *most, last = ["docs/configuration.md", "docs/command-line.md", "core/waybill/shown.json", "docs/capabilities.md"]
+    assert checked.stdout == f"{', '.join(most)}, {last} stale: run `make docs`\n"
     assert references(root=tmp_path).returncode == 0
     assert (tmp_path / "docs" / "configuration.md").read_text() == fresh
     assert references("--check", root=tmp_path).returncode == 0

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from waybill.cli import backlog, redriving, replaying, run, topology
+from waybill.cli import adr, backlog, redriving, replaying, run, topology
 from waybill.cli.backup import backup
 from waybill.cli.deadletters import group as dead_letters
 from waybill.cli.doctor import doctor, installed
@@ -64,6 +64,7 @@ program.command(
 program.add_typer(topology.group, name="topology")
 program.command("backlog", epilog="Example: waybill backlog --watch 5")(backlog.backlog)
 program.add_typer(dead_letters, name="dlq")
+program.add_typer(adr.group, name="adr")
 program.command(
     "replay",
     epilog="Example: waybill replay orders.placed --since 2h --rate 100 --yes\n\n"

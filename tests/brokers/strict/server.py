@@ -1,0 +1,162 @@
+"""The proxy: judges each call, decides its fate, passes on what is left, and remembers what came back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
+
+from tests.brokers.strict import wire
+from tests.brokers.strict.call import Call
+from tests.brokers.strict.faults import Fate, Fates, Faults
+from tests.brokers.strict.judging import Verdict, judge
+from tests.brokers.strict.places import Places
+from tests.brokers.strict.raw import discarded
+from tests.brokers.strict.receipts import Receipts
+from tests.brokers.strict.wire import Answer
+
+OWN = "/.strict/"
+"""Where the proxy itself is spoken to."""
+KEPT = ("Content-Type", "Authorization", "X-Amz-Target", "X-Amz-Date", "x-amzn-query-mode", "Host")
+SETTING = ("CreateQueue", "SetQueueAttributes", "CreateTopic", "SetTopicAttributes")
+SIGNED = "AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=0"
+
+
+class Proxy:
+    """In front of one emulator; all of it in one event loop."""
+
+    def __init__(self, to: str, session: ClientSession) -> None:
+        self.to, self.session = to, session
+        self.places, self.receipts = Places(), Receipts()
+        self.fates = Fates(Faults())
+        self.calls: Counter[tuple[str, str]] = Counter()
+        self.entries: Counter[tuple[str, str]] = Counter()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        if request.path.startswith(OWN):
+            return self.own(request.path.removeprefix(OWN), body)
+        try:
+            call = wire.read(request.headers, body)
+        except (wire.Unclear, ValueError) as problem:
+            return web.Response(status=400, text=f"The strict proxy does not understand this request: {problem}")
+        self.calls[call.action, call.target] += 1
+        self.entries[call.action, call.target] += len(call.entries) if call.batch else 1
+        fate = self.fates.next(call)
+        try:
+            answer = await self.carry_out(
+                call, fate, {name: request.headers[name] for name in KEPT if name in request.headers}
+            )
+        except (ClientError, OSError):
+            return self.cut(request)  # the emulator is down, and so are we
+        await asyncio.sleep(fate.seconds)
+        if fate.cut:
+            return self.cut(request)
+        return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+
+    async def carry_out(self, call: Call, fate: Fate, headers: dict[str, str]) -> Answer:
+        if fate.refusal:
+            return wire.refused(call, fate.refusal)
+        verdict = judge(call, self.places.find(call.service, call.target), self.receipts, time.monotonic())
+        if verdict.whole:
+            return wire.refused(call, verdict.whole)
+        failed = {**fate.failed, **verdict.failed}
+        ignored = verdict.ignored | (await discarded(call, self.ask) if call.service == "sns" else frozenset())
+        ignored -= failed.keys()
+        if not call.batch and ignored:
+            return wire.done(call)
+        return await self.pass_on(call, Verdict(None, failed, ignored), headers)
+
+    async def pass_on(self, call: Call, verdict: Verdict, headers: dict[str, str]) -> Answer:
+        """What is left of the call, and one answer for all of it."""
+        left = call.without({*verdict.failed, *verdict.ignored})
+        answer = await self.send(left, headers) if left.entries else Answer(200, b"", {"Content-Type": wire.JSON})
+        if answer.status != 200:
+            return answer
+        if call.action == "ReceiveMessage" and not json.loads(answer.body).get("Messages"):
+            return wire.done(call)  # AWS names nothing where there is nothing, and not an empty list
+        self.learn(left, answer)
+        return answer if left is call else wire.merged(call, answer, verdict.ignored, verdict.failed)
+
+    async def ask(self, call: Call) -> Answer:
+        """A call of the proxy's own."""
+        headers = {"Authorization": SIGNED.format(call.service)}
+        if call.service == "sqs":
+            headers |= {"Content-Type": wire.JSON, "X-Amz-Target": f"AmazonSQS.{call.action}"}
+        else:
+            headers |= {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
+        return await self.send(call, headers)
+
+    async def send(self, call: Call, headers: dict[str, str]) -> Answer:
+        async with self.session.post(self.to, data=wire.write(call), headers=headers) as answer:
+            kept = {
+                name: value
+                for name, value in answer.headers.items()
+                if name.lower().startswith(("content-type", "x-amzn"))
+            }
+            return Answer(answer.status, await answer.read(), kept)
+
+    def learn(self, call: Call, answer: Answer) -> None:
+        """Remember what was set, received, extended and deleted."""
+        now, place = time.monotonic(), self.places.find(call.service, call.target)
+        if call.action in SETTING:
+            attributes = call.parameters.get("Attributes") or {}
+            if "AttributeName" in call.parameters:
+                attributes = {call.parameters["AttributeName"]: call.parameters.get("AttributeValue", "")}
+            self.places.learn(place, attributes)
+        elif call.action == "ReceiveMessage":
+            visibility = call.parameters.get("VisibilityTimeout", place.visibility)
+            for message in json.loads(answer.body)["Messages"]:
+                self.receipts.received(place, message["MessageId"], message["ReceiptHandle"], visibility, now)
+        elif call.action.startswith(("DeleteMessage", "ChangeMessageVisibility")):
+            done = {row["Id"] for row in wire.successful(call, answer)} if call.batch else {""}
+            for entry in call.entries:
+                if entry.get("Id", "") in done:
+                    self.settled(entry, now)
+
+    def settled(self, entry: Any, now: float) -> None:
+        if "VisibilityTimeout" in entry:
+            self.receipts.changed(entry["ReceiptHandle"], entry["VisibilityTimeout"], now)
+        else:
+            self.receipts.deleted(entry["ReceiptHandle"])
+
+    def own(self, what: str, body: bytes) -> web.Response:
+        """`faults` sets them; `calls` tells which came, and `forget` sets that to nothing."""
+        if what == "faults":
+            given = json.loads(body)
+            self.fates = Fates(Faults(**{**given, "actions": tuple(given["actions"])}))
+        elif what == "forget":
+            self.calls.clear()
+            self.entries.clear()
+        elif what != "calls":
+            return web.Response(status=404, text=f"There is no {OWN}{what}: ask for faults, calls or forget.")
+        counted = [
+            [action, target, times, self.entries[action, target]] for (action, target), times in self.calls.items()
+        ]
+        return web.json_response(
+            {"calls": counted, "injected": self.fates.injected, "faults": asdict(self.fates.faults)}
+        )
+
+    def cut(self, request: web.Request) -> web.Response:
+        """Close the connection without an answer."""
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=503)
+
+
+async def serve(to: str) -> None:
+    """Until the process ends; prints the port first."""
+    connector = TCPConnector(limit=0)
+    async with ClientSession(connector=connector, timeout=ClientTimeout(total=None)) as session:
+        application = web.Application(client_max_size=64 * 1024 * 1024)
+        application.router.add_route("*", "/{tail:.*}", Proxy(to, session).handle)
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        print(runner.addresses[0][1], flush=True)
+        await asyncio.Event().wait()

@@ -1,0 +1,5 @@
+"""An application that neither consumes nor publishes anything."""
+
+from waybill import App
+
+app = App("idle")

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from tests.brokers.cluster import NODES
+from tests.brokers.kafka_cluster import KAFKA_NODES
 from tests.brokers.plugin import describe
 from tests.brokers.providers import RECIPES
 from tests.brokers.running import Running
@@ -16,6 +17,10 @@ NAME = "kept"
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+ALONE = [name for name in RECIPES if name not in {*NODES, *KAFKA_NODES}]
+"""Brokers of one node."""
 
 
 def up(names: list[str]) -> int:
@@ -51,9 +56,7 @@ def main() -> int:
     parser.add_argument("what", nargs="?", choices=("up", "down"), default="up")
     parser.add_argument("names", nargs="*", choices=(*RECIPES, []), metavar="NAME", help=", ".join(RECIPES))
     arguments = parser.parse_args()
-    return (
-        down() if arguments.what == "down" else up(arguments.names or [name for name in RECIPES if name not in NODES])
-    )
+    return down() if arguments.what == "down" else up(arguments.names or ALONE)
 
 
 if __name__ == "__main__":

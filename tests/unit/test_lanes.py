@@ -161,4 +161,4 @@ class LanesMachine(RuleBasedStateMachine):
 
 
 TestLanesMachine = LanesMachine.TestCase
-TestLanesMachine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestLanesMachine.settings = settings(max_examples=40, stateful_step_count=30)

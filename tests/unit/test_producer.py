@@ -354,7 +354,7 @@ async def test_an_adapter_that_forgets_a_result_does_not_leave_its_key_or_its_ca
         assert (await producer.send(message("b", key="k"), deadline=soon(1))).id == "b"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     keys=st.lists(st.sampled_from(["a", "b", None]), min_size=1, max_size=40),
     bad=st.sets(st.integers(0, 39), max_size=6),

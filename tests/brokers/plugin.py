@@ -154,6 +154,7 @@ rabbitmq43 = for_the_session("rabbitmq43", "RabbitMQ 4.3.")
 kafka = for_the_session("kafka", "Kafka in KRaft mode, one node.")
 sqs = for_the_session("sqs", "ElasticMQ: SQS that keeps its messages.")
 sns = for_the_session("sns", "moto: SNS with SQS behind it, in memory.")
+postgres = for_the_session("postgres", "PostgreSQL 17.")
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.broker(name)) for name in ("rabbitmq", "rabbitmq43")])

@@ -17,6 +17,7 @@ from tests.brokers.fetching import Cache, cache_folder
 from tests.brokers.kafka import Kafka
 from tests.brokers.moto import Moto
 from tests.brokers.native import Native
+from tests.brokers.postgres import Postgres
 from tests.brokers.rabbitmq import RabbitMQ
 from tests.brokers.recipe import Recipe
 from tests.brokers.running import Broken, Unavailable
@@ -27,6 +28,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "kafka": Kafka,
     "sqs": ElasticMQ,
     "sns": Moto,
+    "postgres": Postgres,
     **{name: functools.partial(ClusterNode, name) for name in NODES},
 }
 

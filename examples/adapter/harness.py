@@ -107,9 +107,9 @@ class Operator:
             await self._run(f"ALTER ROLE {self.schema} PASSWORD '{self.password}'")
 
     async def _run(self, *statements: str) -> None:
-        """All of them, or none."""
+        """All of them, or none; while no other test changes who may do what."""
         connection: Any = await asyncpg.connect(self._url)
         try:
-            await connection.execute("; ".join(statements))
+            await connection.execute("; ".join(["SELECT pg_advisory_xact_lock(0)", *statements]))
         finally:
             await connection.close()

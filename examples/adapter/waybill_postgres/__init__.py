@@ -41,6 +41,7 @@ class PostgresAdapter:
     def __init__(self, url: str, context: AdapterContext) -> None:
         self._place = Place(url, read_table(Options, "postgres", context.options.get("postgres", {})))
         self._link = Link(self._place)
+        self._clock = context.clock
         self.admin: Admin = TableAdmin(self._link, self._place.options.schema_name)
         self.claims = Capabilities(
             broker="PostgreSQL",
@@ -72,7 +73,7 @@ class PostgresAdapter:
         return LIMITS
 
     def sink(self, destination: Destination) -> AbstractAsyncContextManager[Sink]:
-        return nullcontext(TableSink(self._link, destination))
+        return nullcontext(TableSink(self._link, destination, self._clock))
 
     def source(
         self, subscription: Subscription, *, window: int, notify: Notify

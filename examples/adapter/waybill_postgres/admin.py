@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from waybill.adapter import Page
-from waybill.errors import DestinationMissing
 from waybill.topology import Backlog, Change, Count, Exactness, Plan, Subscription, Topology
 from waybill_postgres.link import Link
 from waybill_postgres.rows import read
@@ -61,8 +59,8 @@ class TableAdmin:
         self._schema = schema
 
     async def plan(self, topology: Topology) -> Plan:
-        topics = {name for (name,) in await self._all("SELECT name FROM topics")}
-        groups = {(topic, name) for topic, name in await self._all("SELECT topic, name FROM groups")}
+        topics = {name for (name,) in await self._link.ask("looking", "SELECT name FROM topics")}
+        groups = {(topic, name) for topic, name in await self._link.ask("looking", "SELECT topic, name FROM groups")}
         wanted = sorted({topic.name for topic in topology.topics} | {s.topic.name for s in topology.subscriptions})
         changes = [Change("create", f"topic {name}") for name in wanted if name not in topics]
         changes += [
@@ -77,7 +75,8 @@ class TableAdmin:
         topology = plan.topology
         topics = [topic.name for topic in topology.topics] + [s.topic.name for s in topology.subscriptions]
         groups = [s.topic.name for s in topology.subscriptions], [s.group for s in topology.subscriptions]
-        await self._link.run("making tables", TABLES.format(schema=self._schema))
+        wanted = ", ".join(change.what for change in plan.changes)
+        await self._link.run(f"making tables for {wanted}", TABLES.format(schema=self._schema))
         insert = "INSERT INTO topics SELECT DISTINCT unnest($1::text[]) ON CONFLICT DO NOTHING"
         await self._link.ask("declaring topics", insert, topics)
         insert = "INSERT INTO groups (topic, name) SELECT DISTINCT * FROM unnest($1::text[], $2::text[]) ON CONFLICT DO NOTHING"
@@ -114,12 +113,5 @@ class TableAdmin:
 
     async def _group(self, subscription: Subscription) -> int | None:
         find = "SELECT id FROM groups WHERE topic = $1 AND name = $2"
-        rows = await self._all(find, subscription.topic.name, subscription.group)
+        rows = await self._link.ask("looking", find, subscription.topic.name, subscription.group)
         return rows[0][0] if rows else None
-
-    async def _all(self, sql: str, *values: object) -> list[Any]:
-        """The rows; none where there are no tables yet."""
-        try:
-            return await self._link.ask("looking", sql, *values)
-        except DestinationMissing:
-            return []

@@ -78,15 +78,19 @@ class Link:
                 await self._connected()
 
     async def ask(self, doing: str, sql: str, *values: object, within: float = PATIENCE) -> list[Any]:
-        """The rows of one statement, which is a transaction."""
-        return list(await self._with_connection(doing, within, lambda connection: connection.fetch(sql, *values)))
+        """The rows of one statement, which is a transaction; none where there are no tables yet."""
+        try:
+            return list(await self._with_connection(doing, within, lambda connection: connection.fetch(sql, *values)))
+        except DestinationMissing:
+            return []
 
     async def ask_in_turn(self, doing: str, turn: int, sql: str, *values: object) -> list[Any]:
         """As `ask`, after whoever else asks in this turn has got an answer."""
 
         async def work(connection: Any) -> list[Any]:
-            await connection.execute(f"BEGIN; SELECT pg_advisory_xact_lock('messages'::regclass::int, {turn:d})")
+            await connection.execute("BEGIN")
             try:
+                await connection.execute(f"SELECT pg_advisory_xact_lock(hashtext(current_schema()), {turn:d})")
                 rows = list(await connection.fetch(sql, *values))
             except asyncpg.PostgresError:
                 await connection.execute("ROLLBACK")

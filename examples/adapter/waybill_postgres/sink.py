@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import timedelta
 
+from waybill.clock import Clock
 from waybill.errors import BrokerError, BrokerUnavailable, missing, unrouted
 from waybill.message import Message
 from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
@@ -19,21 +20,22 @@ PLACE = """
     WITH targets AS (SELECT id FROM groups WHERE topic = $1 AND ($2::text IS NULL OR name = $2)),
          placed AS (
              INSERT INTO messages (grp, dead, key, due, attributes, body)
-             SELECT t.id, $3, m.key, coalesce(m.due, now()), m.attributes, m.body
-             FROM targets t, unnest($4::bytea[], $5::timestamptz[], $6::bytea[], $7::bytea[])
-                  WITH ORDINALITY AS m (key, due, attributes, body, place)
+             SELECT t.id, $3, m.key, now() + m.delay, m.attributes, m.body
+             FROM targets t, unnest($4::bytea[], $5::interval[], $6::bytea[], $7::bytea[])
+                  WITH ORDINALITY AS m (key, delay, attributes, body, place)
              ORDER BY m.place)
     SELECT pg_notify(current_schema(), id::text) FROM targets"""
 
-Row = tuple[bytes | None, datetime | None, bytes, bytes | None]
+Row = tuple[bytes | None, timedelta, bytes, bytes | None]
 
 
 class TableSink:
     """One destination. All groups have a message when its transaction is committed, or none has."""
 
-    def __init__(self, link: Link, destination: Destination) -> None:
+    def __init__(self, link: Link, destination: Destination, clock: Clock) -> None:
         self._link = link
         self._destination = destination
+        self._clock = clock
 
     async def send(self, messages: Sequence[Message], *, deadline: float) -> Sequence[SendResult]:
         rows = [self._row(message) for message in messages]
@@ -48,9 +50,14 @@ class TableSink:
         """One that cannot be written takes no neighbour down with it."""
         try:
             key = None if message.key is None or self._destination.kind == "dead" else message.key.encode()
-            return key, message.due, write(message), message.body
+            return key, self._delay(message), write(message), message.body
         except (ValueError, TypeError) as error:
             return Refused(f"the message cannot be written: {error}")
+
+    def _delay(self, message: Message) -> timedelta:
+        """`due` is by the clock of who publishes; the server counts from its own."""
+        seconds = 0.0 if message.due is None else message.due.timestamp() - self._clock.time()
+        return timedelta(seconds=max(0.0, seconds))
 
     async def _place(self, rows: Sequence[Row], deadline: float) -> Refused | Unknown | None:
         """What became of all of them, where they were not stored."""

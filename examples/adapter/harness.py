@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import asyncpg
+import asyncpg  # pyright: ignore[reportMissingTypeStubs] - it has few annotations
 
 from waybill_contracts import Broker
 
 __all__ = ["Operator", "Postgres"]
+
+connect: Any = asyncpg.connect  # pyright: ignore[reportUnknownMemberType]
 
 CANNOT = {
     "rolling": "one server, which is away while it is restarted",
@@ -108,7 +110,7 @@ class Operator:
 
     async def _run(self, *statements: str) -> None:
         """All of them, or none; while no other test changes who may do what."""
-        connection: Any = await asyncpg.connect(self._url)
+        connection = await connect(self._url)
         try:
             await connection.execute("; ".join(["SELECT pg_advisory_xact_lock(0)", *statements]))
         finally:

@@ -15,7 +15,7 @@ from tests.brokers.recipe import Address, Image, Launch, Recipe, ask
 VERSION = "17"
 """Of Debian's release trixie."""
 BINARIES = f"/usr/lib/postgresql/{VERSION}/bin"
-USER = PASSWORD = "postgres"  # noqa: S105 - of a server that listens at the loopback interface, for the length of a run
+USER = PASSWORD = "postgres"
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",

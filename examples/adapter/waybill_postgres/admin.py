@@ -28,7 +28,7 @@ TABLES = """
         due timestamptz NOT NULL DEFAULT now(), -- may be taken from then on
         holder uuid,                            -- who has it until then
         handed int NOT NULL DEFAULT 0,
-        crashes int NOT NULL DEFAULT 0,
+        lost int NOT NULL DEFAULT 0,
         attempts int NOT NULL DEFAULT 0,
         first_failure timestamptz,
         relaxed bool NOT NULL DEFAULT false,

@@ -7,19 +7,23 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, TypeVar
 
-import asyncpg
+import asyncpg  # pyright: ignore[reportMissingTypeStubs] - it has few annotations
 from pydantic import Field
 
 from waybill.errors import BrokerError, BrokerUnavailable, ConfigurationError, DestinationMissing
 from waybill.foreign import CredentialsRefused, Meanings, NotPermitted, translated
+from waybill.settling import back_off
 from waybill.tables import Table
 
 __all__ = ["Link", "Options", "Place"]
 
 T = TypeVar("T")
+connect: Any = asyncpg.connect  # pyright: ignore[reportUnknownMemberType]
 
 PATIENCE = 5.0
 """Seconds that an answer is waited for; then the connection counts as dead."""
+MOST = 2.0
+"""Seconds between two attempts to connect, at most."""
 
 
 class Options(Table):
@@ -69,6 +73,7 @@ class Link:
         self._place = place
         self._greet = greet
         self._connection: Any = None
+        self._failures, self._not_before = 0, 0.0
         self._one_at_a_time = asyncio.Lock()
 
     async def open(self, *, within: float = PATIENCE) -> None:
@@ -126,18 +131,31 @@ class Link:
                 connection.terminate()
 
     async def _connected(self) -> Any:
-        if self._connection is None or self._connection.is_closed():
-            options = self._place.options
-            self._connection = await asyncpg.connect(
-                self._place.url, timeout=options.connect_timeout, server_settings={"search_path": options.schema_name}
-            )
-            if self._greet is not None:
-                try:
-                    await self._greet(self._connection)
-                except BaseException:
-                    self._break()
-                    raise
+        if self._connection is not None and not self._connection.is_closed():
+            return self._connection
+        clock = asyncio.get_running_loop().time
+        await asyncio.sleep(self._not_before - clock())
+        try:
+            self._connection = await self._connect()
+        except BaseException:
+            self._failures += 1
+            self._not_before = clock() + back_off(self._failures, cap=MOST)
+            raise
+        self._failures = 0
         return self._connection
+
+    async def _connect(self) -> Any:
+        options = self._place.options
+        connection = await connect(
+            self._place.url, timeout=options.connect_timeout, server_settings={"search_path": options.schema_name}
+        )
+        try:
+            if self._greet is not None:
+                await self._greet(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     def _break(self) -> None:
         connection, self._connection = self._connection, None

@@ -15,7 +15,7 @@ from pathlib import Path
 __all__ = ["installed"]
 
 
-VARIABLE = "WAYBILL_INSTALLED"
+VARIABLE = "TEST_INSTALLED"
 """Where it is, for the processes that the one which installed it starts."""
 
 

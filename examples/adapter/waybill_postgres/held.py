@@ -153,6 +153,7 @@ class Held:
             out_of_order=row["relaxed"],
             lease_until=lease_until,
             token=token,
+            native=row,
         )
 
 

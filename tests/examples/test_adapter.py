@@ -1,39 +1,111 @@
-"""The adapter that somebody else wrote: a service finds it by its URL, and hears of a message when it is there."""
+"""The adapter that somebody else wrote: a service finds it by its URL, hears of a message at once, and nothing stays held."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
 
 from examples.adapter.harness import Operator
 from tests.brokers.running import Running
 from tests.contract.installing import installed
 from tests.contract.postgres import PROJECT
 from waybill import App, Settings, Topic
+from waybill.clock import SystemClock
+from waybill.loading import AdapterContext, open_adapter
+from waybill.topology import Subscription
+from waybill_contracts import Broker
+from waybill_contracts.linking import linked
 
 NUMBER = 10
+SOON = 10.0
+"""Seconds, and a lease has thirty."""
+orders = Topic("orders", int)
 
 
-async def test_a_service_finds_it_and_hears_of_each_message_at_once(postgres: Running) -> None:
+@asynccontextmanager
+async def operated(server: Running) -> AsyncGenerator[Operator, None]:
     installed(PROJECT)
-    operator = Operator(postgres.url)
+    operator = Operator(server.url)
     await operator.make()
-    url = operator.as_user(operator.schema, operator.password)
-    app = App("shop", settings=Settings(url=url, broker={"postgres": {"schema": operator.schema}}))
-    orders = Topic("orders", int)
-    handled = asyncio.Queue[int]()
+    try:
+        yield operator
+    finally:
+        await operator.clear()
+
+
+def service(operator: Operator, url: str | None = None) -> tuple[App, asyncio.Queue[int]]:
+    url = url or operator.as_user(operator.schema, operator.password)
+    app, handled = App("shop", settings=Settings(url=url, broker=tables(operator))), asyncio.Queue[int]()
 
     @app.consume(orders)
     async def handle(order: int) -> None:
         await handled.put(order)
 
-    try:
+    return app, handled
+
+
+def tables(operator: Operator) -> dict[str, dict[str, str]]:
+    return {"postgres": {"schema": operator.schema}}
+
+
+async def test_a_service_finds_it_and_hears_of_each_message_at_once(postgres: Running) -> None:
+    async with operated(postgres) as operator:
+        app, handled = service(operator)
         async with app.running():
             begin = time.monotonic()
             for number in range(NUMBER):
                 await app.publish(orders, number)
-                assert await asyncio.wait_for(handled.get(), 10) == number
+                assert await asyncio.wait_for(handled.get(), SOON) == number
             taken = time.monotonic() - begin
-    finally:
-        await operator.clear()
     assert taken < 0.2 * NUMBER, f"{taken:.1f} s for {NUMBER} messages, one after another: does nobody tell of them?"
+
+
+async def test_who_leaves_gives_back_what_was_not_settled(postgres: Running) -> None:
+    async with operated(postgres) as operator:
+        publisher, _ = service(operator)
+        async with publisher.running(consume=False):
+            await publisher.publish(orders, 1)
+        url = operator.as_user(operator.schema, operator.password)
+        context = AdapterContext(application="shop", clock=SystemClock(), options=tables(operator))
+        subscription = Subscription(topic=orders.spec, group="shop")
+        async with open_adapter(url, context) as adapter:
+            for handed_out in (1, 2):
+                async with adapter.source(subscription, window=1, notify=print) as source:
+                    (delivery,) = await asyncio.wait_for(source.receive(1), SOON)
+                    assert (delivery.handed_out, delivery.attempt) == (handed_out, 1)
+
+
+async def test_what_was_on_its_way_when_the_connection_was_cut_comes_again_before_its_lease_is_over(
+    postgres: Running,
+) -> None:
+    async with operated(postgres) as operator:
+        broker = Broker(url=operator.as_user(operator.schema, operator.password))
+        async with linked(broker, {"link"}) as behind:
+            assert behind.link is not None
+            publisher, _ = service(operator)
+            app, handled = service(operator, behind.url)
+            async with app.running(), publisher.running(consume=False):
+                with behind.link.replies_held():
+                    await publisher.publish(orders, 1)
+                    await held(postgres, operator)
+                    behind.link.cut()
+                assert await asyncio.wait_for(handled.get(), SOON) == 1
+
+
+async def held(server: Running, operator: Operator) -> None:
+    """Wait until the server has handed the message out."""
+    connection = await asyncpg.connect(server.url)
+    await until(
+        lambda: connection.fetchval(f"SELECT count(*) FROM {operator.schema}.messages WHERE holder IS NOT NULL")
+    )
+    await connection.close()
+
+
+async def until(ask: Callable[[], Awaitable[object]]) -> None:
+    async with asyncio.timeout(SOON):
+        while not await ask():
+            await asyncio.sleep(0.02)

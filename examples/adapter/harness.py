@@ -15,7 +15,7 @@ from waybill_contracts import Broker
 
 __all__ = ["Operator", "Postgres"]
 
-connect: Any = asyncpg.connect  # pyright: ignore[reportUnknownMemberType]
+connect: Any = asyncpg.connect  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 CANNOT = {
     "rolling": "one server, which is away while it is restarted",

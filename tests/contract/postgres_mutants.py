@@ -42,16 +42,6 @@ statement("HandsOutLaterOnesOfAKey", source, "TAKE_FIRST", source.TAKE_ANY, "O02
 statement("NeverMindsWhoDied", source, "TAKE_ANY", changed(source.TAKE_ANY, f"lost = {source.LOST}", "lost = 0"), "D12")
 statement("ReachesOneGroup", sink, "PLACE", changed(sink.PLACE, "OR name = $2)", "OR name = $2 LIMIT 1)"), "G02")
 statement(
-    "SettlesWhatAnotherHolds",
-    held,
-    "SETTLE",
-    {
-        kind: changed(sql, held.MINE, "m.id = d.id AND $1::uuid IS NOT NULL RETURNING d.id")
-        for kind, sql in held.SETTLE.items()
-    },
-    "C11",
-)
-statement(
     "LosesTheBodiesOfTheDead",
     held,
     "SETTLE",

@@ -8,14 +8,17 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import asyncpg
+import msgspec
 
 from examples.adapter.harness import Operator
 from tests.brokers.running import Running
 from tests.contract.installing import installed
 from tests.contract.postgres import PROJECT
 from waybill import App, Settings, Topic
+from waybill.adapter import Adapter
 from waybill.clock import SystemClock
 from waybill.loading import AdapterContext, open_adapter
+from waybill.outcomes import ACK, DONE, LOST, RELEASE, Settled
 from waybill.topology import Subscription
 from waybill_contracts import Broker
 from waybill_contracts.linking import linked
@@ -35,6 +38,19 @@ async def operated(server: Running) -> AsyncGenerator[Operator, None]:
         yield operator
     finally:
         await operator.clear()
+
+
+@asynccontextmanager
+async def published(server: Running) -> AsyncGenerator[tuple[Adapter, Subscription], None]:
+    """An adapter that is connected, and a group that has one message."""
+    async with operated(server) as operator:
+        publisher, _ = service(operator)
+        async with publisher.running(consume=False):
+            await publisher.publish(orders, 1)
+        url = operator.as_user(operator.schema, operator.password)
+        context = AdapterContext(application="shop", clock=SystemClock(), options=tables(operator))
+        async with open_adapter(url, context) as adapter:
+            yield adapter, Subscription(topic=orders.spec, group="shop")
 
 
 def service(operator: Operator, url: str | None = None) -> tuple[App, asyncio.Queue[int]]:
@@ -65,18 +81,27 @@ async def test_a_service_finds_it_and_hears_of_each_message_at_once(postgres: Ru
 
 
 async def test_who_leaves_gives_back_what_was_not_settled(postgres: Running) -> None:
-    async with operated(postgres) as operator:
-        publisher, _ = service(operator)
-        async with publisher.running(consume=False):
-            await publisher.publish(orders, 1)
-        url = operator.as_user(operator.schema, operator.password)
-        context = AdapterContext(application="shop", clock=SystemClock(), options=tables(operator))
-        subscription = Subscription(topic=orders.spec, group="shop")
-        async with open_adapter(url, context) as adapter:
-            for handed_out in (1, 2):
-                async with adapter.source(subscription, window=1, notify=print) as source:
-                    (delivery,) = await asyncio.wait_for(source.receive(1), SOON)
-                    assert (delivery.handed_out, delivery.attempt) == (handed_out, 1)
+    async with published(postgres) as (adapter, subscription):
+        for handed_out in (1, 2):
+            async with adapter.source(subscription, window=1, notify=print) as source:
+                (delivery,) = await asyncio.wait_for(source.receive(1), SOON)
+                assert (delivery.handed_out, delivery.attempt) == (handed_out, 1)
+
+
+async def test_who_was_too_slow_does_not_settle_it_for_who_holds_it_now(postgres: Running) -> None:
+    async with published(postgres) as (adapter, subscription):
+        slow = msgspec.structs.replace(subscription, lease=0.2)
+        async with (
+            adapter.source(slow, window=1, notify=print) as first,
+            adapter.source(subscription, window=1, notify=print) as second,
+        ):
+            (late,) = await asyncio.wait_for(first.receive(1), SOON)
+            (delivery,) = await asyncio.wait_for(second.receive(1), SOON)
+            assert await first.extend([late]) == [LOST]
+            assert await first.settle([Settled(late, ACK)]) == [LOST]
+            for _ in range(2):
+                assert await second.settle([Settled(delivery, ACK)]) == [DONE]
+            assert await second.settle([Settled(delivery, RELEASE)]) == [LOST]
 
 
 async def test_what_was_on_its_way_when_the_connection_was_cut_comes_again_before_its_lease_is_over(

@@ -18,7 +18,7 @@ from waybill.tables import Table
 __all__ = ["Link", "Options", "Place"]
 
 T = TypeVar("T")
-connect: Any = asyncpg.connect  # pyright: ignore[reportUnknownMemberType]
+connect: Any = asyncpg.connect  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 PATIENCE = 5.0
 """Seconds that an answer is waited for; then the connection counts as dead."""

@@ -32,7 +32,7 @@ from waybill_postgres.rows import read, write
 
 __all__ = ["GIVE_BACK", "Held", "Token"]
 
-MINE = "m.holder = $1 AND m.id = d.id AND m.handed = d.handed RETURNING d.id"
+MINE = "m.holder = $1 AND m.id = d.id AND m.handed = d.handed RETURNING d.id, d.handed"
 GIVEN = "unnest($2::bigint[], $3::int[]"
 SETTLE: dict[SettlementKind, str] = {
     Ack: f"DELETE FROM messages m USING {GIVEN}) d (id, handed) WHERE {MINE}",
@@ -63,6 +63,10 @@ class Token(msgspec.Struct, eq=False):
     asked: SettlementKind | None = None
     """What it was to be settled as when the answer was lost."""
     settled: SettlementKind | None = None
+
+    @property
+    def place(self) -> tuple[int, int]:
+        return self.id, self.handed
 
 
 class Held:
@@ -107,10 +111,10 @@ class Held:
         for token in items:
             token.asked = kind
         rows = await self._link.ask("settling", SETTLE[kind], self._me, *map(list, columns))
-        done, now = {number for (number,) in rows}, time.monotonic()
+        done, now = {(number, handed) for number, handed in rows}, time.monotonic()
         for token in items:
             # While the lease lasts nobody else can have it: what was asked before and is gone was done then.
-            if token.id in done or (token in again and now < token.lease_until):
+            if token.place in done or (token in again and now < token.lease_until):
                 token.settled = kind
             self._held.discard(token)
 
@@ -120,11 +124,11 @@ class Held:
         living = [token for token in tokens if token.settled is None and begin < token.lease_until]
         values = [token.id for token in living], [token.handed for token in living], self._lease
         rows = await self._link.ask("extending leases", EXTEND, self._me, *values)
-        kept = {number for (number,) in rows}
-        for token in living:
-            if token.id in kept:
-                token.lease_until = begin + self._subscription.lease
-        extended = {token for token in living if token.id in kept}
+        kept = {(number, handed) for number, handed in rows}
+        extended = {token for token in living if token.place in kept}
+        for token in extended:
+            token.lease_until = begin + self._subscription.lease
+        self._held.difference_update(token for token in tokens if token not in extended)
         return [Extended(token.lease_until) if token in extended else LOST for token in tokens]
 
     async def _tell(self) -> None:

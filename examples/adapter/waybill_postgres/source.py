@@ -29,6 +29,7 @@ LOOK = 1.0
 LOST = "lost + (holder IS NOT NULL)::int"
 DUE = "SELECT id FROM messages m WHERE grp = $1 AND due <= now() AND {which}"
 TAKE = "UPDATE messages SET holder = $2, due = now() + $3::interval, handed = handed + 1, {more} WHERE id IN ({ids}) RETURNING *"
+"""$1: the group. $2: who takes. $3: for how long. $4: how many. $5, of the living: whether one may be a suspect."""
 TAKE_DEAD = TAKE.format(
     more="lost = 0",
     ids=DUE.format(which="dead AND id > $5 AND id <= $6 ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED"),
@@ -112,8 +113,8 @@ class GroupSource(Held):
         return results
 
     async def _take(self, limit: int) -> list[Delivery[Any]]:
-        alone = not any(token.lost for token in self._held)
-        begin, values = time.monotonic(), (self._group, self._me, self._lease, limit, alone)
+        free = not any(token.lost for token in self._held)
+        begin, values = time.monotonic(), (self._group, self._me, self._lease, limit, free)
         if self._subscription.ordered:
             rows = await self._own.ask_in_turn("receiving", self._group, TAKE_FIRST, *values)
         else:

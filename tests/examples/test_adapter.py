@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -41,27 +41,29 @@ async def operated(server: Running) -> AsyncGenerator[Operator, None]:
 
 
 @asynccontextmanager
-async def published(server: Running) -> AsyncGenerator[tuple[Adapter, Subscription], None]:
+async def published(operator: Operator, url: str | None = None) -> AsyncGenerator[tuple[Adapter, Subscription], None]:
     """An adapter that is connected, and a group that has one message."""
-    async with operated(server) as operator:
-        publisher, _ = service(operator)
-        async with publisher.running(consume=False):
-            await publisher.publish(orders, 1)
-        url = operator.as_user(operator.schema, operator.password)
-        context = AdapterContext(application="shop", clock=SystemClock(), options=tables(operator))
-        async with open_adapter(url, context) as adapter:
-            yield adapter, Subscription(topic=orders.spec, group="shop")
+    publisher, _ = service(operator)
+    async with publisher.running(consume=False):
+        await publisher.publish(orders, 1)
+    context = AdapterContext(application="shop", clock=SystemClock(), options=tables(operator))
+    async with open_adapter(url or url_of(operator), context) as adapter:
+        yield adapter, Subscription(topic=orders.spec, group="shop")
 
 
-def service(operator: Operator, url: str | None = None) -> tuple[App, asyncio.Queue[int]]:
-    url = url or operator.as_user(operator.schema, operator.password)
-    app, handled = App("shop", settings=Settings(url=url, broker=tables(operator))), asyncio.Queue[int]()
+def service(operator: Operator) -> tuple[App, asyncio.Queue[int]]:
+    settings = Settings(url=url_of(operator), broker=tables(operator))
+    app, handled = App("shop", settings=settings), asyncio.Queue[int]()
 
     @app.consume(orders)
     async def handle(order: int) -> None:
         await handled.put(order)
 
     return app, handled
+
+
+def url_of(operator: Operator) -> str:
+    return operator.as_user(operator.schema, operator.password)
 
 
 def tables(operator: Operator) -> dict[str, dict[str, str]]:
@@ -81,7 +83,7 @@ async def test_a_service_finds_it_and_hears_of_each_message_at_once(postgres: Ru
 
 
 async def test_who_leaves_gives_back_what_was_not_settled(postgres: Running) -> None:
-    async with published(postgres) as (adapter, subscription):
+    async with operated(postgres) as operator, published(operator) as (adapter, subscription):
         for handed_out in (1, 2):
             async with adapter.source(subscription, window=1, notify=print) as source:
                 (delivery,) = await asyncio.wait_for(source.receive(1), SOON)
@@ -89,7 +91,7 @@ async def test_who_leaves_gives_back_what_was_not_settled(postgres: Running) -> 
 
 
 async def test_who_was_too_slow_does_not_settle_it_for_who_holds_it_now(postgres: Running) -> None:
-    async with published(postgres) as (adapter, subscription):
+    async with operated(postgres) as operator, published(operator) as (adapter, subscription):
         slow = msgspec.structs.replace(subscription, lease=0.2)
         async with (
             adapter.source(slow, window=1, notify=print) as first,
@@ -107,30 +109,29 @@ async def test_who_was_too_slow_does_not_settle_it_for_who_holds_it_now(postgres
 async def test_what_was_on_its_way_when_the_connection_was_cut_comes_again_before_its_lease_is_over(
     postgres: Running,
 ) -> None:
-    async with operated(postgres) as operator:
-        broker = Broker(url=operator.as_user(operator.schema, operator.password))
-        async with linked(broker, {"link"}) as behind:
-            assert behind.link is not None
-            publisher, _ = service(operator)
-            app, handled = service(operator, behind.url)
-            async with app.running(), publisher.running(consume=False):
-                with behind.link.replies_held():
-                    await publisher.publish(orders, 1)
-                    await held(postgres, operator)
-                    behind.link.cut()
-                assert await asyncio.wait_for(handled.get(), SOON) == 1
+    async with operated(postgres) as operator, linked(Broker(url=url_of(operator)), {"link"}) as behind:
+        assert behind.link is not None
+        async with (
+            published(operator, behind.url) as (adapter, subscription),
+            adapter.source(subscription, window=1, notify=print) as source,
+        ):
+            (first,) = await asyncio.wait_for(source.receive(1), SOON)  # from now on the statement is prepared
+            assert await source.settle([Settled(first, RELEASE)]) == [DONE]
+            with behind.link.replies_held():
+                receiving = asyncio.create_task(source.receive(1))
+                await handed_out(postgres, operator)
+                behind.link.cut()
+            (delivery,) = await asyncio.wait_for(receiving, SOON)
+            assert delivery.handed_out == 3
 
 
-async def held(server: Running, operator: Operator) -> None:
-    """Wait until the server has handed the message out."""
+async def handed_out(server: Running, operator: Operator) -> None:
+    """Wait until the server has done so."""
     connection = await asyncpg.connect(server.url)
-    await until(
-        lambda: connection.fetchval(f"SELECT count(*) FROM {operator.schema}.messages WHERE holder IS NOT NULL")
-    )
-    await connection.close()
-
-
-async def until(ask: Callable[[], Awaitable[object]]) -> None:
-    async with asyncio.timeout(SOON):
-        while not await ask():
-            await asyncio.sleep(0.02)
+    look = f"SELECT count(*) FROM {operator.schema}.messages WHERE holder IS NOT NULL"
+    try:
+        async with asyncio.timeout(SOON):
+            while not await connection.fetchval(look):
+                await asyncio.sleep(0.02)
+    finally:
+        await connection.close()

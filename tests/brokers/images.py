@@ -50,7 +50,9 @@ PATH=/usr/lib/postgresql/17/bin:/usr/bin:/bin data=/var/lib/waybill
 printf %s "$POSTGRES_PASSWORD" >/tmp/password
 [ -e $data/PG_VERSION ] || initdb -D $data -U postgres --pwfile=/tmp/password --auth=scram-sha-256 --encoding=UTF8 --no-sync
 grep -q 'all all all' $data/pg_hba.conf || echo 'host all all all scram-sha-256' >>$data/pg_hba.conf
-exec postgres -D $data -c listen_addresses='*' -c unix_socket_directories=
+postgres -D $data -c listen_addresses='*' -c unix_socket_directories= &
+trap "kill -INT $!" TERM  # to which PostgreSQL itself would wait until everybody has gone
+wait $! || wait $!
 """
 
 
@@ -123,8 +125,7 @@ async def moto(cache: Cache, packages: Path, version: str) -> str:
 
 async def postgres(cache: Cache, root: Path, version: str) -> str:
     """The root folder of the native PostgreSQL as an image."""
-    files, changes = {"opt/start": POSTGRES}, ('CMD ["/opt/start"]', "STOPSIGNAL SIGINT")
-    return await made(cache, f"waybill/postgres:{version}", root, files, {}, *changes)
+    return await made(cache, f"waybill/postgres:{version}", root, {"opt/start": POSTGRES}, {}, 'CMD ["/opt/start"]')
 
 
 async def java(cache: Cache) -> Path:

@@ -106,7 +106,7 @@ class Kafka(Recipe):
                 "log.dirs": str(folder / "data"),
             }
         )
-        return formatted(installed, folder, settings, base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))
+        return formatted(installed, folder, settings, cluster_id())
 
     def environment(self, at: Address) -> Mapping[str, str]:
         settings = (
@@ -127,11 +127,16 @@ class Kafka(Recipe):
         return await images.kafka(cache, jars, version)
 
 
+def cluster_id() -> str:
+    """As Kafka writes one. It may begin with a dash."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
 def formatted(installed: Path, folder: Path, settings: Mapping[str, str], cluster: str) -> Launch:
     """A node of the cluster of this id, with its folder prepared."""
     properties = folder / "server.properties"
     properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-    tool = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+    tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(properties)]
     return Launch(
         java(installed, "kafka.Kafka", str(properties), heap=512),
         once=[java(installed, *tool, heap=512)],

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from tests.brokers.kafka import SETTINGS, Kafka, formatted
+from tests.brokers.kafka import SETTINGS, Kafka, cluster_id, formatted
 from tests.brokers.processes import free_port
 from tests.brokers.recipe import Address, Launch
 from tests.brokers.running import Running
@@ -33,8 +31,7 @@ THREEFOLD = {
 @functools.cache
 def common() -> tuple[str, Mapping[str, int]]:
     """The cluster's id, and the ports on which its controllers find each other; a keeper has one cluster."""
-    ident = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    return ident, {name: free_port() for name in KAFKA_NODES}
+    return cluster_id(), {name: free_port() for name in KAFKA_NODES}
 
 
 class KafkaNode(Kafka):

@@ -52,6 +52,7 @@ __all__ = [
     "describe_groups",
     "errors",
     "explain",
+    "heard",
     "offset_commit",
     "offset_fetch",
     "partitions",
@@ -106,8 +107,24 @@ def consumer(told: Mapping[str, Any], pace: Pace) -> Consumer:
 def producer(told: Mapping[str, Any], pace: Pace) -> Producer:
     made = AIOKafkaProducer(**told)
     made._message_accumulator._pending_batches = _Batches()
+    made._sender.under_way = set()
+    made._sender._send_produce_req = _noted(made._sender._send_produce_req, made._sender.under_way)
     pace.keep(made.client)
     return made
+
+
+def _noted(send: Callable[..., Awaitable[None]], under_way: set[Any]) -> Callable[..., Awaitable[None]]:
+    """`send`, which adds the task that it runs in to `under_way`: whoever ends the sender has to end these too."""
+
+    async def noted(*given: Any) -> None:
+        task = asyncio.current_task()
+        under_way.add(task)
+        try:
+            await send(*given)
+        finally:
+            under_way.discard(task)
+
+    return noted
 
 
 class _Batches(set[Any]):
@@ -191,13 +208,23 @@ async def abandon(client: Producer) -> None:
     with contextlib.suppress(Exception):
         async with asyncio.timeout(CLOSING):
             await client.client.close()
+    for task in [*client._sender.under_way]:  # they may wait for metadata, which a closed client never has
+        task.cancel()
     accumulator = client._message_accumulator
     for batch in [*itertools.chain(*accumulator._batches.values()), *accumulator._pending_batches]:
         with contextlib.suppress(Exception):
             batch.failure(KafkaError("the connection was given up before the answer came"))
+        for future in (batch.future, batch._drain_waiter):
+            heard(future)
     if sender is not None:
         await asyncio.wait([sender], timeout=CLOSING)
     await tidy(client.client)
+
+
+def heard(future: asyncio.Future[Any]) -> None:
+    """Whatever has become of it is known: the event loop need not complain that nobody has asked."""
+    if future.done() and not future.cancelled():
+        future.exception()
 
 
 class Listener(ConsumerRebalanceListener):  # type: ignore[misc]

@@ -15,7 +15,6 @@ from waybill.addressing import fitted
 from waybill.topology import Subscription, TopicSpec, matches
 
 __all__ = [
-    "PARTS",
     "collisions",
     "dead",
     "forwarders",
@@ -31,7 +30,6 @@ __all__ = [
 
 LONGEST = 249
 """Characters that a topic's name may have: Kafka's `Topic.MAX_NAME_LENGTH`."""
-PARTS = ("inbox", "later", "dead")
 PASSING = "..~"
 """Begins what is behind the topic's name in the group of a consumer that goes with its process."""
 

@@ -158,12 +158,12 @@ class Line:
             queue.take_back()
             return False
         self._unreached = QUEUED
+        answer.add_done_callback(client.heard)
         await asyncio.wait([answer], timeout=max(0.0, until - asyncio.get_running_loop().time()))
         return self._settle(queue, producer, answer)
 
     def _settle(self, queue: Queue, producer: Producer, answer: Future[Any]) -> bool:
         if not answer.done():
-            answer.cancel()
             failed: Refused | Unknown = NO_ANSWER
         elif answer.cancelled():
             failed = Unknown("the connection was given up before the answer came")

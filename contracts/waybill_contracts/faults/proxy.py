@@ -261,7 +261,7 @@ class Proxy:
             at, data = await due.get()
             await asyncio.sleep(max(0.0, at - self._loop.time()))
             await way.passes.wait()
-            with suppress(ConnectionError, RuntimeError):  # the other side has gone; its reader says so
+            with suppress(OSError, RuntimeError):  # the other side has gone; its reader says so
                 if not data:
                     writer.write_eof()
                     return

@@ -46,5 +46,5 @@ async def _ends(bench: Bench, *, silent: bool) -> None:
     async def left() -> list[str]:
         return left_since(before)
 
-    await bench.eventually(left, lambda found: not found, "nothing is left of it, but", within=5.0)
+    await bench.eventually(left, lambda found: not found, "nothing is left of it, but")
     assert not told

@@ -262,10 +262,12 @@ class Proxy:
             await asyncio.sleep(max(0.0, at - self._loop.time()))
             await way.passes.wait()
             with suppress(OSError, RuntimeError):  # the other side has gone; its reader says so
-                if not data:
+                if data:
+                    await self._pass(data, writer, way)
+                else:
                     writer.write_eof()
-                    return
-                await self._pass(data, writer, way)
+            if not data:
+                return
 
     async def _pass(self, data: bytes, writer: asyncio.StreamWriter, way: Way) -> None:
         if way.left is not None and way.left <= len(data):

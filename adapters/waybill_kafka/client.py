@@ -107,14 +107,14 @@ def consumer(told: Mapping[str, Any], pace: Pace) -> Consumer:
 def producer(told: Mapping[str, Any], pace: Pace) -> Producer:
     made = AIOKafkaProducer(**told)
     made._message_accumulator._pending_batches = _Batches()
-    made._sender.under_way = set()
-    made._sender._send_produce_req = _noted(made._sender._send_produce_req, made._sender.under_way)
+    _note_tasks(made._sender)
     pace.keep(made.client)
     return made
 
 
-def _noted(send: Callable[..., Awaitable[None]], under_way: set[Any]) -> Callable[..., Awaitable[None]]:
-    """`send`, which adds the task that it runs in to `under_way`: whoever ends the sender has to end these too."""
+def _note_tasks(sender: Any) -> None:
+    """Have a sender note in `under_way` what carries its batches: who ends it has to end these too."""
+    send, under_way = sender._send_produce_req, set[Any]()
 
     async def noted(*given: Any) -> None:
         task = asyncio.current_task()
@@ -124,7 +124,7 @@ def _noted(send: Callable[..., Awaitable[None]], under_way: set[Any]) -> Callabl
         finally:
             under_way.discard(task)
 
-    return noted
+    sender.under_way, sender._send_produce_req = under_way, noted
 
 
 class _Batches(set[Any]):

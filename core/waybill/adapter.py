@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
 from waybill.message import Delivery, Message
 from waybill.outcomes import ExtendResult, SendResult, Settled, SettlementKind, SettleResult
-from waybill.topology import Backlog, Destination, Plan, Subscription, Topology
+from waybill.topology import Backlog, Destination, Plan, Subscription, TopicSpec, Topology
 
 __all__ = [
     "Adapter",
@@ -33,6 +33,9 @@ __all__ = [
     "Sink",
     "Source",
     "Stalled",
+    "Varies",
+    "capabilities_of",
+    "claims_of",
 ]
 
 
@@ -288,3 +291,23 @@ class Adapter(AbstractAsyncContextManager["Adapter"], Protocol):
         itself dead-lettered comes with a `dead` record made by the adapter (reason `crashed`, `expired` …).
         """
         ...
+
+
+@runtime_checkable
+class Varies(Protocol):
+    """An adapter whose broker has kinds of topics that can different things: its `Capabilities` are those of a topic that
+    was given no options."""
+
+    def narrowed(self, can: Capabilities, topic: TopicSpec) -> Capabilities:
+        """What can be done with this topic, where `can` is what can be done with one without options. No I/O."""
+        ...
+
+
+def claims_of(adapter: Adapter, topic: TopicSpec) -> Capabilities:
+    """The most that can be done with the topic, without I/O."""
+    return adapter.narrowed(adapter.claims, topic) if isinstance(adapter, Varies) else adapter.claims
+
+
+def capabilities_of(adapter: Adapter, topic: TopicSpec) -> Capabilities:
+    """What can be done with the topic on the connected broker."""
+    return adapter.narrowed(adapter.capabilities, topic) if isinstance(adapter, Varies) else adapter.capabilities

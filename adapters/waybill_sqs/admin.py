@@ -1,0 +1,81 @@
+"""What exists on AWS, what is missing, what lies before each group, and its dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+from waybill.adapter import Page
+from waybill.topology import Backlog, Change, Count, Exactness, Plan, Subscription, Topology
+from waybill_sqs.client import Aws
+from waybill_sqs.declaring import Hand
+from waybill_sqs.layout import Layout
+from waybill_sqs.letters import Browser
+
+__all__ = ["SqsAdmin"]
+
+NOTHING = Count(None, Exactness.UNKNOWN)
+COUNTS = {
+    "ready": "ApproximateNumberOfMessages",
+    "in_flight": "ApproximateNumberOfMessagesNotVisible",
+    "delayed": "ApproximateNumberOfMessagesDelayed",
+}
+"""A retry that waits is hidden, and so in flight; a delayed publish is delayed."""
+
+
+class SqsAdmin:
+    """Declares topics and groups, counts, and shows dead letters."""
+
+    def __init__(self, aws: Aws, layout: Layout) -> None:
+        self._layout = layout
+        self._hand = Hand(aws, layout)
+        self._browser = Browser(aws, layout)
+
+    async def plan(self, topology: Topology) -> Plan:
+        topics = sorted(topology.topics, key=lambda spec: spec.name)
+        there = await asyncio.gather(*(self._hand.topic(spec) for spec in topics))
+        groups = await asyncio.gather(*(self._hand.changes(s) for s in topology.subscriptions))
+        changes = [
+            Change("create", f"topic {spec.name}") for spec, is_there in zip(topics, there, strict=True) if not is_there
+        ]
+        return Plan(topology, [*changes, *(change for found in groups for change in found)])
+
+    async def apply(self, plan: Plan, *, allow: Collection[str] = ()) -> None:
+        wanted: dict[str, list[Change]] = {}
+        for change in plan.changes:
+            wanted.setdefault(change.what, []).append(change)
+        topics = {spec.name: spec for spec in plan.topology.topics}
+        groups = [s for s in plan.topology.subscriptions if f"group {s.name}" in wanted]
+        topics |= {s.topic.name: s.topic for s in groups}
+        made = {s.topic.name for s in groups} | {name for name in topics if f"topic {name}" in wanted}
+        await asyncio.gather(*(self._hand.make_topic(topics[name]) for name in made))
+        for subscription in groups:
+            await self._group(subscription, wanted[f"group {subscription.name}"], allow)
+
+    async def _group(self, subscription: Subscription, changes: Sequence[Change], allow: Collection[str]) -> None:
+        what = f"group {subscription.name}"
+        if any(change.action == "create" for change in changes):
+            await self._hand.make_group(subscription)
+        elif any(change.action == "alter" for change in changes) or what in allow:
+            await self._hand.alter(subscription, allowed=what in allow)
+
+    async def expand(self, subscription: Subscription) -> Sequence[Subscription]:
+        return [subscription]
+
+    async def backlog(self, subscription: Subscription) -> Backlog:
+        where = subscription.topic, subscription.group
+        queue, dead = await asyncio.gather(
+            self._hand.attributes(self._layout.queue(*where)), self._hand.attributes(self._layout.dead(*where))
+        )
+        figures = {
+            name: NOTHING if queue is None else Count(int(queue.get(counted, 0)), Exactness.APPROXIMATE)
+            for name, counted in COUNTS.items()
+        }
+        letters = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+        dead_count = (
+            NOTHING if dead is None else Count(sum(int(dead.get(n, 0)) for n in letters), Exactness.APPROXIMATE)
+        )
+        return Backlog(subscription=subscription, **figures, dead=dead_count, oldest=NOTHING, next_due=NOTHING)
+
+    async def browse(self, subscription: Subscription, *, after: str | None = None, limit: int = 100) -> Page:
+        return await self._browser.page(subscription, after, limit)

@@ -1,0 +1,21 @@
+"""Every promise on SQS and SNS, and every fault of the table: on emulators, which the ledger says."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.contract.sqs import Sqs
+from waybill_contracts import contract, survives
+
+QUEUE, QUEUE_FIFO = Sqs("sqs standard", "sqs", fifo=False, waived={}), Sqs("sqs fifo", "sqs", fifo=True, waived={})
+TOPIC, TOPIC_FIFO = Sqs("sns standard", "sns", fifo=False, waived={}), Sqs("sns fifo", "sns", fifo=True, waived={})
+ALONE = pytest.mark.disturbs
+
+test_on_sqs = pytest.mark.broker("sqs")(contract(QUEUE, disturbing=ALONE))
+test_on_sqs_fifo = pytest.mark.broker("sqs")(contract(QUEUE_FIFO, disturbing=ALONE))
+test_on_sns = pytest.mark.broker("sns")(contract(TOPIC, disturbing=ALONE))
+test_on_sns_fifo = pytest.mark.broker("sns")(contract(TOPIC_FIFO, disturbing=ALONE))
+test_faults_on_sqs = pytest.mark.broker("sqs")(survives(QUEUE, disturbing=ALONE))
+test_faults_on_sqs_fifo = pytest.mark.broker("sqs")(survives(QUEUE_FIFO, disturbing=ALONE))
+test_faults_on_sns = pytest.mark.broker("sns")(survives(TOPIC, disturbing=ALONE))
+test_faults_on_sns_fifo = pytest.mark.broker("sns")(survives(TOPIC_FIFO, disturbing=ALONE))

@@ -13,13 +13,16 @@ from typing import Self
 import msgspec
 
 from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink, Source
+from waybill.findings import Finding
 from waybill.loading import AdapterContext
 from waybill.opening import opened
 from waybill.outcomes import Ack, Defer, Release, SettlementKind
 from waybill.topology import Destination, Subscription, TopicSpec, Topology
+from waybill_sqs import cost, rights
 from waybill_sqs.admin import SqsAdmin
 from waybill_sqs.client import Aws
 from waybill_sqs.connecting import located
+from waybill_sqs.diagnosis import diagnose
 from waybill_sqs.layout import Layout
 from waybill_sqs.letters import DeadSource
 from waybill_sqs.limits import ENVELOPE, LONGEST_DELAY, MOST_BYTES
@@ -86,6 +89,18 @@ class SqsAdapter:
     def calls(self) -> Mapping[str, int]:
         """Calls of AWS made so far, by their kind."""
         return self._aws.calls
+
+    def facts(self, subscription: Subscription) -> Sequence[tuple[str, str]]:
+        """What it costs. See `waybill.adapter.Explains`."""
+        return list(cost.expected(self._layout, subscription))
+
+    async def rights(self, topology: Topology) -> Sequence[Finding]:
+        """What we may do of what is asked for. See `waybill.findings.KnowsRights`."""
+        return await rights.missing(self._aws, self._layout, topology)
+
+    async def diagnose(self) -> Sequence[Finding]:
+        """Look at AWS. See `waybill.findings.Diagnoses`."""
+        return await diagnose(Aws(self._region, self._table, self._aws.application))
 
     def gaps(self, topology: Topology) -> Sequence[str]:
         groups: dict[str, set[str]] = {}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from waybill.adapter import Page
+from waybill.foreign import NotPermitted
 from waybill.topology import Backlog, Change, Count, Exactness, Plan, Subscription, Topology
 from waybill_sqs.client import Aws
 from waybill_sqs.declaring import Hand
@@ -14,6 +16,7 @@ from waybill_sqs.letters import Browser
 
 __all__ = ["SqsAdmin"]
 
+T = TypeVar("T")
 NOTHING = Count(None, Exactness.UNKNOWN)
 COUNTS = {
     "ready": "ApproximateNumberOfMessages",
@@ -33,12 +36,23 @@ class SqsAdmin:
 
     async def plan(self, topology: Topology) -> Plan:
         topics = sorted(topology.topics, key=lambda spec: spec.name)
-        there = await asyncio.gather(*(self._hand.topic(spec) for spec in topics))
-        groups = await asyncio.gather(*(self._hand.changes(s) for s in topology.subscriptions))
+        there = await asyncio.gather(*(self._visible(self._hand.topic(spec), or_else=True) for spec in topics))
+        nothing: list[Change] = []
+        groups = await asyncio.gather(
+            *(self._visible(self._hand.changes(s), or_else=nothing) for s in topology.subscriptions)
+        )
         changes = [
             Change("create", f"topic {spec.name}") for spec, is_there in zip(topics, there, strict=True) if not is_there
         ]
         return Plan(topology, [*changes, *(change for found in groups for change in found)])
+
+    @staticmethod
+    async def _visible(look: Coroutine[Any, Any, T], *, or_else: T) -> T:
+        """What we may not look at is somebody else's to make."""
+        try:
+            return await look
+        except NotPermitted:
+            return or_else
 
     async def apply(self, plan: Plan, *, allow: Collection[str] = ()) -> None:
         wanted: dict[str, list[Change]] = {}

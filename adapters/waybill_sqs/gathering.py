@@ -36,7 +36,12 @@ class Gatherer(Generic[Entry]):
     """Hands what was added to `call`, in batches. An idle one calls at once; a busy one lets entries share a call."""
 
     def __init__(
-        self, call: Callable[[Sequence[Entry]], Awaitable[Sequence[Entry] | None]], *, linger: float, calls: int, most: int
+        self,
+        call: Callable[[Sequence[Entry]], Awaitable[Sequence[Entry] | None]],
+        *,
+        linger: float,
+        calls: int,
+        most: int,
     ) -> None:
         """`call` decides its entries, and answers those that AWS wants later, or `None`: all of them, and fewer calls.
 

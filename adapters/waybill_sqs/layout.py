@@ -46,7 +46,11 @@ class Layout:
 
     def published(self, destination: Destination) -> bool:
         """Whether SNS takes it, and not SQS."""
-        return destination.kind == "topic" and not self.kind(destination.topic).direct
+        return destination.kind == "topic" and self.published_to(destination.topic)
+
+    def published_to(self, spec: TopicSpec) -> bool:
+        """Whether there is an SNS topic before its groups' queues."""
+        return not self.kind(spec).direct
 
     def passes(self, spec: TopicSpec, group: str, own: str | None) -> None:
         """From now on a group of this name is this process's own; `None`: no more."""

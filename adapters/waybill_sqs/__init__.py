@@ -125,7 +125,7 @@ class SqsAdapter:
         most = self._table.sns_message_size if published else MOST_BYTES
         kind = self._layout.kind(destination.topic)
         later = None if destination.kind == "retry" else float(LONGEST_DELAY) if kind.direct and not kind.fifo else 0.0
-        return Limits(body_bytes=most - ENVELOPE, header_bytes=HEADER_BYTES, delay=later)
+        return Limits(body_bytes=(most - ENVELOPE) * 3 // 4, header_bytes=HEADER_BYTES, delay=later)
 
     @asynccontextmanager
     async def sink(self, destination: Destination) -> AsyncGenerator[Sink, None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from waybill.adapter import Page
@@ -18,12 +18,9 @@ __all__ = ["SqsAdmin"]
 
 T = TypeVar("T")
 NOTHING = Count(None, Exactness.UNKNOWN)
-COUNTS = {
-    "ready": "ApproximateNumberOfMessages",
-    "in_flight": "ApproximateNumberOfMessagesNotVisible",
-    "delayed": "ApproximateNumberOfMessagesDelayed",
-}
-"""A retry that waits is hidden, and so in flight; a delayed publish is delayed."""
+READY = ("ApproximateNumberOfMessages",)
+HELD = ("ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed")
+"""A retry that waits is hidden as what is being handled is, so the two cannot be told apart."""
 
 
 class SqsAdmin:
@@ -81,15 +78,21 @@ class SqsAdmin:
         queue, dead = await asyncio.gather(
             self._hand.attributes(self._layout.queue(*where)), self._hand.attributes(self._layout.dead(*where))
         )
-        figures = {
-            name: NOTHING if queue is None else Count(int(queue.get(counted, 0)), Exactness.APPROXIMATE)
-            for name, counted in COUNTS.items()
-        }
-        letters = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-        dead_count = (
-            NOTHING if dead is None else Count(sum(int(dead.get(n, 0)) for n in letters), Exactness.APPROXIMATE)
+        return Backlog(
+            subscription=subscription,
+            ready=_count(queue, READY),
+            in_flight=_count(queue, HELD),
+            delayed=NOTHING,
+            dead=_count(dead, (*READY, *HELD)),
+            oldest=NOTHING,
+            next_due=NOTHING,
         )
-        return Backlog(subscription=subscription, **figures, dead=dead_count, oldest=NOTHING, next_due=NOTHING)
 
     async def browse(self, subscription: Subscription, *, after: str | None = None, limit: int = 100) -> Page:
         return await self._browser.page(subscription, after, limit)
+
+
+def _count(attributes: Mapping[str, str] | None, names: Sequence[str]) -> Count:
+    if attributes is None:
+        return NOTHING
+    return Count(sum(int(attributes.get(name, 0)) for name in names), Exactness.APPROXIMATE)

@@ -130,7 +130,7 @@ def differences(wanted: Mapping[str, str], there: Mapping[str, str]) -> Iterator
 
 def _same(name: str, wanted: str, there: str | None) -> bool:
     if name in {"RedrivePolicy", "Policy", "FilterPolicy"}:
-        return _texts(_parsed(wanted)) == _texts(_parsed(there))
+        return bool(_texts(_parsed(wanted)) == _texts(_parsed(there)))
     return wanted == there
 
 

@@ -111,8 +111,6 @@ class SqsSource:
         self._unwanted = None
         ready, self._receivers.ready = list(self._receivers.ready), type(self._receivers.ready)()
         unwanted = [delivery for came in ready if (delivery := self._delivery(came)) is not None]
-        for delivery in unwanted:
-            self._hands.remember(delivery.token, delivery.attempt - 1, delivery.message.first_failure)
         if unwanted:
             self._return([delivery.token for delivery in unwanted])
 
@@ -187,7 +185,6 @@ class SqsSource:
                 continue  # too late to begin it: it comes again
             if (wait := self._wait(delivery)) > 0:
                 later.append((delivery.token, ceil(wait)))
-                self._hands.remember(delivery.token, delivery.attempt - 1)
             else:
                 self._out[delivery.token.ident] = delivery.token
                 taken.append(delivery)
@@ -225,6 +222,8 @@ class SqsSource:
         subscription = self._subscription
         message = records.read(came.native, subscription=subscription)
         attempt, first_failure = KNOWN.of(self._hands.where(token), token.received, message.attempts)
+        # Should it be lost while this process lives, it costs no attempt, and what was done with it is known by its attempt.
+        self._hands.remember(token, attempt - 1, first_failure)
         if first_failure is not None:
             message = msgspec.structs.replace(message, first_failure=first_failure)
         return Delivery(
@@ -295,8 +294,6 @@ class SqsSource:
         token.settled = type(item.settlement)
         if self._out.get(token.ident) is token:
             del self._out[token.ident]
-        if isinstance(item.settlement, Ack):  # should it come again, it is this attempt once more
-            self._hands.remember(token, item.delivery.attempt - 1, item.delivery.message.first_failure)
         return result
 
     async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:

@@ -15,6 +15,7 @@ from tests.contract.outages import Outages
 from waybill.topology import TopicSpec
 from waybill_contracts.harness import Route
 from waybill_sqs import names
+from waybill_sqs.limits import UNCARRIED
 
 __all__ = ["REGION", "Verbs"]
 
@@ -76,7 +77,7 @@ class Verbs(Outages):
 
     async def foreign(self, topic: str, body: bytes) -> None:
         """SQS carries texts: what is none is no body at all there."""
-        text = body.decode("utf-8", "replace") or " "
+        text = UNCARRIED.sub("?", body.decode("utf-8", "replace")) or " "
         fifo = {"MessageGroupId": "foreign", "MessageDeduplicationId": secrets.token_hex(8)} if self._fifo else {}
         if self._direct:
             async with self._client("sqs") as sqs:

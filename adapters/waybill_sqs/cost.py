@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from waybill.topology import Subscription
 from waybill_sqs.layout import Layout
 from waybill_sqs.limits import BATCH
-from waybill_sqs.polling import seconds
 
 __all__ = ["expected"]
 
@@ -24,7 +23,7 @@ def expected(layout: Layout, subscription: Subscription) -> Iterator[tuple[str, 
         "calls a million messages",
         f"{before} {full:,}, ReceiveMessage {full:,}, DeleteMessageBatch {full:,} {alone}",
     )
-    renewed = seconds(subscription.lease) * 2 // 3
+    renewed = round(subscription.lease * 2 / 3)
     yield (
         "and besides",
         f"{full:,} for each time that all are tried again, and for every {renewed} s that their handlers run",

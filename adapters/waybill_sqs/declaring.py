@@ -182,11 +182,16 @@ class Hand:
     async def _make(self, part: Part, tags: Mapping[str, str]) -> str:
         """The queue's ARN. What it is made with has to be as it is there, so the rest is set afterwards."""
         doing = f"cannot make the queue {part.name}"
-        self._aws.forget(part.name)
-        await self._aws.sqs(
-            "create_queue", doing, QueueName=part.name, Attributes=dict(part.made_with), tags=dict(tags)
-        )
         there = await self.attributes(part.name)
+        if there is None:
+            try:
+                await self._aws.sqs(
+                    "create_queue", doing, QueueName=part.name, Attributes=dict(part.made_with), tags=dict(tags)
+                )
+            except BrokerError as error:
+                if "QueueNameExists" not in str(error) and "QueueAlreadyExists" not in str(error):
+                    raise  # else another process has made it just now, and may have set more of it
+            there = await self.attributes(part.name)
         if there is None:
             raise BrokerError(f"{doing}: it was made, and is not there yet; try again in a minute")
         for name, value in part.attributes.items():

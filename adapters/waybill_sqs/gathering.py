@@ -33,7 +33,8 @@ Entry = TypeVar("Entry", bound=Item)
 
 
 class Gatherer(Generic[Entry]):
-    """Hands what was added to `call`, in batches. An idle one calls at once; a busy one lets entries share a call."""
+    """Hands what was added to `call`, in batches. Who sends one after another, each when the one before it is answered,
+    waits for nothing; where several are under way at once, they share calls."""
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class Gatherer(Generic[Entry]):
         self._timer: asyncio.TimerHandle | None = None
         self._last = 0.0
         self._not_before = 0.0
+        self._sharing = False
         self._failures = 0
         self._loop = asyncio.get_running_loop()
 
@@ -77,7 +79,7 @@ class Gatherer(Generic[Entry]):
         while self._queue and len(self._running) < self._allowed:
             now = self._loop.time()
             wait = self._not_before - now
-            if len(self._queue) < 10:
+            if len(self._queue) < 10 and (self._sharing or self._running):
                 wait = max(wait, self._last + self._linger - now)
             if wait > 0:
                 if self._timer is None:
@@ -124,6 +126,7 @@ class Gatherer(Generic[Entry]):
             task = asyncio.current_task()
             assert task is not None  # noqa: S101 - always run as a task
             self._running.discard(task)
+        self._sharing = len(batch) > 1 or bool(self._queue)
         self._learn(again)
         self._queue.extendleft(reversed(batch if again is None else again))
         self._pump()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -22,13 +23,12 @@ from waybill_sqs.client import Aws
 from waybill_sqs.holding import Hands, Token
 from waybill_sqs.layout import Layout
 from waybill_sqs.limits import BATCH
-from waybill_sqs.polling import seconds
 
 __all__ = ["Browser", "DeadSource"]
 
 MOST = 2000
 """Letters that one look shows."""
-LOOKING = 60
+LOOKING = 20
 """Seconds that a look may take; then others see again what it had."""
 KEPT = 60.0
 """Seconds that a look is kept for its next page."""
@@ -44,6 +44,14 @@ async def taken(aws: Aws, url: str, limit: int, hidden_for: int) -> list[dict[st
         MessageAttributeNames=["All"],
         MessageSystemAttributeNames=["All"],
     )
+
+
+async def counted(aws: Aws, url: str) -> tuple[int, int]:
+    """Letters that can be had, and those that somebody holds; about."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    answer = await aws.sqs("get_queue_attributes", "cannot count the dead letters", QueueUrl=url, AttributeNames=names)
+    there, held = (int(answer["Attributes"].get(name, 0)) for name in names)
+    return there, held
 
 
 def token_of(native: dict[str, Any], hidden_for: int) -> Token:
@@ -92,7 +100,7 @@ class Browser:
         found: dict[str, dict[str, Any]] = {}
         hands = Hands(self._aws, url)
         try:
-            there, held = await self._counts(url)
+            there, held = await counted(self._aws, url)
             while there and len(found) < min(MOST, there) and (some := await taken(self._aws, url, BATCH, LOOKING)):
                 found |= {native["MessageId"]: native for native in some}
         except DestinationMissing:
@@ -103,15 +111,6 @@ class Browser:
         letters = sorted(found.values(), key=lambda native: (records.sent_at(native), native["MessageId"]))
         return Look(letters, not held and len(letters) >= there, time.monotonic())
 
-    async def _counts(self, url: str) -> tuple[int, int]:
-        """Letters that can be had, and those that somebody holds."""
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        answer = await self._aws.sqs(
-            "get_queue_attributes", "cannot count the dead letters", QueueUrl=url, AttributeNames=names
-        )
-        there, held = (int(answer["Attributes"].get(name, 0)) for name in names)
-        return there, held
-
 
 class DeadSource:
     """Takes the letters that there are. What is released stays hidden until the source is left, so it comes once."""
@@ -120,8 +119,10 @@ class DeadSource:
         self._aws = aws
         self._subscription = subscription
         self._name = layout.dead(subscription.topic, subscription.group)
-        self._hidden_for = max(LOOKING, 2 * seconds(subscription.lease))
-        self._seen: set[str] = set()
+        self._hidden_for = ceil(subscription.lease / 2) + 1
+        self._until = 0.0
+        self._seen: dict[str, int] = {}
+        """How often each message had been redriven when it was taken: one that comes back is left alone."""
         self._left: dict[str, Token] = {}
 
     async def open(self) -> None:
@@ -135,16 +136,24 @@ class DeadSource:
     async def receive(self, limit: int) -> Sequence[Delivery[Any]]:
         while True:
             found = await taken(self._aws, self._url, limit, self._hidden_for)
-            fresh = [native for native in found if native["MessageId"] not in self._seen]
-            if fresh or not found:
-                return [self._delivery(native) for native in fresh]
+            fresh = [delivery for native in found if (delivery := self._delivery(native)) is not None]
+            if fresh or (not found and not await self._held_by_others()):
+                return fresh
 
-    def _delivery(self, native: dict[str, Any]) -> Delivery[Any]:
+    async def _held_by_others(self) -> bool:
+        """Whether there are letters that will be seen again: somebody looks at them, or died when he had them."""
+        self._until = self._until or time.monotonic() + self._hidden_for
+        _, held = await counted(self._aws, self._url)
+        return held > len(self._left) and time.monotonic() < self._until
+
+    def _delivery(self, native: dict[str, Any]) -> Delivery[Any] | None:
         token = token_of(native, self._hidden_for)
-        self._seen.add(token.ident)
-        self._left[token.ident] = token
+        before, self._left[token.ident] = self._left.get(token.ident), token
+        message = records.read(native, subscription=self._subscription, dead=True)
+        if before is not None or self._seen.setdefault(message.id, message.redrives) < message.redrives:
+            return None
         return Delivery(
-            message=records.read(native, subscription=self._subscription, dead=True),
+            message=message,
             topic=self._subscription.topic.name,
             group=self._subscription.group,
             lease_until=token.lease_until,

@@ -36,10 +36,10 @@ def wanted_receivers(now: int, brought: int, asked: int, most: int) -> int:
 class Receivers:
     """Never asks for more than there is room for. What comes lies in `ready`, and `news` is called."""
 
-    def __init__(self, aws: Aws, url: str, *, visible_after: int, fifo: bool, news: Callable[[], None]) -> None:
+    def __init__(self, aws: Aws, url: str, *, lease: float, fifo: bool, news: Callable[[], None]) -> None:
         self._aws = aws
         self._url = url
-        self._visible_after = visible_after
+        self._lease = lease
         self._fifo = fifo
         self._news = news
         self.ready: deque[Came] = deque()
@@ -77,7 +77,7 @@ class Receivers:
                 QueueUrl=self._url,
                 MaxNumberOfMessages=asked,
                 WaitTimeSeconds=self._aws.table.wait,
-                VisibilityTimeout=self._visible_after,
+                VisibilityTimeout=seconds(self._lease),
                 MessageAttributeNames=["All"],
                 MessageSystemAttributeNames=["All"],
                 **given,
@@ -105,7 +105,7 @@ class Receivers:
             self._put_off = time.monotonic() + self._aws.table.receive_linger
         # Hidden when SQS answered; a receive that waited was answered at its end, as far as can be known here.
         now = time.monotonic()
-        until = now + self._visible_after - min(now - begun, self._visible_after / 10)
+        until = now + self._lease - min(now - begun, self._lease / 10)
         self.ready.extend(Came(native, until) for native in found)
 
     async def finish(self, patience: float) -> None:
@@ -119,5 +119,5 @@ class Receivers:
 
 
 def seconds(lease: float) -> int:
-    """A lease as SQS takes it: whole seconds, never less."""
-    return max(1, ceil(lease))
+    """For how long SQS hides what is leased for so long: in whole seconds, and one more than we count on."""
+    return ceil(lease) + 1

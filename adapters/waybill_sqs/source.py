@@ -39,6 +39,12 @@ from waybill_sqs.polling import Came, Receivers, seconds
 
 __all__ = ["SqsSource"]
 
+SOON = 1.0
+"""Seconds: the shortest time that SQS hides a message for."""
+SLICE = 0.01
+"""Seconds after which is looked whether somebody waits for room."""
+TICKS = 20
+"""Times a second that what is tried again soon is given back."""
 PATIENCE = 1.0
 """Seconds that `receive` waits for something."""
 LAST = 1.0
@@ -55,7 +61,7 @@ class SqsSource:
         self._notify = notify
         self._name = layout.queue(subscription.topic, subscription.group)
         self._fifo = layout.kind(subscription.topic).fifo
-        self._hidden_for = seconds(subscription.lease)
+        self._lease = subscription.lease
         self._out: dict[str, Token] = {}
         """What was handed out and is not settled, by its id on SQS."""
         self._news = asyncio.Event()
@@ -64,6 +70,8 @@ class SqsSource:
         self._unwanted: asyncio.TimerHandle | None = None
         self._returning: set[asyncio.Task[Any]] = set()
         self._settled_last = 0.0
+        self._soon: dict[float, list[Token]] = {}
+        """What is tried again within a second, by when."""
 
     # ---------------------------------------------------------------- life
 
@@ -75,7 +83,7 @@ class SqsSource:
         except DestinationMissing as error:
             raise DestinationMissing(missing(self._subscription.name)) from error
         self._hands = Hands(self._aws, url)
-        self._receivers = Receivers(self._aws, url, visible_after=self._hidden_for, fifo=self._fifo, news=self._on_news)
+        self._receivers = Receivers(self._aws, url, lease=self._lease, fifo=self._fifo, news=self._on_news)
 
     async def quiesce(self) -> None:
         self._quiet.set()
@@ -92,7 +100,9 @@ class SqsSource:
             self._give_back_ready()
             now = time.monotonic()
             left = [token for token in self._out.values() if token.settled is None and token.lease_until > now]
+            left += [token for tokens in self._soon.values() for token in tokens]
             self._out.clear()
+            self._soon.clear()
             if left:
                 self._return(left)
             if self._returning:
@@ -113,6 +123,19 @@ class SqsSource:
         unwanted = [delivery for came in ready if (delivery := self._delivery(came)) is not None]
         if unwanted:
             self._return([delivery.token for delivery in unwanted])
+
+    def _later(self, token: Token, after: float) -> None:
+        """Give it back when its time has come, with others whose time comes then: SQS counts in whole seconds."""
+        loop = asyncio.get_running_loop()
+        due = ceil((loop.time() + after) * TICKS) / TICKS
+        if (together := self._soon.get(due)) is None:
+            together = self._soon[due] = []
+            loop.call_at(due, self._due, due)
+        together.append(token)
+
+    def _due(self, due: float) -> None:
+        if tokens := self._soon.pop(due, None):
+            self._return(tokens)
 
     def _return(self, tokens: Sequence[Token]) -> None:
         returning = asyncio.get_running_loop().create_task(self._hands.hide([(token, 0) for token in tokens]))
@@ -178,7 +201,7 @@ class SqsSource:
         ready = self._receivers.ready
         taken: list[Delivery[Any]] = []
         later: list[tuple[Token, int]] = []
-        soonest = time.monotonic() + self._hidden_for * 0.3
+        soonest = time.monotonic() + self._lease * 0.3
         while ready and len(taken) < limit:
             came = ready.popleft()
             if came.lease_until < soonest or (delivery := self._delivery(came)) is None:
@@ -208,7 +231,7 @@ class SqsSource:
             native["MessageId"],
             native["ReceiptHandle"],
             records.received_times(native),
-            came.lease_until - self._hidden_for,
+            came.lease_until - self._lease,
             came.lease_until,
         )
 
@@ -245,6 +268,9 @@ class SqsSource:
         results: list[SettleResult | None] = [self._known(item, now) for item in settled]
         acks = [place for place, result in enumerate(results) if result is None and _is(settled[place], Ack)]
         changes = [place for place, result in enumerate(results) if result is None and not _is(settled[place], Ack)]
+        for place in [place for place in changes if self._soon_settled(settled[place], now)]:
+            changes.remove(place)
+            results[place] = self._done(settled[place], DONE)
         if changes:
             wanted = [(settled[place].delivery.token, self._hide(settled[place])) for place in changes]
             for place, result in zip(changes, await self._hands.hide(wanted), strict=True):
@@ -257,11 +283,11 @@ class SqsSource:
         return [result or LOST for result in results]
 
     async def _gather(self, number: int) -> None:
-        """Under load, let some more be handled, so that they share a call."""
-        wait = self._settled_last + self._aws.table.settle_linger - time.monotonic()
-        if number < BATCH and wait > 0 and not self._quiet.is_set():
+        """Under load, let some more be handled, so that they share a call; but nobody waits for room meanwhile."""
+        end = self._settled_last + self._aws.table.settle_linger
+        while number < BATCH and self._receiving and not self._quiet.is_set() and (wait := end - time.monotonic()) > 0:
             with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(min(wait, SLICE)):
                     await self._quiet.wait()
         self._settled_last = time.monotonic()
 
@@ -275,6 +301,15 @@ class SqsSource:
             token.settled = Release
             return LOST
         return None
+
+    def _soon_settled(self, item: Settled, now: float) -> bool:
+        """Whether it is tried again within the second in which it is ours anyway; then that is seen to."""
+        settlement, token = item.settlement, item.delivery.token
+        if not isinstance(settlement, Defer) or settlement.after >= SOON or token.lease_until < now + SOON:
+            return False
+        self._hide(item)
+        self._later(token, settlement.after)
+        return True
 
     def _hide(self, item: Settled) -> int:
         settlement, token = item.settlement, item.delivery.token
@@ -297,13 +332,13 @@ class SqsSource:
         return result
 
     async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
-        now, lease = time.monotonic(), self._hidden_for
+        now, hidden_for = time.monotonic(), seconds(self._lease)
         if not deliveries and self._receivers.error is not None:
             raise BrokerUnavailable(str(self._receivers.error))
         results: list[ExtendResult | None] = [self._kept(delivery.token, now) for delivery in deliveries]
         places = [place for place, result in enumerate(results) if result is None]
         begun = time.monotonic()
-        changes = [(deliveries[place].token, lease) for place in places]
+        changes = [(deliveries[place].token, hidden_for) for place in places]
         for place, result in zip(places, await self._hands.hide(changes), strict=True):
             token: Token = deliveries[place].token
             if isinstance(result, Failed):
@@ -312,7 +347,7 @@ class SqsSource:
                 self._out.pop(token.ident, None)
                 results[place] = LOST
             else:
-                token.lease_until = begun + lease
+                token.lease_until = begun + self._lease
                 results[place] = Extended(token.lease_until)
         return [result or LOST for result in results]
 
@@ -324,7 +359,7 @@ class SqsSource:
             self._out.pop(token.ident, None)
             token.settled = Release
             return LOST
-        fresh = token.lease_until - now > self._hidden_for * 0.7
+        fresh = token.lease_until - now > self._lease * 0.7
         return Extended(token.lease_until) if fresh else None
 
 

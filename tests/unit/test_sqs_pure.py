@@ -134,8 +134,8 @@ def test_there_are_as_many_receivers_as_bring_full_batches_and_one_when_nothing_
     assert wanted_receivers(1, 1, 10, 8) == 1
 
 
-def test_a_lease_is_never_shorter_than_asked_for() -> None:
-    assert [seconds(lease) for lease in (0.1, 1.0, 1.1, 30.0)] == [1, 1, 2, 30]
+def test_sqs_hides_for_longer_than_we_count_on() -> None:
+    assert [seconds(lease) for lease in (0.1, 1.0, 1.1, 30.0)] == [2, 2, 3, 31]
 
 
 # ---------------------------------------------------------------- what differs

@@ -16,7 +16,7 @@ from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink, Source
 from waybill.findings import Finding
 from waybill.loading import AdapterContext
 from waybill.opening import opened
-from waybill.outcomes import Ack, Defer, Release, SettlementKind
+from waybill.outcomes import Ack, Release, SettlementKind
 from waybill.topology import Destination, Subscription, TopicSpec, Topology
 from waybill_sqs import cost, rights
 from waybill_sqs.admin import SqsAdmin
@@ -34,10 +34,8 @@ from waybill_sqs.source import SqsSource
 __all__ = ["SQS", "SqsAdapter", "adapter"]
 
 HEADER_BYTES = 32 << 10
-LONGEST_DEFER = 11 * 3600.0
-"""Seconds: a message can be hidden for 12 hours from when it was received, and handling it took some of them."""
-HOLDS_FROM = 5.0
-"""Seconds that a key of a FIFO queue waits here for its failed message, rather than hidden."""
+CRASH_FACTOR = 10
+"""SQS counts every hand-out: also those that were given back, and those beside the one that its process died of."""
 DEDUPLICATION = 300.0
 """Seconds that a FIFO queue remembers ids for."""
 
@@ -50,7 +48,7 @@ def adapter(url: str, context: AdapterContext) -> SqsAdapter:
 class SqsAdapter:
     """One account and region."""
 
-    native_settlements: frozenset[SettlementKind] = frozenset({Ack, Release, Defer})
+    native_settlements: frozenset[SettlementKind] = frozenset({Ack, Release})
 
     def __init__(self, url: str, context: AdapterContext) -> None:
         self._region, self._table = located(url, dict(context.options.get("sqs", {})))
@@ -58,7 +56,7 @@ class SqsAdapter:
         self._aws = Aws(self._region, self._table, context.application)
         self._layout = Layout(self._table)
         self.admin: Admin = SqsAdmin(self._aws, self._layout)
-        base = Capabilities(broker="SQS", ordered=False, durable=True, longest_defer=LONGEST_DEFER)
+        base = Capabilities(broker="SQS", ordered=False, durable=True, crash_factor=CRASH_FACTOR)
         self.claims = self.narrowed(base, TopicSpec(""))
         self.capabilities = self.claims
 
@@ -79,7 +77,6 @@ class SqsAdapter:
             can,
             ordered=kind.fifo,
             relaxes=not kind.fifo,
-            holds_key_from=HOLDS_FROM if kind.fifo else None,
             ephemeral=not kind.direct,
             delays=kind.direct and not kind.fifo,
             dedup_window=DEDUPLICATION if kind.fifo else 0.0,

@@ -11,7 +11,6 @@ import msgspec
 
 from waybill.errors import BrokerError, DestinationMissing
 from waybill.outcomes import DONE, LOST, Failed, SettlementKind, SettleResult
-from waybill_sqs.attempts import KNOWN
 from waybill_sqs.client import Aws
 from waybill_sqs.limits import BATCH, LONGEST_HIDE
 from waybill_sqs.mapping import is_lost, refusal
@@ -63,10 +62,6 @@ class Hands:
             for token, wanted in changes
         ]
         return await self._all("change_message_visibility_batch", entries)
-
-    def remember(self, token: Token, attempts: int, first_failure: Any = None) -> None:
-        """It goes back, and was handled so often."""
-        KNOWN.went_back(self.where(token), token.received, attempts, first_failure)
 
     async def _all(self, call: str, entries: Sequence[dict[str, Any]]) -> Sequence[SettleResult]:
         """In the order given."""

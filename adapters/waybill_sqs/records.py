@@ -1,7 +1,8 @@
 """A message as an entry of SQS or SNS, and back. Pure.
 
 All but the body is in one attribute, `waybill`, as JSON: CloudEvents attributes by their names, `headers`, and `encoding`
-where the body is no text that AWS carries (`base64`, `empty`, or `none` for a tombstone). Source: SEMANTICS, The envelope.
+where the body is no text that AWS carries (`base64`, `empty`, or `none` for a tombstone), and `hold` on what is to wait for a
+part of a second.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from math import ceil
@@ -26,6 +28,7 @@ from waybill_sqs.limits import LONGEST_DELAY, carried, is_carried, weight
 __all__ = ["Entry", "deduplication", "entry", "read", "received_times", "sent_at", "shortened"]
 
 OWN = "waybill"
+HOLD = re.compile(r"0\.[0-9]{3}")
 PLACEHOLDER = "-"
 """The body of a message that has none: SQS wants a character."""
 Texts = dict[str, str | dict[str, str]]
@@ -50,7 +53,11 @@ def entry(
     `hop`: where it is sent, which makes its deduplication id one of its own, and `ident` what is one message there.
     """
     body, encoding = _body(message.body)
-    told: dict[str, Any] = envelope.encode(message)
+    wait = 0.0 if message.due is None else message.due.timestamp() - now
+    served = delays and not fifo and wait <= LONGEST_DELAY
+    told: dict[str, Any] = envelope.encode(msgspec.structs.replace(message, due=None) if served else message)
+    if served and 0 < wait < 1:  # SQS counts in whole seconds, so whoever receives it waits
+        told["hold"] = f"{wait:.3f}"
     if message.headers:
         told["headers"] = dict(message.headers)
     if encoding is not None:
@@ -68,7 +75,7 @@ def entry(
     if fifo:
         group = _group(message.key if message.key is not None and hop != "dead" else message.id)
         fields |= {"MessageGroupId": group, "MessageDeduplicationId": deduplication(message, hop, ident)}
-    elif delays and message.due is not None and (wait := message.due.timestamp() - now) > 0:
+    elif delays and wait >= 1:
         fields["DelaySeconds"] = min(ceil(wait), LONGEST_DELAY)
     return Entry(fields, weight(body, attributes), group)
 
@@ -116,8 +123,10 @@ def shortened(message: Message) -> Iterator[Message]:
 # ---------------------------------------------------------------- back
 
 
-def read(native: Mapping[str, Any], *, subscription: Subscription, dead: bool = False) -> Message:
-    """The message. Whatever cannot be read becomes a stand-in that is a dead letter."""
+def read(
+    native: Mapping[str, Any], *, subscription: Subscription, dead: bool = False, now: float | None = None
+) -> Message:
+    """The message. Whatever cannot be read becomes a stand-in that is a dead letter. `now`: what holds counts from then."""
     attributes: Mapping[str, Mapping[str, Any]] = native.get("MessageAttributes") or {}
     text: str = native.get("Body", "")
     topic, received = subscription.topic.name, sent_at(native)
@@ -126,7 +135,7 @@ def read(native: Mapping[str, Any], *, subscription: Subscription, dead: bool = 
         if own is None:
             message = _foreign(native, text, attributes, topic, received)
         else:
-            message = _ours(own, text, topic, received)
+            message = _ours(own, text, topic, received, None if received_times(native) > 1 else now)
     except (DecodeError, msgspec.MsgspecError, binascii.Error, ValueError, RecursionError) as error:
         message = envelope.unreadable(
             text.encode("utf-8", "surrogatepass"), str(error), topic=topic, received=received, raw=(own or "")[:16384]
@@ -136,9 +145,9 @@ def read(native: Mapping[str, Any], *, subscription: Subscription, dead: bool = 
     return message
 
 
-def _ours(own: str, text: str, topic: str, received: datetime) -> Message:
+def _ours(own: str, text: str, topic: str, received: datetime, now: float | None) -> Message:
     told = _read(own)
-    headers, encoding = told.pop("headers", {}), told.pop("encoding", None)
+    headers, encoding, hold = told.pop("headers", {}), told.pop("encoding", None), told.pop("hold", None)
     if not isinstance(headers, dict):
         raise DecodeError("the headers in the `waybill` attribute are no names and texts")
     texts = {name: value for name, value in told.items() if isinstance(value, str)}
@@ -151,7 +160,10 @@ def _ours(own: str, text: str, topic: str, received: datetime) -> Message:
         body = None if encoding == "none" else b""
     else:
         raise DecodeError(f"the body's encoding is {encoding!r:.40}, which this version cannot read: upgrade")
-    return envelope.decode(texts, body, headers=headers, topic=topic, received=received)
+    message = envelope.decode(texts, body, headers=headers, topic=topic, received=received)
+    if now is not None and isinstance(hold, str) and HOLD.fullmatch(hold):
+        return msgspec.structs.replace(message, due=envelope.at(now + float(hold)))
+    return message
 
 
 def _foreign(

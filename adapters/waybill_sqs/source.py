@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from math import ceil
@@ -19,7 +20,6 @@ from waybill.outcomes import (
     DONE,
     LOST,
     Ack,
-    Defer,
     Extended,
     ExtendResult,
     Failed,
@@ -30,7 +30,7 @@ from waybill.outcomes import (
 from waybill.settling import back_off
 from waybill.topology import Subscription
 from waybill_sqs import records
-from waybill_sqs.attempts import KNOWN
+from waybill_sqs.attempts import TRIED
 from waybill_sqs.client import Aws
 from waybill_sqs.holding import Hands, Token
 from waybill_sqs.layout import Layout
@@ -40,11 +40,9 @@ from waybill_sqs.polling import Came, Receivers, seconds
 __all__ = ["SqsSource"]
 
 SOON = 1.0
-"""Seconds: the shortest time that SQS hides a message for."""
+"""Seconds that what came before its time waits here: SQS hides by whole ones."""
 SLICE = 0.01
 """Seconds after which is looked whether somebody waits for room."""
-TICKS = 20
-"""Times a second that what is tried again soon is given back."""
 PATIENCE = 1.0
 """Seconds that `receive` waits for something."""
 LAST = 1.0
@@ -70,8 +68,10 @@ class SqsSource:
         self._unwanted: asyncio.TimerHandle | None = None
         self._returning: set[asyncio.Task[Any]] = set()
         self._settled_last = 0.0
-        self._soon: dict[float, list[Token]] = {}
-        """What is tried again within a second, by when."""
+        self._waiting: set[Delivery[Any]] = set()
+        """What came before its time, and waits here for the rest of it."""
+        self._due: deque[Delivery[Any]] = deque()
+        """What of it is due."""
 
     # ---------------------------------------------------------------- life
 
@@ -100,9 +100,8 @@ class SqsSource:
             self._give_back_ready()
             now = time.monotonic()
             left = [token for token in self._out.values() if token.settled is None and token.lease_until > now]
-            left += [token for tokens in self._soon.values() for token in tokens]
+            left += [delivery.token for delivery in (*self._waiting, *self._due)]
             self._out.clear()
-            self._soon.clear()
             if left:
                 self._return(left)
             if self._returning:
@@ -112,7 +111,7 @@ class SqsSource:
 
     def _on_news(self) -> None:
         self._news.set()
-        if not self._receiving and self._receivers.ready and self._unwanted is None:
+        if not self._receiving and (self._receivers.ready or self._due) and self._unwanted is None:
             patience = min(PATIENCE, self._subscription.lease / 3)
             self._unwanted = asyncio.get_running_loop().call_later(patience, self._give_back_ready)
 
@@ -121,26 +120,18 @@ class SqsSource:
         self._unwanted = None
         ready, self._receivers.ready = list(self._receivers.ready), type(self._receivers.ready)()
         unwanted = [delivery for came in ready if (delivery := self._delivery(came)) is not None]
+        unwanted += self._due
+        self._due.clear()
         if unwanted:
             self._return([delivery.token for delivery in unwanted])
 
-    def _later(self, token: Token, after: float) -> None:
-        """Give it back when its time has come, with others whose time comes then: SQS counts in whole seconds."""
-        loop = asyncio.get_running_loop()
-        due = ceil((loop.time() + after) * TICKS) / TICKS
-        if (together := self._soon.get(due)) is None:
-            together = self._soon[due] = []
-            loop.call_at(due, self._due, due)
-        together.append(token)
-
-    def _due(self, due: float) -> None:
-        if tokens := self._soon.pop(due, None):
-            self._return(tokens)
-
     def _return(self, tokens: Sequence[Token]) -> None:
-        returning = asyncio.get_running_loop().create_task(self._hands.hide([(token, 0) for token in tokens]))
-        self._returning.add(returning)
-        returning.add_done_callback(self._returning.discard)
+        self._hide([(token, 0) for token in tokens])
+
+    def _hide(self, changes: Sequence[tuple[Token, int]]) -> None:
+        hiding = asyncio.get_running_loop().create_task(self._hands.hide(changes))
+        self._returning.add(hiding)
+        hiding.add_done_callback(self._returning.discard)
 
     async def receive(self, limit: int) -> Sequence[Delivery[Any]]:
         self._receiving = True
@@ -163,7 +154,8 @@ class SqsSource:
             if self._quiet.is_set() and not self._receivers.polling:
                 return ()
             failures = await self._look(failures)
-            wait = 0.0 if self._quiet.is_set() else self._receivers.ask(limit)
+            room = limit - len(self._waiting)
+            wait = 0.0 if self._quiet.is_set() else self._receivers.ask(room)
             self._news.clear()
             now = time.monotonic()
             if not failures and not self._quiet.is_set() and now > end:
@@ -174,7 +166,7 @@ class SqsSource:
         if failures:
             self._notify(Resumed())
         if not self._quiet.is_set():
-            self._receivers.ask(limit - len(deliveries))
+            self._receivers.ask(limit - len(deliveries) - len(self._waiting))
         return deliveries
 
     async def _look(self, failures: int) -> int:
@@ -199,26 +191,34 @@ class SqsSource:
 
     def _take(self, limit: int) -> list[Delivery[Any]]:
         ready = self._receivers.ready
-        taken: list[Delivery[Any]] = []
+        taken = [self._due.popleft() for _ in range(min(limit, len(self._due)))]
         later: list[tuple[Token, int]] = []
-        soonest = time.monotonic() + self._lease * 0.3
+        now = time.monotonic()
         while ready and len(taken) < limit:
             came = ready.popleft()
-            if came.lease_until < soonest or (delivery := self._delivery(came)) is None:
+            if came.lease_until < now + self._lease * 0.3 or (delivery := self._delivery(came)) is None:
                 continue  # too late to begin it: it comes again
-            if (wait := self._wait(delivery)) > 0:
+            if (wait := self._wait(delivery)) <= 0:
+                taken.append(delivery)
+            elif wait > SOON or delivery.lease_until < now + 2 * wait:
                 later.append((delivery.token, ceil(wait)))
             else:
-                self._out[delivery.token.ident] = delivery.token
-                taken.append(delivery)
+                self._waiting.add(delivery)
+                asyncio.get_running_loop().call_later(wait, self._is_due, delivery)
         if later:
-            hiding = asyncio.get_running_loop().create_task(self._hands.hide(later))
-            self._returning.add(hiding)
-            hiding.add_done_callback(self._returning.discard)
+            self._hide(later)
+        for delivery in taken:
+            self._out[delivery.token.ident] = delivery.token
         return taken
 
+    def _is_due(self, delivery: Delivery[Any]) -> None:
+        if delivery in self._waiting:
+            self._waiting.remove(delivery)
+            self._due.append(delivery)
+            self._on_news()
+
     def _wait(self, delivery: Delivery[Any]) -> float:
-        """Seconds until it may be handed out: SQS itself waits for 15 minutes at most."""
+        """Seconds until it may be handed out."""
         due = delivery.message.due
         if due is None:
             return 0.0
@@ -243,17 +243,12 @@ class SqsSource:
             held.receipt, held.received, held.lease_until = token.receipt, token.received, token.lease_until
             return None
         subscription = self._subscription
-        message = records.read(came.native, subscription=subscription)
-        attempt, first_failure = KNOWN.of(self._hands.where(token), token.received, message.attempts)
-        # Should it be lost while this process lives, it costs no attempt, and what was done with it is known by its attempt.
-        self._hands.remember(token, attempt - 1, first_failure)
-        if first_failure is not None:
-            message = msgspec.structs.replace(message, first_failure=first_failure)
+        message = records.read(came.native, subscription=subscription, now=self._clock.time())
         return Delivery(
             message=message,
             topic=subscription.topic.name,
             group=subscription.group,
-            attempt=attempt,
+            attempt=1 + TRIED.of(self._hands.where(token), message.attempts),
             redelivered=token.received > 1,
             handed_out=token.received,
             lease_until=token.lease_until,
@@ -268,12 +263,11 @@ class SqsSource:
         results: list[SettleResult | None] = [self._known(item, now) for item in settled]
         acks = [place for place, result in enumerate(results) if result is None and _is(settled[place], Ack)]
         changes = [place for place, result in enumerate(results) if result is None and not _is(settled[place], Ack)]
-        for place in [place for place in changes if self._soon_settled(settled[place], now)]:
-            changes.remove(place)
-            results[place] = self._done(settled[place], DONE)
         if changes:
-            wanted = [(settled[place].delivery.token, self._hide(settled[place])) for place in changes]
-            for place, result in zip(changes, await self._hands.hide(wanted), strict=True):
+            for place in changes:
+                self._release(settled[place])
+            tokens = [settled[place].delivery.token for place in changes]
+            for place, result in zip(changes, await self._hands.hide([(t, 0) for t in tokens]), strict=True):
                 results[place] = self._done(settled[place], result)
         if acks:
             await self._gather(len(acks))
@@ -302,25 +296,12 @@ class SqsSource:
             return LOST
         return None
 
-    def _soon_settled(self, item: Settled, now: float) -> bool:
-        """Whether it is tried again within the second in which it is ours anyway; then that is seen to."""
-        settlement, token = item.settlement, item.delivery.token
-        if not isinstance(settlement, Defer) or settlement.after >= SOON or token.lease_until < now + SOON:
-            return False
-        self._hide(item)
-        self._later(token, settlement.after)
-        return True
-
-    def _hide(self, item: Settled) -> int:
-        settlement, token = item.settlement, item.delivery.token
-        if isinstance(settlement, Defer):
-            self._hands.remember(token, settlement.attempts, settlement.first_failure)
-            return ceil(settlement.after)
-        if isinstance(settlement, Release):
-            attempts = item.delivery.attempt - 1 if settlement.attempts is None else settlement.attempts
-            self._hands.remember(token, attempts, item.delivery.message.first_failure)
-            return 0
-        raise TypeError(f"SQS does not settle {type(settlement).__name__} by itself")
+    def _release(self, item: Settled) -> None:
+        settlement = item.settlement
+        if not isinstance(settlement, Release):
+            raise TypeError(f"SQS does not settle {type(settlement).__name__} by itself")
+        if settlement.attempts is not None:
+            TRIED.note(self._hands.where(item.delivery.token), settlement.attempts)
 
     def _done(self, item: Settled, result: SettleResult) -> SettleResult:
         if isinstance(result, Failed):

@@ -11,7 +11,7 @@ from tests.brokers.plugin import running
 from tests.contract.sqs_verbs import Verbs
 from waybill_contracts.harness import Broker
 
-__all__ = ["Sqs"]
+__all__ = ["QUEUE", "QUEUE_FIFO", "TOPIC", "TOPIC_FIFO", "Sqs"]
 
 os.environ.setdefault("AWS_ACCESS_KEY_ID", "emulated")
 os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "emulated")
@@ -24,6 +24,15 @@ CANNOT = {
     "forbid": "the emulators let everybody do everything",
     "partitions": "a queue has none: each key is one of its own",
 }
+ONE_GROUP = "a queue without SNS before it has one group; it is shown with SNS"
+TEXT = "SQS carries texts alone, so that no foreign program can publish other bytes"
+SLOW = "moto takes 160 messages a second, and gives 30; it is shown without SNS"
+NEVER_LATER = "it is refused where it is published, in another process; S01 shows that it is"
+EVERYWHERE = {"H10": TEXT}
+DIRECT = EVERYWHERE | dict.fromkeys(
+    ("D06", "D08", "G02", "G07", "G13", "P02", "R08", "T01", "T02", "T06", "T08", "T10"), ONE_GROUP
+)
+THROUGH_SNS = EVERYWHERE | dict.fromkeys(("G09", "G10", "P05"), SLOW)
 FORGETS = "moto keeps everything in memory, and forgets it when it ends"
 
 
@@ -54,3 +63,9 @@ class Sqs:
                 cannot=cannot,
                 **verbs.given,
             )
+
+
+QUEUE = Sqs("sqs standard", "sqs", fifo=False, waived=DIRECT)
+QUEUE_FIFO = Sqs("sqs fifo", "sqs", fifo=True, waived=DIRECT | {"S08": NEVER_LATER})
+TOPIC = Sqs("sns standard", "sns", fifo=False, waived=THROUGH_SNS | {"S08": NEVER_LATER})
+TOPIC_FIFO = Sqs("sns fifo", "sns", fifo=True, waived=THROUGH_SNS | {"S08": NEVER_LATER})

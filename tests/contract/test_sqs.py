@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contract.sqs import Sqs
+from tests.contract.sqs import QUEUE, QUEUE_FIFO, TOPIC, TOPIC_FIFO
 from waybill_contracts import contract, survives
 
-QUEUE, QUEUE_FIFO = Sqs("sqs standard", "sqs", fifo=False, waived={}), Sqs("sqs fifo", "sqs", fifo=True, waived={})
-TOPIC, TOPIC_FIFO = Sqs("sns standard", "sns", fifo=False, waived={}), Sqs("sns fifo", "sns", fifo=True, waived={})
 ALONE = pytest.mark.disturbs
 
 test_on_sqs = pytest.mark.broker("sqs")(contract(QUEUE, disturbing=ALONE))

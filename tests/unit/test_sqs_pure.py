@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import combinations
 from typing import Any
 
@@ -15,7 +14,7 @@ from waybill import BrokerError, BrokerUnavailable, ConfigurationError, Destinat
 from waybill.foreign import CredentialsRefused, NotPermitted
 from waybill.topology import Destination, Subscription, TopicSpec
 from waybill_sqs import SQS, limits, names, objects, rights
-from waybill_sqs.attempts import Attempts
+from waybill_sqs.attempts import Tried
 from waybill_sqs.connecting import located
 from waybill_sqs.cost import expected
 from waybill_sqs.layout import Layout
@@ -103,25 +102,20 @@ def test_names_that_aws_keeps_for_itself_are_no_attributes() -> None:
 # ---------------------------------------------------------------- attempts and receivers
 
 
-def test_attempts_are_counted_by_hand_outs_less_those_that_cost_none() -> None:
-    known, where = Attempts(), ("queue", "m")
-    assert known.of(where, 1, 0) == (1, None)
-    assert known.of(where, 3, 0) == (3, None), "two processes have died of it"
-    assert known.of(where, 1, 4) == (5, None), "a copy that was tried before"
-    known.went_back(where, 3, 2)
-    assert known.of(where, 4, 0)[0] == 3, "given back without an attempt"
-    failed = datetime(2026, 5, 1, tzinfo=UTC)
-    known.went_back(where, 4, 3, failed)
-    assert known.of(where, 5, 0) == (4, failed)
-    assert known.of(where, 7, 0) == (6, failed), "others have handled it since"
-    assert known.of(("other", "m"), 1, 0) == (1, None)
+def test_what_was_tried_in_place_is_remembered_and_what_a_copy_tells_counts_as_well() -> None:
+    known, where = Tried(), ("queue", "m")
+    assert known.of(where, 0) == 0
+    known.note(where, 2)
+    assert known.of(where, 0) == 2
+    assert known.of(where, 4) == 4
+    assert known.of(("other", "m"), 0) == 0
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    known = Attempts(2)
+    known = Tried(2)
     for number in range(5):
-        known.went_back(("q", str(number)), 1, 0)
-    assert [known.of(("q", str(number)), 2, 0)[0] for number in range(5)] == [2, 2, 2, 1, 1]
+        known.note(("q", str(number)), 7)
+    assert [known.of(("q", str(number)), 0) for number in range(5)] == [0, 0, 0, 7, 7]
 
 
 def test_there_are_as_many_receivers_as_bring_full_batches_and_one_when_nothing_comes() -> None:

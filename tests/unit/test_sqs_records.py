@@ -92,10 +92,31 @@ def test_each_dead_letter_is_a_group_of_its_own() -> None:
 
 
 def test_a_delay_is_never_shortened_to_whole_seconds() -> None:
-    sent = message(due=NOW + timedelta(seconds=1.2))
-    assert written(sent, now=NOW.timestamp()).fields["DelaySeconds"] == 2
-    assert "DelaySeconds" not in written(sent, now=NOW.timestamp() + 2).fields
-    assert "DelaySeconds" not in written(sent, now=NOW.timestamp(), fifo=True).fields
+    now, sent = NOW.timestamp(), message(due=NOW + timedelta(seconds=1.2))
+    entry = written(sent, now=now)
+    assert entry.fields["DelaySeconds"] == 2
+    assert records.read(arrived(entry.fields), subscription=SUBSCRIPTION, now=now).due is None, "SQS has waited"
+    assert "DelaySeconds" not in written(sent, now=now + 2).fields
+
+
+def test_a_part_of_a_second_is_waited_for_by_whoever_receives_it_first() -> None:
+    now = NOW.timestamp()
+    fields = written(message(due=NOW + timedelta(seconds=0.3)), now=now).fields
+    assert "DelaySeconds" not in fields
+    found = records.read(arrived(fields), subscription=SUBSCRIPTION, now=now + 7)
+    assert found.due == NOW + timedelta(seconds=7.3)
+    again = arrived(fields, ApproximateReceiveCount="2")
+    assert records.read(again, subscription=SUBSCRIPTION, now=now + 7).due is None
+
+
+def test_what_sqs_cannot_delay_itself_says_when_it_is_due() -> None:
+    sent = message(due=NOW + timedelta(hours=1))
+    fields = written(sent, now=NOW.timestamp()).fields
+    assert fields["DelaySeconds"] == 900
+    assert records.read(arrived(fields), subscription=SUBSCRIPTION).due == sent.due
+    fifo = written(sent, now=NOW.timestamp(), fifo=True).fields
+    assert "DelaySeconds" not in fifo
+    assert records.read(arrived(fifo), subscription=SUBSCRIPTION).due == sent.due
 
 
 def test_a_trace_is_told_to_aws_in_its_own_words() -> None:

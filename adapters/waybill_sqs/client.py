@@ -55,6 +55,8 @@ class Aws:
             raise
 
     async def close(self) -> None:
+        if self.calls:
+            log.info("calls of AWS: %s", ", ".join(f"{name} {number}" for name, number in sorted(self.calls.items())))
         stack, self._stack = self._stack, AsyncExitStack()
         self._sqs = self._polls = self._sns = None
         with mapped("closing"):

@@ -63,7 +63,7 @@ class SqsSink:
         self._clock = clock
         kind = layout.kind(destination.topic)
         self._fifo = kind.fifo
-        self._needs_key = kind.fifo and destination.topic.ordered
+        self._needs_key = kind.fifo and destination.topic.ordered and destination.kind == "topic"
         self._published = layout.published(destination)
         self._name = layout.place(destination)
         self._hop = destination.kind if destination.group is None else f"{destination.kind} {destination.group}"

@@ -12,7 +12,7 @@ FEW = (
     "T04", "T07", "X05", "fault-03", "fault-12", "fault-26", "fault-29",
 )  # fmt: skip
 """Who has a partition, returns of quorum queues and offsets of a log, their counts, delays, limits, and what is on disk."""
-REAL = ("_on_4_0[", "_on_4_3[", "_on_kafka[")
+REAL = ("_on_4_0[", "_on_4_3[", "_on_kafka[", "_on_sqs[", "_on_sqs_fifo[", "_on_sns[", "_on_sns_fifo[")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -43,6 +43,7 @@ class Hands:
         self._aws = aws
         self._url = url
         self._turns = asyncio.Semaphore(aws.table.calls)
+        self._hiding: set[asyncio.Task[Any]] = set()
 
     def where(self, token: Token) -> tuple[str, str]:
         return self._url, token.ident
@@ -62,6 +63,20 @@ class Hands:
             for token, wanted in changes
         ]
         return await self._all("change_message_visibility_batch", entries)
+
+    def hide_soon(self, changes: Sequence[Change]) -> None:
+        """The same, of what nobody waits for the result of."""
+        if changes:
+            hiding = asyncio.get_running_loop().create_task(self.hide(changes), name="waybill-sqs-hide")
+            self._hiding.add(hiding)
+            hiding.add_done_callback(self._hiding.discard)
+
+    def give_back_soon(self, tokens: Sequence[Token]) -> None:
+        self.hide_soon([(token, 0) for token in tokens])
+
+    async def finish(self) -> None:
+        if self._hiding:
+            await asyncio.wait(self._hiding)
 
     async def _all(self, call: str, entries: Sequence[dict[str, Any]]) -> Sequence[SettleResult]:
         """In the order given."""

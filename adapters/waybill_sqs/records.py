@@ -28,6 +28,7 @@ from waybill_sqs.limits import LONGEST_DELAY, carried, is_carried, weight
 __all__ = ["Entry", "deduplication", "entry", "read", "received_times", "sent_at", "shortened"]
 
 OWN = "waybill"
+LONGEST_HOLD = 0.9
 HOLD = re.compile(r"0\.[0-9]{3}")
 PLACEHOLDER = "-"
 """The body of a message that has none: SQS wants a character."""
@@ -56,7 +57,7 @@ def entry(
     wait = 0.0 if message.due is None else message.due.timestamp() - now
     served = delays and not fifo and wait <= LONGEST_DELAY
     told: dict[str, Any] = envelope.encode(msgspec.structs.replace(message, due=None) if served else message)
-    if served and 0 < wait < 1:  # SQS counts in whole seconds, so whoever receives it waits
+    if served and 0 < wait <= LONGEST_HOLD:  # SQS counts in whole seconds, so whoever receives it waits
         told["hold"] = f"{wait:.3f}"
     if message.headers:
         told["headers"] = dict(message.headers)
@@ -75,7 +76,7 @@ def entry(
     if fifo:
         group = _group(message.key if message.key is not None and hop != "dead" else message.id)
         fields |= {"MessageGroupId": group, "MessageDeduplicationId": deduplication(message, hop, ident)}
-    elif delays and wait >= 1:
+    elif delays and wait > LONGEST_HOLD:
         fields["DelaySeconds"] = min(ceil(wait), LONGEST_DELAY)
     return Entry(fields, weight(body, attributes), group)
 

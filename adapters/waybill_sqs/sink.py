@@ -29,7 +29,7 @@ __all__ = ["SqsSink"]
 
 MARGIN = 0.05
 """Seconds before the deadline at which the answer is given up, so that ours comes in time."""
-ROUTED = 60.0
+ROUTED = 5.0
 """Seconds that a topic which somebody shares is taken to be shared still."""
 
 

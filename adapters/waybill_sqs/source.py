@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from math import ceil
 from typing import Any
-
-import msgspec
 
 from waybill.adapter import Notify, Resumed, Stalled
 from waybill.clock import Clock
@@ -29,18 +25,16 @@ from waybill.outcomes import (
 )
 from waybill.settling import back_off
 from waybill.topology import Subscription
-from waybill_sqs import records
+from waybill_sqs.arriving import Arrivals
 from waybill_sqs.attempts import TRIED
 from waybill_sqs.client import Aws
 from waybill_sqs.holding import Hands, Token
 from waybill_sqs.layout import Layout
-from waybill_sqs.limits import BATCH, LONGEST_HIDE
-from waybill_sqs.polling import Came, Receivers, seconds
+from waybill_sqs.limits import BATCH
+from waybill_sqs.polling import Receivers, seconds
 
 __all__ = ["SqsSource"]
 
-SOON = 1.0
-"""Seconds that what came before its time waits here: SQS hides by whole ones."""
 SLICE = 0.01
 """Seconds after which is looked whether somebody waits for room."""
 PATIENCE = 1.0
@@ -66,12 +60,7 @@ class SqsSource:
         self._quiet = asyncio.Event()
         self._receiving = False
         self._unwanted: asyncio.TimerHandle | None = None
-        self._returning: set[asyncio.Task[Any]] = set()
         self._settled_last = 0.0
-        self._waiting: set[Delivery[Any]] = set()
-        """What came before its time, and waits here for the rest of it."""
-        self._due: deque[Delivery[Any]] = deque()
-        """What of it is due."""
 
     # ---------------------------------------------------------------- life
 
@@ -84,6 +73,14 @@ class SqsSource:
             raise DestinationMissing(missing(self._subscription.name)) from error
         self._hands = Hands(self._aws, url)
         self._receivers = Receivers(self._aws, url, lease=self._lease, fifo=self._fifo, news=self._on_news)
+        self._arrivals = Arrivals(
+            self._receivers.ready,
+            self._out,
+            self._hands,
+            subscription=self._subscription,
+            clock=self._clock,
+            news=self._on_news,
+        )
 
     async def quiesce(self) -> None:
         self._quiet.set()
@@ -97,41 +94,24 @@ class SqsSource:
         try:
             await self._receivers.finish(LAST)
         finally:
-            self._give_back_ready()
             now = time.monotonic()
             left = [token for token in self._out.values() if token.settled is None and token.lease_until > now]
-            left += [delivery.token for delivery in (*self._waiting, *self._due)]
+            self._hands.give_back_soon([*left, *self._arrivals.leave(everything=True)])
             self._out.clear()
-            if left:
-                self._return(left)
-            if self._returning:
-                await asyncio.wait(self._returning)
+            await self._hands.finish()
 
     # ---------------------------------------------------------------- receiving
 
     def _on_news(self) -> None:
         self._news.set()
-        if not self._receiving and (self._receivers.ready or self._due) and self._unwanted is None:
+        if not self._receiving and self._arrivals.unwanted and self._unwanted is None:
             patience = min(PATIENCE, self._subscription.lease / 3)
-            self._unwanted = asyncio.get_running_loop().call_later(patience, self._give_back_ready)
+            self._unwanted = asyncio.get_running_loop().call_later(patience, self._give_back)
 
-    def _give_back_ready(self) -> None:
+    def _give_back(self) -> None:
         """What came when nobody wanted it any more."""
         self._unwanted = None
-        ready, self._receivers.ready = list(self._receivers.ready), type(self._receivers.ready)()
-        unwanted = [delivery for came in ready if (delivery := self._delivery(came)) is not None]
-        unwanted += self._due
-        self._due.clear()
-        if unwanted:
-            self._return([delivery.token for delivery in unwanted])
-
-    def _return(self, tokens: Sequence[Token]) -> None:
-        self._hide([(token, 0) for token in tokens])
-
-    def _hide(self, changes: Sequence[tuple[Token, int]]) -> None:
-        hiding = asyncio.get_running_loop().create_task(self._hands.hide(changes))
-        self._returning.add(hiding)
-        hiding.add_done_callback(self._returning.discard)
+        self._hands.give_back_soon(self._arrivals.leave())
 
     async def receive(self, limit: int) -> Sequence[Delivery[Any]]:
         self._receiving = True
@@ -142,20 +122,19 @@ class SqsSource:
             return await self._receive(limit)
         finally:
             self._receiving = False
-            if self._receivers.ready:
+            if self._arrivals.unwanted:
                 self._on_news()
 
     async def _receive(self, limit: int) -> Sequence[Delivery[Any]]:
         failures = 0
         end = time.monotonic() + PATIENCE
         while True:
-            if deliveries := self._take(limit):
+            if deliveries := self._arrivals.take(limit):
                 break
             if self._quiet.is_set() and not self._receivers.polling:
                 return ()
             failures = await self._look(failures)
-            room = limit - len(self._waiting)
-            wait = 0.0 if self._quiet.is_set() else self._receivers.ask(room)
+            wait = self._ask(limit)
             self._news.clear()
             now = time.monotonic()
             if not failures and not self._quiet.is_set() and now > end:
@@ -165,9 +144,15 @@ class SqsSource:
                     await self._news.wait()
         if failures:
             self._notify(Resumed())
-        if not self._quiet.is_set():
-            self._receivers.ask(limit - len(deliveries) - len(self._waiting))
+        self._out.update((delivery.token.ident, delivery.token) for delivery in deliveries)
+        self._ask(limit - len(deliveries))
         return deliveries
+
+    def _ask(self, room: int) -> float:
+        """See `Receivers.ask`."""
+        if self._quiet.is_set() or self._arrivals.closed:
+            return 0.0
+        return self._receivers.ask(room - self._arrivals.waiting)
 
     async def _look(self, failures: int) -> int:
         """How many receives have failed in a row, after a pause if one just has. Raises `DestinationMissing`."""
@@ -188,73 +173,6 @@ class SqsSource:
             async with asyncio.timeout(back_off(failures + 1)):
                 await self._quiet.wait()
         return failures + 1
-
-    def _take(self, limit: int) -> list[Delivery[Any]]:
-        ready = self._receivers.ready
-        taken = [self._due.popleft() for _ in range(min(limit, len(self._due)))]
-        later: list[tuple[Token, int]] = []
-        now = time.monotonic()
-        while ready and len(taken) < limit:
-            came = ready.popleft()
-            if came.lease_until < now + self._lease * 0.3 or (delivery := self._delivery(came)) is None:
-                continue  # too late to begin it: it comes again
-            if (wait := self._wait(delivery)) <= 0:
-                taken.append(delivery)
-            elif wait > SOON or delivery.lease_until < now + 2 * wait:
-                later.append((delivery.token, ceil(wait)))
-            else:
-                self._waiting.add(delivery)
-                asyncio.get_running_loop().call_later(wait, self._is_due, delivery)
-        if later:
-            self._hide(later)
-        for delivery in taken:
-            self._out[delivery.token.ident] = delivery.token
-        return taken
-
-    def _is_due(self, delivery: Delivery[Any]) -> None:
-        if delivery in self._waiting:
-            self._waiting.remove(delivery)
-            self._due.append(delivery)
-            self._on_news()
-
-    def _wait(self, delivery: Delivery[Any]) -> float:
-        """Seconds until it may be handed out."""
-        due = delivery.message.due
-        if due is None:
-            return 0.0
-        msgspec.structs.force_setattr(delivery, "message", msgspec.structs.replace(delivery.message, due=None))
-        return min(due.timestamp() - self._clock.time(), LONGEST_HIDE - 1)
-
-    def _token(self, came: Came) -> Token:
-        native = came.native
-        return Token(
-            native["MessageId"],
-            native["ReceiptHandle"],
-            records.received_times(native),
-            came.lease_until - self._lease,
-            came.lease_until,
-        )
-
-    def _delivery(self, came: Came) -> Delivery[Any] | None:
-        """`None`: it is held here already, and goes on under its newer receipt."""
-        token = self._token(came)
-        held = self._out.get(token.ident)
-        if held is not None and held.settled is None and held.lease_until > time.monotonic():
-            held.receipt, held.received, held.lease_until = token.receipt, token.received, token.lease_until
-            return None
-        subscription = self._subscription
-        message = records.read(came.native, subscription=subscription, now=self._clock.time())
-        return Delivery(
-            message=message,
-            topic=subscription.topic.name,
-            group=subscription.group,
-            attempt=1 + TRIED.of(self._hands.where(token), message.attempts),
-            redelivered=token.received > 1,
-            handed_out=token.received,
-            lease_until=token.lease_until,
-            token=token,
-            native=came.native,
-        )
 
     # ---------------------------------------------------------------- settling
 
@@ -310,6 +228,8 @@ class SqsSource:
         token.settled = type(item.settlement)
         if self._out.get(token.ident) is token:
             del self._out[token.ident]
+        if not self._out and self._arrivals.closed:
+            self._news.set()
         return result
 
     async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:

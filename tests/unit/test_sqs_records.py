@@ -99,6 +99,15 @@ def test_a_delay_is_never_shortened_to_whole_seconds() -> None:
     assert "DelaySeconds" not in written(sent, now=now + 2).fields
 
 
+@pytest.mark.parametrize("wait", [0.001, 0.5, 0.8999, 0.9, 0.9001, 0.9996, 1.0, 1.0004])
+def test_no_delay_is_lost_between_what_sqs_waits_and_what_is_waited_for_here(wait: float) -> None:
+    now = NOW.timestamp()
+    fields = written(message(due=datetime.fromtimestamp(now + wait, UTC)), now=now).fields
+    found = records.read(arrived(fields), subscription=SUBSCRIPTION, now=now)
+    here = 0.0 if found.due is None else found.due.timestamp() - now
+    assert here + fields.get("DelaySeconds", 0) >= wait - 0.001
+
+
 def test_a_part_of_a_second_is_waited_for_by_whoever_receives_it_first() -> None:
     now = NOW.timestamp()
     fields = written(message(due=NOW + timedelta(seconds=0.3)), now=now).fields

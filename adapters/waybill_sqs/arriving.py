@@ -1,12 +1,14 @@
 """What came and is not handed out yet: messages become deliveries, in their time, and what nobody wants goes back.
 
 A message that was handed out in vain again and again may be one that kills its process, and everybody beside it loses what he
-did. So a suspect is handed out alone: when nothing else is out, and nothing else while it is.
+did. So a suspect is handed out alone: when nothing else is out, and nothing else while it is. Which of several is first is left to
+chance: the innocent one is handled before the other soon.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -28,7 +30,7 @@ __all__ = ["Arrivals"]
 
 SOON = 1.0
 """Seconds that what came before its time waits here: SQS hides by whole ones."""
-SUSPECT = 5
+SUSPECT = 3
 """Hand-outs above which a message is a suspect."""
 
 
@@ -85,7 +87,7 @@ class Arrivals:
             suspect = _is_suspect(self._ready[0])
             if suspect and (taken or self._out):
                 break
-            came = self._ready.popleft()
+            came = self._any() if suspect else self._ready.popleft()
             if came.lease_until < now + lease * 0.3 or (delivery := self._delivery(came)) is None:
                 continue  # too late to begin it: it comes again
             if (wait := self._wait(delivery)) <= 0:
@@ -101,6 +103,14 @@ class Arrivals:
         if later:
             self._hands.hide_soon(later)
         return taken
+
+    def _any(self) -> Came:
+        """One of those that came, but the first of its key."""
+        chosen = random.choice(self._ready)  # noqa: S311 - not a secret
+        group = _group(chosen)
+        came = chosen if group is None else next(came for came in self._ready if _group(came) == group)
+        self._ready.remove(came)
+        return came
 
     def leave(self, *, everything: bool = False) -> list[Token]:
         """Give up what nobody has taken; `everything`: also what is not due."""
@@ -154,3 +164,8 @@ class Arrivals:
 
 def _is_suspect(came: Came) -> bool:
     return records.received_times(came.native) > SUSPECT
+
+
+def _group(came: Came) -> str | None:
+    group: str | None = came.native.get("Attributes", {}).get("MessageGroupId")
+    return group

@@ -23,8 +23,8 @@ MOST_FILTERS = 8
 class SQS(BrokerOptions):
     """SQS's and SNS's options of a topic: `orders.on(SQS(fifo=True))`. What is not given is as `[broker.sqs]` says.
 
-    fifo: FIFO queues, and a FIFO topic before them: messages of one key are handled in order, and every message needs a
-    key. direct: the topic is no SNS topic but one queue, which is its one group's: a call less for each ten messages, and
+    fifo: FIFO queues, and a FIFO topic before them: messages of one key are handled in order, and one without a key waits for
+    none. direct: the topic is no SNS topic but one queue, which is its one group's: a call less for each ten messages, and
     no second group ever. filter_headers: headers that travel as attributes of their own, so that SNS leaves out what a
     group's `where` does not want; else it is fetched, and passed over in the process.
     throughput: of FIFO queues, above 300 calls a second, at which AWS limits a queue rather than a key.

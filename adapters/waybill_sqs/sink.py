@@ -63,7 +63,6 @@ class SqsSink:
         self._clock = clock
         kind = layout.kind(destination.topic)
         self._fifo = kind.fifo
-        self._needs_key = kind.fifo and destination.topic.ordered and destination.kind == "topic"
         self._published = layout.published(destination)
         self._name = layout.place(destination)
         self._hop = destination.kind if destination.group is None else f"{destination.kind} {destination.group}"
@@ -148,9 +147,6 @@ class SqsSink:
 
     def _pending(self, lot: Lot, place: int, message: Message) -> Pending | None:
         """What is to be sent of it; what cannot be is refused before anything is."""
-        if self._needs_key and message.key is None:
-            lot.decide(place, Refused("a FIFO topic orders by key, and this message has none: give it one"))
-            return None
         entry = self._entry(message)
         if entry.size > self._most and self._destination.kind == "dead":
             for shorter in records.shortened(message):

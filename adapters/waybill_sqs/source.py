@@ -35,6 +35,8 @@ from waybill_sqs.polling import Receivers, seconds
 
 __all__ = ["SqsSource"]
 
+FIFO_LINGER = 0.02
+"""Seconds that a delete may wait for others to share a call with, while its key is held by it."""
 SLICE = 0.01
 """Seconds after which is looked whether somebody waits for room."""
 PATIENCE = 1.0
@@ -54,6 +56,8 @@ class SqsSource:
         self._name = layout.queue(subscription.topic, subscription.group)
         self._fifo = layout.kind(subscription.topic).fifo
         self._lease = subscription.lease
+        linger = aws.table.settle_linger
+        self._linger = min(linger, FIFO_LINGER) if self._fifo else linger
         self._out: dict[str, Token] = {}
         """What was handed out and is not settled, by its id on SQS."""
         self._news = asyncio.Event()
@@ -196,7 +200,7 @@ class SqsSource:
 
     async def _gather(self, number: int) -> None:
         """Under load, let some more be handled, so that they share a call; but nobody waits for room meanwhile."""
-        end = self._settled_last + self._aws.table.settle_linger
+        end = self._settled_last + self._linger
         while number < BATCH and self._receiving and not self._quiet.is_set() and (wait := end - time.monotonic()) > 0:
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(wait, SLICE)):

@@ -20,13 +20,13 @@ from tests.contract import kafka_mutants, rabbitmq_mutants, sqs_mutants
 from tests.contract.kafka import Kafka
 from tests.contract.mutant import Mutant
 from tests.contract.rabbitmq import Rabbit
-from tests.contract.sqs import QUEUE
+from tests.contract.sqs import QUEUE_FIFO
 from tests.leaving_out import in_ci
 from waybill_contracts.harness import Harness
 from waybill_contracts.mutants.asking import ask
 from waybill_contracts.mutants.trying import attempt, tell
 
-HARNESSES: dict[str, Harness] = {"rabbitmq": Rabbit("rabbitmq", "rabbitmq"), "kafka": Kafka(), "sqs": QUEUE}
+HARNESSES: dict[str, Harness] = {"rabbitmq": Rabbit("rabbitmq", "rabbitmq"), "kafka": Kafka(), "sqs": QUEUE_FIFO}
 MUTANTS: dict[str, dict[str, Mutant]] = {
     "rabbitmq": rabbitmq_mutants.MUTANTS,
     "kafka": kafka_mutants.MUTANTS,

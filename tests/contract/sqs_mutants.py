@@ -15,7 +15,6 @@ from waybill.outcomes import DONE, Confirmed, Extended, ExtendResult, SendResult
 from waybill.topology import TopicSpec
 from waybill_sqs import attempts, names, records, sink
 from waybill_sqs.holding import Hands, Token
-from waybill_sqs.polling import Receivers
 from waybill_sqs.sink import SqsSink
 from waybill_sqs.source import SqsSource
 
@@ -26,12 +25,6 @@ instead_of = MUTANTS.instead_of
 
 
 # ---------------------------------------------------------------- leases
-
-
-@instead_of(SqsSource, "_known", "A11")
-def deletes_with_an_expired_receipt(self: SqsSource, item: Settled, now: float) -> SettleResult | None:
-    """What is past its lease is settled all the same: the emulators delete it, whoever has it now."""
-    return None
 
 
 @instead_of(SqsSource, "extend", "F07")
@@ -73,11 +66,6 @@ async def deletes_before_dead_lettering(
 async def never_deletes(self: Hands, tokens: Sequence[Token]) -> Sequence[SettleResult]:
     """What is handled is said to be deleted."""
     return [DONE] * len(tokens)
-
-
-@instead_of(Receivers, "finish", "L05")
-async def strands_what_is_under_way(self: Receivers, patience: float) -> None:
-    """Receives go on when nobody takes what they bring any more."""
 
 
 # ---------------------------------------------------------------- what is told

@@ -16,6 +16,7 @@ import pytest
 from tests.brokers.running import Running
 from tests.sqs.injecting import BadDays, injecting
 from waybill import App, Confirmed, Delivery, Retry, Settings, Topic
+from waybill.topology import Subscription
 
 pytestmark = pytest.mark.broker("sqs")
 os.environ.setdefault("AWS_ACCESS_KEY_ID", "emulated")
@@ -30,13 +31,13 @@ class Task:
 
 @asynccontextmanager
 async def service(
-    server: Running, days: BadDays, *, fifo: bool = False, work: float = 0.0, **consume: Any
+    server: Running, days: BadDays, *, fifo: bool = False, work: float = 0.0, lease: float = 30.0, **consume: Any
 ) -> AsyncGenerator[tuple[App, Topic[Task], list[Delivery[Task]]], None]:
     """An application behind such a server, what it publishes to, and what its handler has done."""
     async with injecting(server.url, days) as endpoint:
         topic = Topic(f"w{uuid4().hex[:10]}", Task, key=lambda task: task.key, groups=["group"])
         table = {"endpoint": endpoint, "direct": True, "fifo": fifo, "wait": 1}
-        app = App("group", settings=Settings(url="sqs://us-east-1", broker={"sqs": table}, shutdown_grace=5.0))
+        app = App("group", settings=Settings(url="sqs://us-east-1", broker={"sqs": table}, shutdown_grace=5.0, lease=lease))
         done: list[Delivery[Task]] = []
 
         @app.consume(topic, ordered=fifo, **{"concurrency": 32, "retry": Retry.fixed(3, delay=0.05), **consume})
@@ -66,6 +67,11 @@ async def test_a_part_of_each_call_fails_and_each_message_is_handled_once(sqs: R
         results = await app.publish_many(topic, [Task(n, f"key-{n % 20}") for n in range(200)])
         assert all(isinstance(result, Confirmed) for result in results), results
         await until(lambda: len(set(numbers(done))) == 200)
+        async with app.admin() as admin:
+            subscription = Subscription(topic=topic.spec, group="group")
+            end = time.monotonic() + 10
+            while (left := await admin.backlog(subscription)).ready.value or left.in_flight.value:
+                assert time.monotonic() < end, f"what was handled is not deleted: {left}"
     assert days.injected["SendMessageBatch"] > 10
     assert days.injected["DeleteMessageBatch"] > 5
     assert sorted(numbers(done)) == list(range(200)), "what was taken is not sent again"
@@ -106,9 +112,10 @@ async def test_calls_that_break_lose_nothing_and_what_is_in_doubt_says_so(sqs: R
 
 async def test_leases_are_renewed_though_a_part_of_each_renewal_fails(sqs: Running) -> None:
     days = BadDays(failed=0.3)
-    async with service(sqs, days, work=4.0, concurrency=50) as (app, topic, done):
+    async with service(sqs, days, work=6.0, lease=3.0, concurrency=50) as (app, topic, done):
         await app.publish_many(topic, [Task(n, str(n)) for n in range(50)])
         await until(lambda: len(done) >= 50)
+    assert days.injected["ChangeMessageVisibilityBatch"] > 5
     assert sorted(numbers(done)) == list(range(50)), "one was handed out twice"
 
 

@@ -7,10 +7,13 @@ import functools
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import aioboto3
-import botocore.loaders
-from aiobotocore.config import AioConfig
-from aiobotocore.credentials import AioAssumeRoleCredentialFetcher, AioDeferredRefreshableCredentials
+import aioboto3  # pyright: ignore[reportMissingTypeStubs]
+import botocore.loaders  # pyright: ignore[reportMissingTypeStubs]
+from aiobotocore.config import AioConfig  # pyright: ignore[reportMissingTypeStubs]
+from aiobotocore.credentials import (  # pyright: ignore[reportMissingTypeStubs]
+    AioAssumeRoleCredentialFetcher,
+    AioDeferredRefreshableCredentials,
+)
 
 from waybill.errors import ConfigurationError
 from waybill.tables import read_table
@@ -36,9 +39,10 @@ def located(url: str, given: dict[str, Any]) -> tuple[str, BrokerTable]:
 
 
 @functools.cache
-def _loader() -> botocore.loaders.Loader:
+def _loader() -> Any:
     """One for all sessions of the process: to read the models of AWS's services takes long."""
-    return botocore.loaders.create_loader()
+    library: Any = botocore.loaders
+    return library.create_loader()
 
 
 def _warm() -> None:
@@ -55,7 +59,7 @@ async def session_for(region: str, table: BrokerTable) -> aioboto3.Session:
     await asyncio.to_thread(_warm)
     with mapped("cannot use the AWS configuration"):
         session = aioboto3.Session(profile_name=table.profile, region_name=region)
-        library: Any = session._session
+        library: Any = getattr(session, "_session")  # noqa: B009 - of a class without types
         library.register_component("data_loader", _loader())
         if table.role is not None:
             library._credentials = await _assumed(library, region, table)

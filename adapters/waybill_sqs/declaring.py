@@ -157,8 +157,8 @@ class Hand:
         dead_arn = await self._make(objects.dead_part(self._layout, subscription), tags)
         part = objects.group_part(self._layout, subscription, dead_arn=dead_arn)
         queue_arn = await self._make(part, tags)
+        dead_name = self._layout.dead(subscription.topic, subscription.group)
         with suppress(_Unknown):
-            dead_name = self._layout.dead(subscription.topic, subscription.group)
             allow = {"redrivePermission": "byQueue", "sourceQueueArns": [queue_arn]}
             await self._set(dead_name, "RedriveAllowPolicy", msgspec.json.encode(allow).decode())
         if not self._layout.kind(subscription.topic).direct:

@@ -6,8 +6,9 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from aiohttp import ClientConnectorError
 from aiohttp import ClientError as HttpError
-from botocore.exceptions import (
+from botocore.exceptions import (  # pyright: ignore[reportMissingTypeStubs]
     BotoCoreError,
     ClientError,
     ConnectTimeoutError,
@@ -48,7 +49,7 @@ TABLE: Meanings = (
         CredentialsRefused,
     ),
     ((ProfileNotFound, ParamValidationError), ConfigurationError),
-    ((EndpointConnectionError, ConnectTimeoutError), NotTaken),
+    ((ConnectTimeoutError,), NotTaken),
     ((HTTPClientError, HttpError, OSError, TimeoutError, BotoCoreError), BrokerUnavailable),
 )
 CODES: Mapping[str, type[BrokerError]] = {
@@ -82,6 +83,10 @@ def mapped(doing: str) -> Generator[None, None, None]:
     with translated(doing, TABLE):
         try:
             yield
+        except EndpointConnectionError as error:
+            # The library says this as well where a connection broke with the request on its way.
+            unsent = isinstance(error.__context__, ClientConnectorError)
+            raise (NotTaken if unsent else BrokerUnavailable)(f"{doing}: {error}") from error
         except ClientError as error:
             told: Any = error.response
             code = str(told.get("Error", {}).get("Code", ""))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -105,7 +105,8 @@ def filter_of(subscription: Subscription) -> str | None:
 def allowing(policy: str | None, queue_arn: str, topic_arn: str) -> str:
     """The queue's policy with leave for the topic to send to it, and whatever others have put there."""
     found: dict[str, Any] = _parsed(policy) or {"Version": "2012-10-17"}
-    others = [each for each in found.get("Statement", []) if isinstance(each, dict) and each.get("Sid") != SID]
+    statements: list[dict[str, Any]] = found.get("Statement", [])
+    others = [each for each in statements if each.get("Sid") != SID]
     ours = {
         "Sid": SID,
         "Effect": "Allow",
@@ -144,9 +145,9 @@ def _parsed(text: str | None) -> Any:
 def _texts(value: Any) -> Any:
     """Numbers as texts: AWS shows some of them so."""
     if isinstance(value, dict):
-        return {name: _texts(each) for name, each in value.items()}
+        return {name: _texts(each) for name, each in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
-        return [_texts(each) for each in value]
+        return [_texts(each) for each in cast("list[Any]", value)]
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 

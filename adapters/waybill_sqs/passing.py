@@ -73,7 +73,8 @@ async def sweep(aws: Aws, layout: Layout, subscription: Subscription) -> None:
     answer = await aws.sqs("list_queues", "cannot look for what is left", QueueNamePrefix=begin, MaxResults=1000)
     for url in answer.get("QueueUrls") or ():
         told = await aws.sqs("list_queue_tags", "cannot look for what is left", QueueUrl=url)
-        seen = str((told.get("Tags") or {}).get(SEEN, ""))
+        tags: dict[str, str] = told.get("Tags") or {}
+        seen = tags.get(SEEN, "")
         if seen.isdecimal() and time.time() - int(seen) > GONE:
             name = url.rpartition("/")[2]
             log.info("%s is left of a process that has died, and is removed", name)

@@ -37,7 +37,9 @@ async def service(
     async with injecting(server.url, days) as endpoint:
         topic = Topic(f"w{uuid4().hex[:10]}", Task, key=lambda task: task.key, groups=["group"])
         table = {"endpoint": endpoint, "direct": True, "fifo": fifo, "wait": 1}
-        app = App("group", settings=Settings(url="sqs://us-east-1", broker={"sqs": table}, shutdown_grace=5.0, lease=lease))
+        app = App(
+            "group", settings=Settings(url="sqs://us-east-1", broker={"sqs": table}, shutdown_grace=5.0, lease=lease)
+        )
         done: list[Delivery[Task]] = []
 
         @app.consume(topic, ordered=fifo, **{"concurrency": 32, "retry": Retry.fixed(3, delay=0.05), **consume})

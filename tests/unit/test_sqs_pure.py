@@ -250,13 +250,19 @@ def test_errors_of_aws_mean_what_may_be_done_about_them(code: str, status: int, 
 
 
 def test_what_was_never_sent_is_told_apart_from_what_may_be_stored() -> None:
+    from aiohttp import ClientConnectorError, ClientOSError
     from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 
-    with pytest.raises(NotTaken), mapped("publishing"):
-        raise EndpointConnectionError(endpoint_url="http://x")
-    with pytest.raises(BrokerUnavailable) as told, mapped("publishing"):
-        raise ReadTimeoutError(endpoint_url="http://x")
-    assert not isinstance(told.value, NotTaken)
+    unconnected: Any = ClientConnectorError.__new__(ClientConnectorError)
+    for first, then, certain in (
+        (unconnected, EndpointConnectionError(endpoint_url="http://x"), True),
+        (ClientOSError(104, "reset by peer"), EndpointConnectionError(endpoint_url="http://x"), False),
+        (TimeoutError(), ReadTimeoutError(endpoint_url="http://x"), False),
+    ):
+        then.__context__ = first  # as the library raises it
+        with pytest.raises(BrokerUnavailable) as told, mapped("publishing"):
+            raise then
+        assert isinstance(told.value, NotTaken) is certain
 
 
 def test_an_entry_that_failed_is_tried_again_where_that_may_help() -> None:

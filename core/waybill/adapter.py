@@ -24,6 +24,7 @@ __all__ = [
     "Admin",
     "Capabilities",
     "Event",
+    "Explains",
     "Limits",
     "Notify",
     "Page",
@@ -294,6 +295,15 @@ class Adapter(AbstractAsyncContextManager["Adapter"], Protocol):
         None is handed out twice by one source; `receive` answers empty, at once, when all have been. What the broker
         itself dead-lettered comes with a `dead` record made by the adapter (reason `crashed`, `expired` …).
         """
+        ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """An adapter that has more to say of a subscription before anything starts, e.g. what it costs."""
+
+    def facts(self, subscription: Subscription) -> Sequence[tuple[str, str]]:
+        """In words: pairs of what and how. No I/O."""
         ...
 
 

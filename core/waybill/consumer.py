@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Literal
 
-from waybill.adapter import Adapter, Event, Resumed, Revoked, Revoking, Source
+from waybill.adapter import Adapter, Event, Resumed, Revoked, Revoking, Source, capabilities_of
 from waybill.admitting import Admission
 from waybill.clock import Clock
 from waybill.errors import BrokerError, LeaseLost, shown
@@ -87,7 +87,7 @@ class Consumer:
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._can = self._adapter.capabilities
+        self._can = capabilities_of(self._adapter, self.subscription.topic)
         self._fetcher = self._make_fetcher()
         self._stack.push_async_callback(self._fetcher.leave)
         await self._fetcher.connect()

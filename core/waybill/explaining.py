@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from waybill.adapter import Adapter, Capabilities
+from waybill.adapter import Adapter, Capabilities, Explains, claims_of
 from waybill.brokers import Brokers
 from waybill.outcomes import DeadLetter, Defer
 from waybill.registration import Registration
@@ -39,7 +39,11 @@ def explain(registrations: Sequence[Registration], brokers: Brokers, *, lease: f
 
 
 def _facts(registration: Registration, adapter: Adapter, lease: float) -> list[tuple[str, str]]:
-    options, subscription, can = registration.options, registration.subscription, adapter.claims
+    options, subscription, can = (
+        registration.options,
+        registration.subscription,
+        claims_of(adapter, registration.subscription.topic),
+    )
     timeout = "never" if options.timeout is None else f"cancelled after {duration(options.timeout)}, a failed attempt"
     facts = [
         ("payload", getattr(registration.topic.payload, "__name__", str(registration.topic.payload))),
@@ -65,6 +69,7 @@ def _facts(registration: Registration, adapter: Adapter, lease: float) -> list[t
         ),
         *emulated(adapter),
         *_topic(subscription.topic, can),
+        *(adapter.facts(subscription) if isinstance(adapter, Explains) else ()),
     ]
     return facts
 

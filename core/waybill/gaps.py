@@ -6,9 +6,10 @@ that a promise was silently weaker.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
-from waybill.adapter import Capabilities
+from waybill.adapter import Capabilities, capabilities_of, claims_of
 from waybill.brokers import Brokers, any_topic, on_each
 from waybill.errors import CapabilityError
 from waybill.registration import Registration
@@ -29,23 +30,26 @@ def check_gaps(
     for name, topology in on_each(Topology(topics, [r.subscription for r in registrations])).items():
         adapter = brokers.of(any_topic(topology))
         here = [r for r in registrations if r.topic.spec.broker == name]
-        found += gaps(topology, here, adapter.capabilities if connected else adapter.claims)
+        can = partial(capabilities_of if connected else claims_of, adapter)
+        found += gaps(topology, here, can)
         found += adapter.gaps(topology)
     if found:
         raise CapabilityError(*found)
 
 
-def gaps(topology: Topology, registrations: Sequence[Registration], can: Capabilities) -> list[str]:
-    """Each need that `can` does not serve, in words, with the fix."""
+def gaps(
+    topology: Topology, registrations: Sequence[Registration], can: Callable[[TopicSpec], Capabilities]
+) -> list[str]:
+    """Each need that is not served, in words, with the fix. `can`: what can be done with a topic."""
     found: list[str] = []
     for topic in topology.topics:
-        found += _topic(topic, can)
+        found += _topic(topic, can(topic))
     subscriptions = {subscription.name: subscription for subscription in topology.subscriptions}
     for registration in registrations:
         subscriptions.setdefault(registration.subscription.name, registration.subscription)
-        found += _policy(registration, can)
+        found += _policy(registration, can(registration.topic.spec))
     for subscription in subscriptions.values():
-        found += _subscription(subscription, can)
+        found += _subscription(subscription, can(subscription.topic))
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from waybill.adapter import Adapter, Admin, Sink
+from waybill.adapter import Adapter, Admin, Sink, capabilities_of
 from waybill.errors import BrokerError, ConfigurationError
 from waybill.letters import record_of
 from waybill.message import Delivery, Message
@@ -87,7 +87,7 @@ async def redrive(
     there = await _there(adapter.admin, subscription)
     async with adapter.dead_letters(subscription) as source, adapter.sink(inbox) as sink:
         letters = Letters(source, subscription, wanted, there=there, limit=limit)
-        one_by_one = subscription.ordered and not adapter.capabilities.sends_in_order
+        one_by_one = subscription.ordered and not capabilities_of(adapter, subscription.topic).sends_in_order
         mover = _Mover(letters, sink, on_progress, ordered=subscription.ordered, one_by_one=one_by_one)
         try:
             while not mover.gave_up and (taken := await letters.take(pace.batch)) is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from waybill.adapter import Capabilities, Limits
+from waybill.adapter import Capabilities, Limits, capabilities_of
 from waybill.brokers import Brokers
 from waybill.clock import Clock
 from waybill.consumer import Consumer
@@ -266,14 +266,15 @@ class Runtime:
         spec = msgspec.structs.replace(topic.spec, accept_unrouted=True) if self._accept_unrouted else topic.spec
         adapter, destination = self.brokers.of(spec), Destination("topic", spec)
         sink = await self._stack.enter_async_context(adapter.sink(destination))
+        can = capabilities_of(adapter, spec)
         producer = Producer(
             sink,
             topic=topic.name,
             buffer=self.settings.publish_buffer,
-            sends_in_order=adapter.capabilities.sends_in_order,
+            sends_in_order=can.sends_in_order,
         )
         self._producers.append(producer)
-        return Port(producer, topic.name, self._send_middleware, adapter.limits(destination), adapter.capabilities)
+        return Port(producer, topic.name, self._send_middleware, adapter.limits(destination), can)
 
 
 def _place(topic: Topic[Any]) -> tuple[str, str | None]:

@@ -1,0 +1,106 @@
+"""Messages that are ours for a while: deleted, hidden for longer or given back, ten a call, each with a result of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from waybill.errors import BrokerError, DestinationMissing
+from waybill.outcomes import DONE, LOST, Failed, SettlementKind, SettleResult
+from waybill_sqs.client import Aws
+from waybill_sqs.limits import BATCH, LONGEST_HIDE
+from waybill_sqs.mapping import is_lost, refusal
+
+__all__ = ["Hands", "Token"]
+
+
+class Token(msgspec.Struct, eq=False, gc=False):
+    """What settles a delivery. A message that comes again while it is held has a newer receipt, which is the one that counts."""
+
+    ident: str
+    """Its id on SQS."""
+    receipt: str
+    received: int
+    """How often SQS has handed it out."""
+    since: float
+    """When it came, on `time.monotonic()`."""
+    lease_until: float
+    settled: SettlementKind | None = None
+
+
+Change = tuple[Token, int]
+"""For how many seconds from now it is to be hidden."""
+
+
+class Hands:
+    """What can be done with messages of one queue."""
+
+    def __init__(self, aws: Aws, url: str) -> None:
+        self._aws = aws
+        self._url = url
+        self._turns = asyncio.Semaphore(aws.table.calls)
+        self._hiding: set[asyncio.Task[Any]] = set()
+
+    def where(self, token: Token) -> tuple[str, str]:
+        return self._url, token.ident
+
+    async def delete(self, tokens: Sequence[Token]) -> Sequence[SettleResult]:
+        entries = [{"ReceiptHandle": token.receipt} for token in tokens]
+        return await self._all("delete_message_batch", entries)
+
+    async def hide(self, changes: Sequence[Change]) -> Sequence[SettleResult]:
+        """Keep them from everybody for so long; 0: give them back."""
+        now = time.monotonic()
+        entries = [
+            {
+                "ReceiptHandle": token.receipt,
+                "VisibilityTimeout": max(0, min(wanted, int(LONGEST_HIDE - (now - token.since)) - 1)),
+            }
+            for token, wanted in changes
+        ]
+        return await self._all("change_message_visibility_batch", entries)
+
+    def hide_soon(self, changes: Sequence[Change]) -> None:
+        """The same, of what nobody waits for the result of."""
+        if changes:
+            hiding = asyncio.get_running_loop().create_task(self.hide(changes), name="waybill-sqs-hide")
+            self._hiding.add(hiding)
+            hiding.add_done_callback(self._hiding.discard)
+
+    def give_back_soon(self, tokens: Sequence[Token]) -> None:
+        self.hide_soon([(token, 0) for token in tokens])
+
+    async def finish(self) -> None:
+        if self._hiding:
+            await asyncio.wait(self._hiding)
+
+    async def _all(self, call: str, entries: Sequence[dict[str, Any]]) -> Sequence[SettleResult]:
+        """In the order given."""
+        parts = [entries[start : start + BATCH] for start in range(0, len(entries), BATCH)]
+        if len(parts) == 1:
+            return await self._some(call, parts[0])
+        found = await asyncio.gather(*(self._some(call, part) for part in parts))
+        return [result for results in found for result in results]
+
+    async def _some(self, call: str, entries: Sequence[dict[str, Any]]) -> Sequence[SettleResult]:
+        numbered = [{"Id": str(number), **entry} for number, entry in enumerate(entries)]
+        make: Callable[[], Awaitable[Mapping[str, Any]]] = lambda: self._aws.sqs(  # noqa: E731
+            call, "cannot settle", QueueUrl=self._url, Entries=numbered
+        )
+        try:
+            async with self._turns:
+                answer = await make()
+        except DestinationMissing:
+            return [LOST] * len(entries)
+        except BrokerError as error:
+            return [Failed(str(error))] * len(entries)
+        results: list[SettleResult] = [Failed("AWS did not say what became of it")] * len(entries)
+        for done in answer.get("Successful") or ():
+            results[int(done["Id"])] = DONE
+        for failed in answer.get("Failed") or ():
+            results[int(failed["Id"])] = LOST if is_lost(failed) else Failed(refusal(failed)[0])
+        return results

@@ -1,0 +1,60 @@
+"""What a topic, a group and their parts are called on AWS. Pure, and told apart whatever they are called.
+
+AWS takes letters, digits, `-` and `_`, so `.` is written `-`, `-` is `_-`, and `_` is `__`. After `_` there is no other
+letter in a name, so `_to_` parts without doubt: the topic `orders.placed` is the SNS topic `orders-placed`, its group
+`billing` the queue `orders-placed_to_billing`, that group's dead letters `orders-placed_to_billing_dead`. A topic that is
+`direct` is the queue `orders-placed`. FIFO ones end in `.fifo`.
+"""
+
+from __future__ import annotations
+
+from waybill.addressing import fitted
+from waybill.topology import TopicSpec
+
+__all__ = ["FIFO", "PASSING", "dead", "passing", "plain", "queue", "queues_of", "topic"]
+
+FIFO = ".fifo"
+LONGEST_QUEUE = 80
+LONGEST_TOPIC = 256
+PASSING = "_x"
+"""Begins what tells the queue of one process's own group from others."""
+WORDS = str.maketrans({".": "-", "-": "_-", "_": "__"})
+
+
+def plain(name: str) -> str:
+    """A user's name in AWS's letters."""
+    return name.translate(WORDS)
+
+
+def topic(spec: TopicSpec, *, fifo: bool, prefix: str = "") -> str:
+    """The SNS topic."""
+    return _suffixed(prefix + plain(spec.name), fifo, LONGEST_TOPIC)
+
+
+def queue(spec: TopicSpec, group: str | None, *, fifo: bool, prefix: str = "") -> str:
+    """A group's queue; without a group the topic's own, of one that is direct."""
+    return _suffixed(_queue(spec, group, prefix), fifo, LONGEST_QUEUE)
+
+
+def dead(spec: TopicSpec, group: str, *, fifo: bool, prefix: str = "") -> str:
+    """The queue of a group's dead letters."""
+    return _suffixed(_queue(spec, group, prefix), fifo, LONGEST_QUEUE, "_dead")
+
+
+def passing(spec: TopicSpec, group: str, mark: str, *, prefix: str = "") -> str:
+    """Begins the names of the queues of a group that goes with its process."""
+    return f"{fitted(_queue(spec, group, prefix), 50, '-')}{PASSING}{mark}"
+
+
+def queues_of(spec: TopicSpec, group: str, prefix: str = "") -> str:
+    """Begins the names of all queues that were ever made for processes' own groups of this name."""
+    return passing(spec, group, "", prefix=prefix)
+
+
+def _queue(spec: TopicSpec, group: str | None, prefix: str) -> str:
+    return prefix + plain(spec.name) + ("" if group is None else f"_to_{plain(group)}")
+
+
+def _suffixed(name: str, fifo: bool, longest: int, part: str = "") -> str:
+    end = part + (FIFO if fifo else "")
+    return fitted(name, longest - len("_dead" + FIFO), "-") + end

@@ -139,7 +139,8 @@ def _weigh(question: Asked, urls: Sequence[str]) -> tuple[list[Option], dict[str
         except AdapterNotFound as error:
             if url not in CANDIDATES:
                 raise
-            absent[urlsplit(url).scheme] = str(error)
+            # What else is installed is no part of the record.
+            absent[urlsplit(url).scheme] = str(error).partition(". Installed are")[0]
         else:
             weighed.append(weigh(_name(adapter), adapter, question, needs))
     return weighed, absent

@@ -13,6 +13,7 @@ from typing import Self
 import msgspec
 
 from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink, Source
+from waybill.calling import Calls
 from waybill.findings import Finding
 from waybill.loading import AdapterContext
 from waybill.opening import opened
@@ -83,13 +84,17 @@ class SqsAdapter:
         )
 
     @property
-    def calls(self) -> Mapping[str, int]:
+    def called(self) -> Mapping[str, int]:
         """Calls of AWS made so far, by their kind."""
         return self._aws.calls
 
     def facts(self, subscription: Subscription) -> Sequence[tuple[str, str]]:
         """What it costs. See `waybill.adapter.Explains`."""
-        return list(cost.expected(self._layout, subscription))
+        return list(cost.words(self._layout, subscription))
+
+    def calls(self, topology: Topology, *, rate: float, size: int) -> Sequence[Calls]:
+        """See `waybill.calling.CountsCalls`."""
+        return list(cost.expected(self._layout, topology, rate=rate, size=size))
 
     async def rights(self, topology: Topology) -> Sequence[Finding]:
         """What we may do of what is asked for. See `waybill.findings.KnowsRights`."""

@@ -12,11 +12,11 @@ import pytest
 
 from waybill import BrokerError, BrokerUnavailable, ConfigurationError, DestinationMissing
 from waybill.foreign import CredentialsRefused, NotPermitted
-from waybill.topology import Destination, Subscription, TopicSpec
+from waybill.topology import Destination, Subscription, TopicSpec, Topology
 from waybill_sqs import SQS, limits, names, objects, rights
 from waybill_sqs.attempts import Tried
 from waybill_sqs.connecting import located
-from waybill_sqs.cost import expected
+from waybill_sqs.cost import expected, words
 from waybill_sqs.layout import Layout
 from waybill_sqs.mapping import NotTaken, Throttled, is_lost, mapped, refusal
 from waybill_sqs.options import BrokerTable
@@ -190,10 +190,25 @@ def test_each_role_is_allowed_no_more_than_it_needs() -> None:
 
 
 def test_calls_are_told_before_anything_starts() -> None:
-    facts = dict(expected(layout(), BILLING))
+    facts = dict(words(layout(), BILLING))
     assert "PublishBatch 100,000" in facts["calls a million messages"]
     assert facts["calls of an idle process"].startswith("4,320 a day")
-    assert "SendMessageBatch" in dict(expected(layout(direct=True), BILLING))["calls a million messages"]
+    assert "SendMessageBatch" in dict(words(layout(direct=True), BILLING))["calls a million messages"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "size", "each"),
+    [
+        (450, 256, (100_000, 100_000, 100_000)),
+        (0, 256, (1_000_000, 1_000_000, 1_000_000)),
+        (100, 256, (333_333, 333_333, 166_667)),
+        (450, 70_000, (1_100_000, 1_100_000, 100_000)),
+    ],
+)
+def test_calls_follow_from_how_many_share_one(rate: float, size: int, each: tuple[int, ...]) -> None:
+    found = {call.what: call for call in expected(layout(), Topology([BILLING.topic], [BILLING]), rate=rate, size=size)}
+    assert tuple(round(call.per_million) for call in found.values()) == each
+    assert found["ReceiveMessage of orders.placed/billing"].idle_per_day == 4_320
 
 
 def test_settings_may_stand_in_the_url() -> None:

@@ -28,7 +28,8 @@ ONE_GROUP = "a queue without SNS before it has one group; it is shown with SNS"
 TEXT = "SQS carries texts alone, so that no foreign program can publish other bytes"
 SLOW = "moto takes 160 messages a second, and gives 30; it is shown without SNS"
 NEVER_LATER = "it is refused where it is published, in another process; S01 shows that it is"
-EVERYWHERE = {"H10": TEXT}
+LEASED = "what it held when the broker was gone comes when its lease is over: nobody else can give it back"
+EVERYWHERE = {"H10": TEXT} | dict.fromkeys(("fault-22", "fault-23"), LEASED)
 DIRECT = EVERYWHERE | dict.fromkeys(
     ("D06", "D08", "G02", "G07", "G13", "P02", "R08", "T01", "T02", "T06", "T08", "T10"), ONE_GROUP
 )

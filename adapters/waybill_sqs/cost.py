@@ -26,6 +26,6 @@ def expected(layout: Layout, subscription: Subscription) -> Iterator[tuple[str, 
     renewed = round(subscription.lease * 2 / 3)
     yield (
         "and besides",
-        f"{full:,} for each time that all are tried again, and for every {renewed} s that their handlers run",
+        f"{3 * full:,} for each time that all are tried again; {full:,} for every {renewed} s that their handlers run",
     )
     yield "calls of an idle process", f"{DAY // layout.table.wait:,} a day: a receive waits {layout.table.wait} s"

@@ -37,6 +37,11 @@ THROUGH_SNS = EVERYWHERE | dict.fromkeys(("G09", "G10", "P05"), SLOW)
 FIVE_MINUTES = "FIFO remembers ids for five minutes, whatever is asked for, so that nothing can differ"
 STRANDED = "what a receive was to bring when it was cut comes when its lease is over, later than this row allows"
 BROKEN_OFF = dict.fromkeys(("fault-01", "fault-04"), STRANDED)
+UNLOCKED = (
+    "ElasticMQ forgets over a restart which keys of a FIFO queue are held, and reorders what came in one millisecond"
+)
+RESTARTED = dict.fromkeys(("fault-12", "fault-14"), UNLOCKED)
+NO_MEMORY = "moto forgets the id of a message that was deleted, where AWS remembers it for five minutes"
 FORGETS = "moto keeps everything in memory, and forgets it when it ends"
 
 
@@ -70,6 +75,8 @@ class Sqs:
 
 
 QUEUE = Sqs("sqs standard", "sqs", fifo=False, waived=DIRECT | BROKEN_OFF)
-QUEUE_FIFO = Sqs("sqs fifo", "sqs", fifo=True, waived=DIRECT | {"S08": NEVER_LATER, "T04": FIVE_MINUTES})
+QUEUE_FIFO = Sqs("sqs fifo", "sqs", fifo=True, waived=DIRECT | RESTARTED | {"S08": NEVER_LATER, "T04": FIVE_MINUTES})
 TOPIC = Sqs("sns standard", "sns", fifo=False, waived=THROUGH_SNS | BROKEN_OFF | {"S08": NEVER_LATER})
-TOPIC_FIFO = Sqs("sns fifo", "sns", fifo=True, waived=THROUGH_SNS | {"S08": NEVER_LATER, "T04": FIVE_MINUTES})
+TOPIC_FIFO = Sqs(
+    "sns fifo", "sns", fifo=True, waived=THROUGH_SNS | {"S08": NEVER_LATER, "T04": FIVE_MINUTES, "P13": NO_MEMORY}
+)

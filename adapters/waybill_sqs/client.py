@@ -10,11 +10,11 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from typing import Any
 
-from waybill.errors import BrokerError, DestinationMissing
+from waybill.errors import BrokerError, ConfigurationError, DestinationMissing
 from waybill.foreign import CredentialsRefused, NotPermitted
 from waybill_sqs.connecting import session_for, told
 from waybill_sqs.mapping import mapped
-from waybill_sqs.options import BrokerTable
+from waybill_sqs.options import BrokerTable, is_aws, is_safe
 
 __all__ = ["Aws"]
 
@@ -39,12 +39,11 @@ class Aws:
         self._sns: Any = None
         self._session: Any = None
         self._urls: dict[str, str] = {}
+        self._told: set[str] = set()
         self._whose: tuple[str, str] | None = None
 
     async def open(self) -> None:
         """Raises `BrokerError`."""
-        if self.table.endpoint is not None:
-            log.warning("SQS and SNS are not AWS's but at %s, as the setting `endpoint` says", self.table.endpoint)
         self._session = await session_for(self.region, self.table)
         try:
             self._sqs = await self._client("sqs")
@@ -68,7 +67,20 @@ class Aws:
             making = self._session.client(
                 service, endpoint_url=self.table.endpoint, config=config, verify=self._verify()
             )
-            return await self._stack.enter_async_context(making)
+            client = await self._stack.enter_async_context(making)
+        self._look_at(service, str(client.meta.endpoint_url))
+        return client
+
+    def _look_at(self, service: str, endpoint: str) -> None:
+        """Where calls go, whoever said so: the AWS library also listens to its own environment and files."""
+        if not is_safe(endpoint):
+            raise ConfigurationError(
+                f"{service} would be called at {endpoint}, where everybody on the way can read and change all messages: use "
+                f"https. It stands in the environment (AWS_ENDPOINT_URL) or in the AWS configuration file"
+            )
+        if endpoint not in self._told and not is_aws(endpoint):
+            self._told.add(endpoint)
+            log.warning("%s is not AWS's but at %s", service, endpoint)
 
     def _verify(self) -> bool | None:
         """A context of TLS is not made where it is not used."""

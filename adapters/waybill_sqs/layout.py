@@ -1,4 +1,4 @@
-"""Which queue and which topic a destination is, with the groups that go with this process."""
+"""Which queue and which topic a destination is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ class Layout:
 
     def __init__(self, table: BrokerTable) -> None:
         self.table = table
-        self._passing: dict[tuple[str, str], str] = {}
 
     def kind(self, spec: TopicSpec) -> Kind:
         return kind_of(spec, self.table)
@@ -27,14 +26,10 @@ class Layout:
 
     def queue(self, spec: TopicSpec, group: str) -> str:
         kind = self.kind(spec)
-        if (own := self._passing.get((spec.name, group))) is not None:
-            return own + (names.FIFO if kind.fifo else "")
         return names.queue(spec, None if kind.direct else group, fifo=kind.fifo, prefix=self.table.prefix)
 
     def dead(self, spec: TopicSpec, group: str) -> str:
         kind = self.kind(spec)
-        if (own := self._passing.get((spec.name, group))) is not None:
-            return f"{own}_dead" + (names.FIFO if kind.fifo else "")
         return names.dead(spec, group, fifo=kind.fifo, prefix=self.table.prefix)
 
     def place(self, destination: Destination) -> str:
@@ -51,10 +46,3 @@ class Layout:
     def published_to(self, spec: TopicSpec) -> bool:
         """Whether there is an SNS topic before its groups' queues."""
         return not self.kind(spec).direct
-
-    def passes(self, spec: TopicSpec, group: str, own: str | None) -> None:
-        """From now on a group of this name is this process's own; `None`: no more."""
-        if own is None:
-            self._passing.pop((spec.name, group), None)
-        else:
-            self._passing[spec.name, group] = own

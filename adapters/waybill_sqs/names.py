@@ -11,13 +11,11 @@ from __future__ import annotations
 from waybill.addressing import fitted
 from waybill.topology import TopicSpec
 
-__all__ = ["FIFO", "PASSING", "dead", "passing", "plain", "queue", "queues_of", "topic"]
+__all__ = ["FIFO", "dead", "plain", "queue", "topic"]
 
 FIFO = ".fifo"
 LONGEST_QUEUE = 80
 LONGEST_TOPIC = 256
-PASSING = "_x"
-"""Begins what tells the queue of one process's own group from others."""
 WORDS = str.maketrans({".": "-", "-": "_-", "_": "__"})
 
 
@@ -39,16 +37,6 @@ def queue(spec: TopicSpec, group: str | None, *, fifo: bool, prefix: str = "") -
 def dead(spec: TopicSpec, group: str, *, fifo: bool, prefix: str = "") -> str:
     """The queue of a group's dead letters."""
     return _suffixed(_queue(spec, group, prefix), fifo, LONGEST_QUEUE, "_dead")
-
-
-def passing(spec: TopicSpec, group: str, mark: str, *, prefix: str = "") -> str:
-    """Begins the names of the queues of a group that goes with its process."""
-    return f"{fitted(_queue(spec, group, prefix), 50, '-')}{PASSING}{mark}"
-
-
-def queues_of(spec: TopicSpec, group: str, prefix: str = "") -> str:
-    """Begins the names of all queues that were ever made for processes' own groups of this name."""
-    return passing(spec, group, "", prefix=prefix)
 
 
 def _queue(spec: TopicSpec, group: str | None, prefix: str) -> str:

@@ -147,8 +147,7 @@ def _texts(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _texts(each) for name, each in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
-        each_one: list[Any] = value
-        return [_texts(each) for each in each_one]
+        return [_texts(each) for each in cast("Any", value)]
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 

@@ -11,9 +11,10 @@ from waybill.errors import ConfigurationError
 from waybill.tables import Table
 from waybill.topology import BrokerOptions, TopicSpec
 
-__all__ = ["SQS", "BrokerTable", "Kind", "kind_of", "options_of"]
+__all__ = ["SQS", "BrokerTable", "Kind", "is_aws", "is_safe", "kind_of", "options_of"]
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".amazonaws.eu")
 FORTNIGHT = 14 * 86_400
 MOST_FILTERS = 8
 """Of the ten attributes that a message may have one is the envelope's; SNS filters by five names at most, AWS says."""
@@ -104,9 +105,20 @@ class BrokerTable(Table):
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("write https://host, or http://localhost:port")
-        if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        if not is_safe(url):
             raise ValueError("plain http lets everybody on the way read and change all messages: use https://")
         return url
+
+
+def is_safe(endpoint: str) -> bool:
+    """Whether nobody on the way can read along."""
+    parts = urlsplit(endpoint)
+    return parts.scheme == "https" or parts.hostname in LOOPBACK
+
+
+def is_aws(endpoint: str) -> bool:
+    """Whether it is AWS itself that answers there."""
+    return (urlsplit(endpoint).hostname or "").endswith(AWS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
@@ -36,7 +35,6 @@ async def passing_group(aws: Aws, layout: Layout, subscription: Subscription) ->
     hand = Hand(aws, layout)
     with suppress(NotPermitted):  # somebody else may look for what is left
         await sweep(aws, layout, subscription)
-    layout.passes(spec, group, names.passing(spec, group, uuid.uuid4().hex[:12], prefix=layout.table.prefix))
     queues = [layout.queue(spec, group), layout.dead(spec, group)]
     living: asyncio.Task[None] | None = None
     try:
@@ -47,7 +45,6 @@ async def passing_group(aws: Aws, layout: Layout, subscription: Subscription) ->
     finally:
         if living is not None:
             living.cancel()
-        layout.passes(spec, group, None)
         try:
             await hand.remove(spec, queues)
         except BrokerError as error:
@@ -69,7 +66,8 @@ async def _live(aws: Aws, queues: list[str]) -> None:
 async def sweep(aws: Aws, layout: Layout, subscription: Subscription) -> None:
     """Remove what is left of this group's processes that have died."""
     spec = subscription.topic
-    begin = names.queues_of(spec, subscription.group, layout.table.prefix)
+    base = subscription.group.rpartition(".")[0]  # behind it stands what makes the group this process's own
+    begin = names.queue(spec, f"{base}.", fifo=False, prefix=layout.table.prefix)
     answer = await aws.sqs("list_queues", "cannot look for what is left", QueueNamePrefix=begin, MaxResults=1000)
     for url in answer.get("QueueUrls") or ():
         told = await aws.sqs("list_queue_tags", "cannot look for what is left", QueueUrl=url)

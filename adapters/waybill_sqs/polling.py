@@ -51,7 +51,8 @@ class Receivers:
         """Those that are under way, and how many messages each may bring."""
         self._wanted = 1
         self._put_off = 0.0
-        self._attempt = ""
+        self._again: list[str] = []
+        """Receives of a FIFO queue that failed: tried again by their names, they bring what they had been answered."""
 
     @property
     def polling(self) -> bool:
@@ -70,7 +71,8 @@ class Receivers:
         return 0.0
 
     async def _poll(self, asked: int) -> None:
-        given: dict[str, Any] = {"ReceiveRequestAttemptId": self._attempt or uuid.uuid4().hex} if self._fifo else {}
+        attempt = self._again.pop() if self._again else uuid.uuid4().hex
+        given: dict[str, Any] = {"ReceiveRequestAttemptId": attempt} if self._fifo else {}
         begun = time.monotonic()
         try:
             found = await self._aws.poll(
@@ -83,9 +85,9 @@ class Receivers:
                 **given,
             )
         except BrokerError as error:
-            self._fail(error, given.get("ReceiveRequestAttemptId", ""))
+            self._fail(error, attempt)
         except Exception as error:  # noqa: BLE001 - whoever receives must hear of it
-            self._fail(BrokerUnavailable(f"cannot receive: {error!r}"), "")
+            self._fail(BrokerUnavailable(f"cannot receive: {error!r}"), attempt)
         else:
             self._bring(found, asked, begun)
         finally:
@@ -95,12 +97,13 @@ class Receivers:
             self._news()
 
     def _fail(self, error: BrokerError, attempt: str) -> None:
-        """The same receive is tried again, where FIFO then answers what it had answered: nothing of it is stranded."""
-        self.error, self.well, self._attempt, self._wanted = error, False, attempt, 1
+        self.error, self.well, self._wanted = error, False, 1
+        self._again = [*self._again, attempt][-self._aws.table.receivers :]
 
     def _bring(self, found: list[dict[str, Any]], asked: int, begun: float) -> None:
-        self.error, self.well, self._attempt = None, True, ""
-        self._wanted = wanted_receivers(len(self._polls), len(found), asked, self._aws.table.receivers)
+        self.error, self.well = None, True
+        most = self._aws.table.receivers
+        self._wanted = max(wanted_receivers(len(self._polls), len(found), asked, most), min(len(self._again), most))
         if found and len(found) < asked:
             self._put_off = time.monotonic() + self._aws.table.receive_linger
         # Hidden when SQS answered; a receive that waited was answered at its end, as far as can be known here.

@@ -28,7 +28,8 @@ ONE_GROUP = "a queue without SNS before it has one group; it is shown with SNS"
 TEXT = "SQS carries texts alone, so that no foreign program can publish other bytes"
 SLOW = "moto takes 160 messages a second, and gives 30; it is shown without SNS"
 NEVER_LATER = "it is refused where it is published, in another process; S01 shows that it is"
-EVERYWHERE = {"H10": TEXT}
+LEASED = "what it held when the broker was gone comes when its lease is over: nobody else can give it back"
+EVERYWHERE = {"H10": TEXT} | dict.fromkeys(("fault-22", "fault-23"), LEASED)
 DIRECT = EVERYWHERE | dict.fromkeys(
     ("D06", "D08", "G02", "G07", "G13", "P02", "R08", "T01", "T02", "T06", "T08", "T10"), ONE_GROUP
 )
@@ -36,6 +37,11 @@ THROUGH_SNS = EVERYWHERE | dict.fromkeys(("G09", "G10", "P05"), SLOW)
 FIVE_MINUTES = "FIFO remembers ids for five minutes, whatever is asked for, so that nothing can differ"
 STRANDED = "what a receive was to bring when it was cut comes when its lease is over, later than this row allows"
 BROKEN_OFF = dict.fromkeys(("fault-01", "fault-04"), STRANDED)
+UNLOCKED = (
+    "ElasticMQ forgets over a restart which keys of a FIFO queue are held, and reorders what came in one millisecond"
+)
+RESTARTED = dict.fromkeys(("fault-12", "fault-14"), UNLOCKED)
+NO_MEMORY = "moto forgets the id of a message that was deleted, where AWS remembers it for five minutes"
 FORGETS = "moto keeps everything in memory, and forgets it when it ends"
 
 
@@ -69,6 +75,8 @@ class Sqs:
 
 
 QUEUE = Sqs("sqs standard", "sqs", fifo=False, waived=DIRECT | BROKEN_OFF)
-QUEUE_FIFO = Sqs("sqs fifo", "sqs", fifo=True, waived=DIRECT | {"S08": NEVER_LATER, "T04": FIVE_MINUTES})
+QUEUE_FIFO = Sqs("sqs fifo", "sqs", fifo=True, waived=DIRECT | RESTARTED | {"S08": NEVER_LATER, "T04": FIVE_MINUTES})
 TOPIC = Sqs("sns standard", "sns", fifo=False, waived=THROUGH_SNS | BROKEN_OFF | {"S08": NEVER_LATER})
-TOPIC_FIFO = Sqs("sns fifo", "sns", fifo=True, waived=THROUGH_SNS | {"S08": NEVER_LATER, "T04": FIVE_MINUTES})
+TOPIC_FIFO = Sqs(
+    "sns fifo", "sns", fifo=True, waived=THROUGH_SNS | {"S08": NEVER_LATER, "T04": FIVE_MINUTES, "P13": NO_MEMORY}
+)

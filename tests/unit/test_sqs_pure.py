@@ -48,15 +48,8 @@ def test_names_that_look_alike_are_told_apart_and_are_all_carried() -> None:
         found.append(names.queue(spec, None, fifo=False))
         for group in ("b", "dead", "b_to_c", "b.dead", "y" * 128):
             found += [names.queue(spec, group, fifo=False), names.dead(spec, group, fifo=False)]
-            found.append(names.passing(spec, group, "0123456789ab") + "_dead")
     assert not [pair for pair in combinations(sorted(found), 2) if pair[0] == pair[1]]
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,75}", name) for name in found), "with .fifo there are 80 at most"
-
-
-def test_a_group_that_goes_with_its_process_is_found_by_how_its_name_begins() -> None:
-    made = names.passing(SPEC, "billing", "0123456789ab")
-    assert made.startswith(names.queues_of(SPEC, "billing"))
-    assert not names.queue(SPEC, "billing", fifo=False).startswith(names.queues_of(SPEC, "billing"))
 
 
 def test_each_destination_is_a_place_of_its_own() -> None:

@@ -48,8 +48,10 @@ def words(layout: Layout, subscription: Subscription) -> Iterator[tuple[str, str
     renewed = round(subscription.lease * 2 / 3)
     yield (
         "and besides",
-        f"{3 * MILLION // BATCH:,} for each time that all are tried again; {MILLION // BATCH:,} for every {renewed} s that "
-        "their handlers run",
+        (
+            f"{3 * MILLION // BATCH:,} for each time that all are tried again; {MILLION // BATCH:,} for every {renewed} s that "
+            "their handlers run"
+        ),
     )
     idle = sum(each.idle_per_day for each in calls)
     yield "calls of an idle process", f"{idle:,.0f} a day: a receive waits {layout.table.wait} s"

@@ -21,6 +21,8 @@ __all__ = ["Hand", "Seen"]
 
 log = logging.getLogger("waybill.sqs")
 
+UNKNOWN = "InvalidAttributeName"
+
 
 class Seen(msgspec.Struct, frozen=True):
     """What there is of a group: attributes of its queues and its subscription. `None`: it is not there."""
@@ -184,13 +186,7 @@ class Hand:
         doing = f"cannot make the queue {part.name}"
         there = await self.attributes(part.name)
         if there is None:
-            try:
-                await self._aws.sqs(
-                    "create_queue", doing, QueueName=part.name, Attributes=dict(part.made_with), tags=dict(tags)
-                )
-            except BrokerError as error:
-                if "QueueNameExists" not in str(error) and "QueueAlreadyExists" not in str(error):
-                    raise  # else another process has made it just now, and may have set more of it
+            await self._create(part, tags, doing)
             there = await self.attributes(part.name)
         if there is None:
             raise BrokerError(f"{doing}: it was made, and is not there yet; try again in a minute")
@@ -199,6 +195,21 @@ class Hand:
                 with suppress(_Unknown):
                     await self._set(part.name, name, value)
         return there["QueueArn"]
+
+    async def _create(self, part: Part, tags: Mapping[str, str], doing: str) -> None:
+        """With all it shall have; where the server knows less than AWS does, with the least."""
+        for attributes in ({**part.made_with, **part.attributes}, part.made_with):
+            try:
+                await self._aws.sqs(
+                    "create_queue", doing, QueueName=part.name, Attributes=dict(attributes), tags=dict(tags)
+                )
+            except BrokerError as error:
+                if "QueueNameExists" in str(error) or "QueueAlreadyExists" in str(error):
+                    return  # another process has made it just now, and may have set more of it
+                if UNKNOWN not in str(error) or attributes is part.made_with:
+                    raise
+            else:
+                return
 
     async def _set(self, queue: str, name: str, value: str) -> None:
         try:
@@ -209,7 +220,7 @@ class Hand:
                 Attributes={name: value},
             )
         except BrokerError as error:
-            if "InvalidAttributeName" in str(error):  # an emulator; AWS knows them all
+            if UNKNOWN in str(error):  # an emulator; AWS knows them all
                 raise _Unknown(str(error)) from error
             raise
 

@@ -1,0 +1,102 @@
+"""What the cases on SQS share: an emulator, queues of standard kind, our application, AWS's client driven by hand, and counts.
+
+The emulator is that of the tests (tests/brokers), ElasticMQ: the one that `TEST_SQS` names, else a container, else a process of
+this machine. It costs more than AWS's own servers would cost us, but none of it is in our process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import itertools
+import logging
+import os
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import aioboto3
+
+from benchmarks.payload import Order, body
+from tests.brokers.running import Running
+from tests.brokers.session import Session
+from waybill import App, Settings, Topic
+from waybill_sqs import SQS
+
+__all__ = ["GROUP", "TOGETHER", "application", "by_hand", "counted", "entries", "ours", "queue"]
+
+GROUP = "bench"
+TOGETHER = 10
+"""Messages in a call, at most."""
+REGION = "us-east-1"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
+NUMBERS = itertools.count()
+
+
+@functools.cache
+def broker() -> Running:
+    session = Session(f"bench-{os.getpid()}", lambda text: print(text, file=sys.stderr))
+    atexit.register(session.close)
+    found = session.start(["sqs"])["sqs"]
+    if not isinstance(found, Running):
+        sys.exit(f"there is no SQS to measure: {found}")
+    for name, value in CREDENTIALS.items():
+        os.environ.setdefault(name, value)
+    return found
+
+
+def application(*topics: Topic[Order]) -> App:
+    return App(GROUP, settings=Settings(url=f"sqs://{REGION}?endpoint={broker().url}"), topics=topics)
+
+
+def ours() -> Topic[Order]:
+    """A topic that was not there before: one queue, of one group."""
+    return Topic(f"bench-ours-{next(NUMBERS)}", Order, groups=[GROUP]).on(SQS(direct=True))
+
+
+@asynccontextmanager
+async def by_hand() -> AsyncIterator[Any]:
+    """AWS's own client."""
+    session: Any = aioboto3.Session(region_name=REGION)
+    async with session.client("sqs", endpoint_url=broker().url) as client:
+        yield client
+
+
+async def queue(client: Any) -> str:
+    """The URL of a queue that was not there before."""
+    made = await client.create_queue(QueueName=f"bench-by-hand-{next(NUMBERS)}")
+    return str(made["QueueUrl"])
+
+
+def entries(numbers: Iterator[int]) -> list[dict[str, str]]:
+    """The next of a batch."""
+    return [{"Id": str(number), "MessageBody": body(number).decode()} for number in itertools.islice(numbers, TOGETHER)]
+
+
+class _Kept(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text.startswith("calls of AWS: "):
+            for each in text.partition(": ")[2].split(", "):
+                name, number = each.split()
+                self.calls[name] += int(number)
+
+
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """Calls of applications that end inside, by their kind: what they log of it."""
+    kept, log = _Kept(), logging.getLogger("waybill.sqs")
+    before = log.level
+    log.addHandler(kept)
+    log.setLevel(logging.INFO)
+    try:
+        yield kept.calls
+    finally:
+        log.removeHandler(kept)
+        log.setLevel(before)

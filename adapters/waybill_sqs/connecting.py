@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from importlib.metadata import version
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -23,6 +24,7 @@ from waybill_sqs.options import BrokerTable
 __all__ = ["located", "session_for", "told"]
 
 SERVICES = ("sqs", "sns", "sts")
+LIBRARY = f"Waybill/{version('waybill')} Aiobotocore/{version('aiobotocore')}"
 
 
 def located(url: str, given: dict[str, Any]) -> tuple[str, BrokerTable]:
@@ -87,6 +89,6 @@ def told(table: BrokerTable, application: str, *, waits: float = 0) -> AioConfig
         "retries": {"mode": "standard", "total_max_attempts": 1},
         "tcp_keepalive": True,
         "parameter_validation": False,
-        "user_agent_extra": f"waybill/{application}",
+        "user_agent": f"{LIBRARY} app/{application}",  # a whole one: the library would put its own together at each call
     }
     return AioConfig(**options)

@@ -135,6 +135,10 @@ class Aws:
         partition, account = await self._identity()
         return f"arn:{partition}:sns:{self.region}:{account}:{topic}"
 
+    async def queue_arn(self, queue: str) -> str:
+        partition, account = await self._identity()
+        return f"arn:{partition}:sqs:{self.region}:{account}:{queue}"
+
     async def _identity(self) -> tuple[str, str]:
         """The partition of AWS and the account, which any credentials may ask for."""
         if self._whose is None:

@@ -156,9 +156,10 @@ class Hand:
     async def make_group(self, subscription: Subscription) -> None:
         """Dead letters first, the subscription last: whatever is published to it has a place to lie then."""
         tags = self._tags(subscription.name)
-        dead_arn = await self._make(objects.dead_part(self._layout, subscription), tags)
+        dead = objects.dead_part(self._layout, subscription)
+        dead_arn = await self._make(dead, tags, await self._policy(subscription, dead))
         part = objects.group_part(self._layout, subscription, dead_arn=dead_arn)
-        queue_arn = await self._make(part, tags)
+        queue_arn = await self._make(part, tags, await self._policy(subscription, part))
         dead_name = self._layout.dead(subscription.topic, subscription.group)
         with suppress(_Unknown):
             allow = {"redrivePermission": "byQueue", "sourceQueueArns": [queue_arn]}
@@ -170,7 +171,9 @@ class Hand:
         topic = await self._aws.topic_arn(self._layout.topic(subscription.topic))
         for name, arn in arns.items():
             there = await self.attributes(name) or {}
-            await self._set(name, "Policy", objects.allowing(there.get("Policy"), arn, topic))
+            wanted = {"Policy": objects.allowing(there.get("Policy"), arn, topic)}
+            for each in objects.differences(wanted, there):
+                await self._set(name, each.attribute, each.wanted)
         await self._aws.sns(
             "subscribe",
             f"cannot let {subscription.name} share its topic",
@@ -181,12 +184,19 @@ class Hand:
             ReturnSubscriptionArn=True,
         )
 
-    async def _make(self, part: Part, tags: Mapping[str, str]) -> str:
-        """The queue's ARN. What it is made with has to be as it is there, so the rest is set afterwards."""
+    async def _policy(self, subscription: Subscription, part: Part) -> dict[str, str]:
+        """What lets the topic send to the queue. It takes a minute until all of AWS knows of what is set later."""
+        if self._layout.kind(subscription.topic).direct:
+            return {}
+        topic = await self._aws.topic_arn(self._layout.topic(subscription.topic))
+        return {"Policy": objects.allowing(None, await self._aws.queue_arn(part.name), topic)}
+
+    async def _make(self, part: Part, tags: Mapping[str, str], policy: Mapping[str, str]) -> str:
+        """The queue's ARN. `policy`: what it is made with besides, where it is."""
         doing = f"cannot make the queue {part.name}"
         there = await self.attributes(part.name)
         if there is None:
-            await self._create(part, tags, doing)
+            await self._create(part, {**part.attributes, **policy}, tags, doing)
             there = await self.attributes(part.name)
         if there is None:
             raise BrokerError(f"{doing}: it was made, and is not there yet; try again in a minute")
@@ -196,9 +206,9 @@ class Hand:
                     await self._set(part.name, name, value)
         return there["QueueArn"]
 
-    async def _create(self, part: Part, tags: Mapping[str, str], doing: str) -> None:
+    async def _create(self, part: Part, wanted: Mapping[str, str], tags: Mapping[str, str], doing: str) -> None:
         """With all it shall have; where the server knows less than AWS does, with the least."""
-        for attributes in ({**part.made_with, **part.attributes}, part.made_with):
+        for attributes in ({**part.made_with, **wanted}, part.made_with):
             try:
                 await self._aws.sqs(
                     "create_queue", doing, QueueName=part.name, Attributes=dict(attributes), tags=dict(tags)

@@ -47,7 +47,7 @@ soak: $(VENV)/.ready ## the fault tests with many rounds
 	@FAULT_SOAK=1 $(BIN)/python -m pytest -q -s tests/faults tests/contract -k faults
 	@$(BIN)/python -m pytest -q -m soak
 
-brokers: $(VENV)/.ready ## RabbitMQ, Kafka, SQS and SNS to try things on; prints their URLs
+brokers: $(VENV)/.ready ## RabbitMQ, Kafka, SQS, SNS and PostgreSQL to try things on; prints their URLs
 	@$(BIN)/python -m tests.brokers
 
 brokers-down: $(VENV)/.ready ## end what `make brokers` started

@@ -127,6 +127,7 @@ def _cases(
 
     cases = [pytest.param(p, id=f"{p.id}-{p.name}", marks=marks(p)) for p in promises]
 
+    @pytest.mark.asyncio  # in whatever mode pytest-asyncio is
     @pytest.mark.parametrize("promise", cases)
     async def test_contract(promise: Behaviour, tmp_path: Path, request: pytest.FixtureRequest) -> None:
         row = await prove(harness, promise, tmp_path)

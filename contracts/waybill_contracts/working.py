@@ -109,7 +109,7 @@ async def _serve(
 async def _redrive(app: App, topic: Topic[Task], write: Callable[[Step], None], spec: dict[str, Any]) -> None:
     async with app.connected() as brokers:
         write(ready())
-        subscription = Subscription(topic=topic.spec, group=spec["group"])
+        subscription = Subscription(topic=topic.spec, group=spec["group"], lease=spec.get("lease", 30.0))
         await redrive(brokers.of(topic.spec), subscription, lambda _: True, rate=spec["redrive"])
 
 

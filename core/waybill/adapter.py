@@ -5,6 +5,10 @@ specification; the contract tests hold an adapter to them. ADR 0002 says which b
 
 Rules for all of them: methods are called on one event loop; foreign exceptions leave an adapter only as `BrokerError`s;
 an adapter repeats nothing beyond what its client library cannot help repeating.
+
+What adapters share is in `waybill.envelope` (a message as text and back), `foreign` (their libraries' exceptions as ours),
+`tables` (their settings), `opening`, `addressing`, `errors.missing` and `unrouted`, and `settling.back_off`;
+docs/adapters.md walks through one.
 """
 
 from __future__ import annotations
@@ -84,7 +88,8 @@ class Sink(Protocol):
         Returns when all are decided, and at `deadline` (the loop's clock) at the latest: what is undecided then is
         `Unknown`. Not cancelled by the core, except when the application gives up waiting at shutdown. Several sends may
         overlap; the core never has two messages of one key in two overlapping sends. A message with `due` is not
-        delivered before. One message that cannot be stored takes no neighbour down.
+        delivered before; that is a time of `AdapterContext.clock`, which need not be the broker's. One message that cannot
+        be stored takes no neighbour down.
 
         `Refused` means that no group will see it. Where one of a topic's groups took it and another did not, that is
         `Unknown`. A raised `BrokerError` makes all of them `Unknown`; an adapter that knows that nothing was written
@@ -119,7 +124,8 @@ class Source(Protocol):
 
         Only kinds in `Adapter.native_settlements` are asked for. Settling a delivery again in the same way is the same
         as once, in another way it is `Lost`; the adapter keeps repeats from the broker. `settle` and `extend` of one
-        delivery never overlap. Raises `BrokerError` when it is not known what was taken; the core then asks again.
+        delivery never overlap. Raises `BrokerError` when it is not known what was taken; the core then asks again,
+        and what was taken the first time is `Done` as long as its lease lasts.
 
         In an ordered subscription a `Release` is handed out again before any later message of its key; those of one key
         are released in order, in one call. What was received while that call was under way is released in the next one,
@@ -292,6 +298,7 @@ class Adapter(AbstractAsyncContextManager["Adapter"], Protocol):
     def dead_letters(self, subscription: Subscription) -> AbstractAsyncContextManager[Source]:
         """Open a way to take the dead letters that a group has now: `Ack` removes one for good, `Release` leaves it.
 
+        They have leases, as all that is handed out, so that those of a process that died can be taken again.
         None is handed out twice by one source; `receive` answers empty, at once, when all have been. What the broker
         itself dead-lettered comes with a `dead` record made by the adapter (reason `crashed`, `expired` …).
         """

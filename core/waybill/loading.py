@@ -26,7 +26,8 @@ class AdapterContext(msgspec.Struct, frozen=True, kw_only=True):
     application: str
     clock: Clock
     options: Mapping[str, Mapping[str, Any]]
-    """The `[broker.…]` tables; each adapter reads its own and checks it."""
+    """The `[broker.…]` tables; each adapter reads its own (`waybill.tables.read_table`), which is named as its package is,
+    without `waybill_`."""
     create: bool = True
     """Whether a broker that is a file and is not there is made; else it is a `BrokerFileError`."""
 

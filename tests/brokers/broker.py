@@ -81,7 +81,7 @@ class Given(Broker):
 
     def __init__(self, recipe: Recipe, url: str) -> None:
         parts = urlsplit(url)
-        defaults = {"amqp": 5672, "amqps": 5671, "kafka": 9092, "https": 443}
+        defaults = {"amqp": 5672, "amqps": 5671, "kafka": 9092, "https": 443, "postgresql": 5432}
         self.recipe, self.version, self.given = recipe, "", url
         self.at = Address(parts.hostname or "127.0.0.1", parts.port or defaults.get(parts.scheme, 80), {})
 

@@ -41,6 +41,18 @@ exec java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dconfig.file=/opt/e
   -cp '/opt/elasticmq/libs/*' org.elasticmq.server.Main
 """
 
+POSTGRES = """\
+#!/bin/sh
+# As the public image: everybody needs a password, and POSTGRES_PASSWORD is that of the user `postgres`.
+set -e
+PATH=/usr/lib/postgresql/17/bin:/usr/bin:/bin data=/var/lib/waybill
+[ "$(id -u)" != 0 ] || { install -d -o postgres -m 700 $data; exec setpriv --reuid=postgres --regid=postgres --init-groups "$0"; }
+printf %s "$POSTGRES_PASSWORD" >/tmp/password
+[ -e $data/PG_VERSION ] || initdb -D $data -U postgres --pwfile=/tmp/password --auth=scram-sha-256 --encoding=UTF8 --no-sync
+grep -q 'all all all' $data/pg_hba.conf || echo 'host all all all scram-sha-256' >>$data/pg_hba.conf
+exec postgres -D $data -c listen_addresses='*' -c unix_socket_directories=
+"""
+
 
 async def find_image(client: docker.DockerClient, image: Image, cache: Cache) -> str:
     """The name of an image that the engine has. Raises Unavailable."""
@@ -107,6 +119,12 @@ async def moto(cache: Cache, packages: Path, version: str) -> str:
     command = 'CMD ["/usr/bin/python3", "-m", "moto.server", "-H", "0.0.0.0", "-p", "5000"]'
     path = "ENV PYTHONPATH=/opt/moto PYTHONDONTWRITEBYTECODE=1"
     return await made(cache, f"waybill/moto:{version}", root, {}, {"opt/moto": packages}, path, command)
+
+
+async def postgres(cache: Cache, root: Path, version: str) -> str:
+    """The root folder of the native PostgreSQL as an image."""
+    files, changes = {"opt/start": POSTGRES}, ('CMD ["/opt/start"]', "STOPSIGNAL SIGINT")
+    return await made(cache, f"waybill/postgres:{version}", root, files, {}, *changes)
 
 
 async def java(cache: Cache) -> Path:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from pathlib import Path
 
 from tests.brokers.broker import Broker
-from tests.brokers.processes import free_port, record, run, tied
+from tests.brokers.processes import below, free_port, record, run, started, tied
 from tests.brokers.recipe import Address, Recipe
 from tests.brokers.running import Broken, Unavailable
 
@@ -46,19 +47,21 @@ class Native(Broker):
         await self.start()
 
     async def pause(self) -> None:
-        self._signal(signal.SIGSTOP)
+        self._signal_all(signal.SIGSTOP)
 
     async def resume(self) -> None:
-        self._signal(signal.SIGCONT)
+        self._signal_all(signal.SIGCONT)
 
     async def kill(self) -> None:
-        self._signal(signal.SIGKILL)
+        pids = self._signal_all(signal.SIGKILL)
         await self._ended()
+        while any(map(started, pids)):  # they may hold what the next one needs
+            await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
         if self.main is not None and self.main.returncode is None:
-            self._signal(signal.SIGTERM)
-            self._signal(signal.SIGCONT)  # a paused one could not hear it
+            self._signal(self.commands.end)
+            self._signal_all(signal.SIGCONT)  # a paused one could not hear it
             await self._ended()
 
     async def run(self, *command: str) -> str:
@@ -91,6 +94,16 @@ class Native(Broker):
         if self.main is None or self.main.returncode is not None:
             raise Broken("The broker does not run: `start` it first.")
         self.main.send_signal(number)
+
+    def _signal_all(self, number: signal.Signals) -> list[int]:
+        """Reach what the broker has started as well, whose ids are returned. It stands still meanwhile, and starts no more."""
+        self._signal(signal.SIGSTOP)
+        pids = below(self.main.pid) if self.main is not None else []
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        self._signal(number)
+        return pids
 
     async def _ended(self) -> None:
         if self.main is not None:

@@ -168,6 +168,7 @@ rabbitmq43 = for_the_session("rabbitmq43", "RabbitMQ 4.3.")
 kafka = for_the_session("kafka", "Kafka in KRaft mode, one node.")
 sqs = for_the_session("sqs", "ElasticMQ: SQS that keeps its messages.")
 sns = for_the_session("sns", "moto: SNS with SQS behind it, in memory.")
+postgres = for_the_session("postgres", "PostgreSQL 17.")
 
 
 def without_faults(name: str) -> Iterator[Strict]:

@@ -30,6 +30,15 @@ def started(pid: int) -> str:
     return "" if state in "ZX" else fields[18]
 
 
+def below(pid: int) -> list[int]:
+    """The processes that this one has started and that still run, and theirs; none where the kernel does not say."""
+    try:
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return [one for child in children for one in (child, *below(child))]
+
+
 def record(folder: Path, pid: int) -> None:
     """Note that the session in `folder` has this process; the first one is its keeper."""
     with (folder / RECORD).open("a") as file:

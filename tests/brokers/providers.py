@@ -18,6 +18,7 @@ from tests.brokers.kafka import Kafka
 from tests.brokers.kafka_cluster import KAFKA_NODES, KafkaNode
 from tests.brokers.moto import Moto
 from tests.brokers.native import Native
+from tests.brokers.postgres import Postgres
 from tests.brokers.rabbitmq import RabbitMQ
 from tests.brokers.recipe import Recipe
 from tests.brokers.running import Broken, Unavailable
@@ -28,6 +29,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "kafka": Kafka,
     "sqs": ElasticMQ,
     "sns": Moto,
+    "postgres": Postgres,
     **{name: functools.partial(ClusterNode, name) for name in NODES},
     **{name: functools.partial(KafkaNode, name) for name in KAFKA_NODES},
 }

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from tests.brokers import images
 from tests.brokers.fetching import Cache
+from tests.brokers.inside import inside
 from tests.brokers.processes import free_port
 from tests.brokers.recipe import Address, Image, Launch, Recipe, ask
 
@@ -78,6 +77,7 @@ def node(installed: Path, folder: Path, at: Address, this: Node) -> Launch:
     (folder / ".erlang.cookie").write_text(this.cookie)
     (folder / ".erlang.cookie").chmod(0o400)
     environment = {
+        "PATH": "/usr/lib/rabbitmq/bin:/usr/bin:/bin",  # not /usr/sbin: Debian's wrappers there ask for another user
         "HOME": "/data",
         "ERL_EPMD_PORT": this.mapper,
         "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -101,20 +101,3 @@ def whole_frame(answer: bytes) -> bool:
     if answer[:1] not in {b"", b"\x01"}:
         raise ConnectionError("what answers there does not speak AMQP 0-9-1")
     return len(answer) >= 7 and len(answer) >= 8 + int.from_bytes(answer[3:7], "big")
-
-
-def inside(root: Path, folder: Path, environment: Mapping[str, object]) -> list[str]:
-    """What stands before a command that has `root` as its root folder, `folder` on its /data, and this environment.
-
-    Every step execs, so the process id stays.
-    """
-    here, there = shlex.quote(str(folder)), shlex.quote(str(root))
-    alone = ["--mount", "--propagation", "private"]
-    proc = f"mount -t proc proc {there}/proc"
-    if os.geteuid():
-        alone, proc = ["--user", "--map-root-user", *alone], f"mount --rbind /proc {there}/proc"
-    path = "/usr/lib/rabbitmq/bin:/usr/bin:/bin"  # not /usr/sbin: Debian's wrappers there ask for another user
-    given = [f"{name}={value}" for name, value in {"PATH": path, "LANG": "C.UTF-8", **environment}.items()]
-    script = f'mount --bind {here} {there}/data && {proc} && exec chroot {there} env -i {shlex.join(given)} "$@"'
-    # A new user namespace forgets whom it dies with, so that is said inside.
-    return ["unshare", *alone, "setpriv", "--pdeathsig", "KILL", "sh", "-ec", script, "sh"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,13 +19,15 @@ class Launch:
     """A broker as processes of this machine."""
 
     main: list[str]
-    """The broker itself: SIGTERM ends it in good order, SIGKILL and SIGSTOP reach it and not a shell around it."""
+    """The broker itself, and not a shell around it: signals reach it."""
     once: list[list[str]] = field(default_factory=list)
     """Run to their end before the first start."""
     beside: list[list[str]] = field(default_factory=list)
     """Run as long as the broker exists, whether it runs or not."""
     tool: list[str] = field(default_factory=list)
     """What stands before one of the broker's own programs, so that it runs beside the broker."""
+    end: signal.Signals = signal.SIGTERM
+    """Ends it in good order, whoever is connected."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import aio_pika
 import aioboto3
+import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -174,3 +175,36 @@ async def test_sns_to_sqs(sns: Running) -> None:
             region_attribute = {"region": {"DataType": "String", "StringValue": region}}
             await topics.publish(TopicArn=topic, Message=f"for {region}", MessageAttributes=region_attribute)
         assert await receive(queues, url) == ["for eu"]
+
+
+@pytest.mark.disturbs
+@pytest.mark.parametrize("end", ["", "restart", "kill", "stop"])
+async def test_postgres(postgres: Running, end: str) -> None:
+    if end:
+        ours(postgres)
+    table = unique("smoke")
+    connection = await asyncpg.connect(postgres.url)  # stays open: whoever is connected does not hold up the end
+    await connection.execute(f'CREATE TABLE "{table}" (body bytea)')
+    await connection.executemany(f'INSERT INTO "{table}" VALUES ($1)', [(body,) for body in BODIES])
+    if end:
+        await asyncio.to_thread(getattr(postgres, end))
+        await asyncio.to_thread(postgres.start)
+        connection.terminate()
+        connection = await asyncpg.connect(postgres.url)
+    assert [body for (body,) in await connection.fetch(f'SELECT body FROM "{table}"')] == BODIES
+    await connection.close()
+
+
+@pytest.mark.disturbs
+async def test_postgres_is_paused_and_resumed_with_whoever_is_connected(postgres: Running) -> None:
+    ours(postgres)
+    connection = await asyncpg.connect(postgres.url)
+    postgres.pause()
+    try:
+        asked = asyncio.create_task(connection.fetchval("SELECT 1"))
+        done, _ = await asyncio.wait([asked], timeout=0.5)
+        assert not done
+    finally:
+        postgres.resume()
+    assert await asked == 1
+    await connection.close()

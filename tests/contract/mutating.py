@@ -18,9 +18,10 @@ from pathlib import Path
 from tests.brokers.plugin import ACTIVE, describe
 from tests.brokers.running import Running, Unavailable
 from tests.brokers.session import Session
-from tests.contract import kafka_mutants, rabbitmq_mutants, sqs_mutants
+from tests.contract import kafka_mutants, postgres_mutants, rabbitmq_mutants, sqs_mutants
 from tests.contract.kafka import Kafka
 from tests.contract.mutant import Mutant
+from tests.contract.postgres import Ours
 from tests.contract.rabbitmq import Rabbit
 from tests.contract.sqs import QUEUE_FIFO
 from tests.leaving_out import in_ci
@@ -28,11 +29,17 @@ from waybill_contracts.harness import Harness
 from waybill_contracts.mutants.asking import ask
 from waybill_contracts.mutants.trying import Tried, attempt, tell
 
-HARNESSES: dict[str, Harness] = {"rabbitmq": Rabbit("rabbitmq", "rabbitmq"), "kafka": Kafka(), "sqs": QUEUE_FIFO}
+HARNESSES: dict[str, Harness] = {
+    "rabbitmq": Rabbit("rabbitmq", "rabbitmq"),
+    "kafka": Kafka(),
+    "sqs": QUEUE_FIFO,
+    "postgres": Ours(),
+}
 MUTANTS: dict[str, dict[str, Mutant]] = {
     "rabbitmq": rabbitmq_mutants.MUTANTS,
     "kafka": kafka_mutants.MUTANTS,
     "sqs": sqs_mutants.MUTANTS,
+    "postgres": postgres_mutants.MUTANTS,
 }
 """By broker and name."""
 VARIABLE = "MUTANTS_SESSION"

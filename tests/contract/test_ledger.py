@@ -90,7 +90,7 @@ def _left_out(request):
 def show(folder: Path, which: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Run promises in several processes."""
     (folder / "test_shown.py").write_text(SHOWN)
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-o", "asyncio_mode=auto", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider"]
     command += ["-p", "waybill_contracts.pytest_plugin", "--conformance", "ledger.json", "-k", which, *options]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=110, check=False)
 

@@ -232,7 +232,7 @@ async def a_redrive_that_is_killed_loses_nothing(bench: Bench) -> None:
 
     async with broken.running():
         await bench.eventually(lambda: bench.dead(topic), lambda dead: len(dead) == total, "all are dead letters")
-    redriving = await bench.worker(topic, redrive=20.0)
+    redriving = await bench.worker(topic, redrive=20.0, lease=2.0)
     await bench.eventually(lambda: bench.dead(topic), lambda dead: len(dead) <= total - 5, "some have been redriven")
     redriving.kill()
     app, journal = bench.consumer(topic)

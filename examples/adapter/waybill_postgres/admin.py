@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 from datetime import UTC, datetime
+from typing import Any
 
 from waybill.adapter import Page
 from waybill.topology import Backlog, Change, Count, Exactness, Plan, Subscription, Topology

@@ -7,11 +7,7 @@ machine. Everybody publishes idempotently with `acks=all`; batches are of 256 KB
 from __future__ import annotations
 
 import asyncio
-import atexit
-import functools
 import itertools
-import os
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,9 +15,9 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from benchmarks import brokers
 from benchmarks.payload import Order, body, order
 from tests.brokers.running import Running
-from tests.brokers.session import Session
 from waybill import App, Confirmed, Settings, Topic
 from waybill_kafka import Kafka
 
@@ -33,14 +29,8 @@ BATCH = 256 << 10
 NUMBERS = itertools.count()
 
 
-@functools.cache
 def broker() -> Running:
-    session = Session(f"bench-{os.getpid()}", lambda text: print(text, file=sys.stderr))
-    atexit.register(session.close)
-    found = session.start(["kafka"])["kafka"]
-    if not isinstance(found, Running):
-        sys.exit(f"there is no Kafka to measure: {found}")
-    return found
+    return brokers.broker("kafka")
 
 
 def application(*topics: Topic[Order]) -> App:

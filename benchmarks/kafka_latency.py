@@ -7,58 +7,23 @@ what a pair's rounds are apart. The publisher keeps to its schedule and waits fo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from statistics import median
 
 from aiokafka import AIOKafkaConsumer
 
-from benchmarks.harness import Row, Run, alone, interleave
+from benchmarks.brokers import arriving, in_pairs
+from benchmarks.harness import Row, Run
 from benchmarks.kafka import GROUP, application, broker, by_hand, made, ours
-from benchmarks.latency import RATE, Arrivals, paced, percentiles
+from benchmarks.latency import Arrivals
 from benchmarks.payload import Order, adapter
 
 __all__ = ["measure"]
 
-SECONDS = 4.0
-PAIRS = 10
-PATIENCE = 30.0
-LIMITS = {"p50": 1.0, "p99": 5.0, "max": None}
-"""Milliseconds that ours may take longer."""
+RATE = 1_000
 
 
 def measure(run: Run) -> list[Row]:
     """Milliseconds longer than aiokafka, beside what aiokafka takes."""
-    count, pairs = int(RATE * SECONDS), PAIRS if run.scale == 1 else 3
-    found = interleave(
-        {
-            "ours": lambda: percentiles(asyncio.run(_ours(count))),
-            "aiokafka": lambda: percentiles(asyncio.run(_aiokafka(count))),
-        },
-        pairs,
-    )
-    rows: list[Row] = []
-    for name, limit in LIMITS.items():
-        mine, raw = ([figures[name] for figures in found[whose]] for whose in ("ours", "aiokafka"))
-        apart = median(a - b for a, b in zip(mine, raw, strict=True))
-        rows += [
-            alone(f"Kafka latency {name} at {RATE}/s", "ms", median(mine), baseline=median(raw)),
-            alone(f"Kafka latency {name}, more than aiokafka", "ms", apart, at_most=limit),
-        ]
-    return rows
-
-
-async def _publishing(count: int, publish: Callable[[Order], Awaitable[object]], arrivals: Arrivals) -> list[float]:
-    async with asyncio.TaskGroup() as under_way:
-
-        async def one(order: Order) -> None:
-            await publish(order)
-
-        def start(order: Order) -> None:
-            under_way.create_task(one(order))
-
-        await paced(count, start)
-        await asyncio.wait_for(arrivals.complete.wait(), PATIENCE)
-    return arrivals.seconds
+    return in_pairs(run, "Kafka", RATE, _ours, _aiokafka, whose="aiokafka")
 
 
 async def _ours(count: int) -> list[float]:
@@ -66,7 +31,7 @@ async def _ours(count: int) -> list[float]:
     app = application(topic)
     app.consume(topic, ordered=True, concurrency=64)(arrivals.handle)
     async with app.running():
-        return await _publishing(count, lambda order: app.publish(topic, order), arrivals)
+        return await arriving(count, RATE, lambda order: app.publish(topic, order), arrivals)
 
 
 async def _aiokafka(count: int) -> list[float]:
@@ -84,7 +49,7 @@ async def _aiokafka(count: int) -> list[float]:
 
         consuming = asyncio.create_task(consume())
         try:
-            return await _publishing(count, publish, arrivals)
+            return await arriving(count, RATE, publish, arrivals)
         finally:
             consuming.cancel()
             await asyncio.wait([consuming])

@@ -7,10 +7,7 @@ of this machine. All queues are quorum queues, all publishes persistent, confirm
 from __future__ import annotations
 
 import asyncio
-import atexit
 import functools
-import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from statistics import median
@@ -18,11 +15,10 @@ from typing import Any, TypeAlias
 
 import aiormq
 
+from benchmarks import brokers
 from benchmarks.harness import Meter, Row, Run, against, alone, interleave
 from benchmarks.payload import body
 from tests.brokers.administration import Administration
-from tests.brokers.running import Running
-from tests.brokers.session import Session
 from waybill import App, Settings
 
 __all__ = [
@@ -87,20 +83,10 @@ def compared(
     ]
 
 
-@functools.cache
-def _broker() -> Running:
-    session = Session(f"bench-{os.getpid()}", lambda text: print(text, file=sys.stderr))
-    atexit.register(session.close)
-    found = session.start(["rabbitmq"])["rabbitmq"]
-    if not isinstance(found, Running):
-        sys.exit(f"there is no RabbitMQ to measure: {found}")
-    return found
-
-
 @contextmanager
 def vhost() -> Iterator[str]:
     """The URL of a virtual host that goes with all that is in it."""
-    with Administration(_broker()).vhost() as url:
+    with Administration(brokers.broker("rabbitmq")).vhost() as url:
         yield url
 
 

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from waybill import App, Delivery, Message, Retry, Settings, Topic, TopicPattern
 from waybill.adapter import Capabilities, Limits
@@ -32,7 +32,7 @@ PATIENCE = 20.0
 
 
 class Bench:
-    """Made anew for each behaviour."""
+    """Made anew for each behaviour. `with Bench(…) as bench`: its workers end with it."""
 
     def __init__(self, broker: Broker, folder: Path, *, patience: float = PATIENCE) -> None:
         """`patience`: seconds that something which must happen is given, unless the promise names its own."""
@@ -49,6 +49,13 @@ class Bench:
         self._adapter = open_adapter(self.url, context)
         self.can: Capabilities = self._adapter.claims
         self.native = self._adapter.native_settlements
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.close()
 
     def name(self, name: str) -> str:
         """`name`, of this test alone."""

@@ -56,17 +56,13 @@ async def prove(harness: Harness, promise: Behaviour, folder: Path, *, patience:
         cannot = [reason for verb in promise.verbs if (reason := _cannot(broker, verb))]
         if cannot:
             return _row(harness, promise, broker.version, Result.WAIVED, "; ".join(dict.fromkeys(cannot)))
-        bench = Bench(broker, folder, patience=patience)
-        try:
+        with Bench(broker, folder, patience=patience) as bench:
             async with asyncio.timeout(promise.limit):
                 lacking = [need for need in promise.needs if not NEEDS[need](bench.can)]
                 if lacking:
                     await _refused(bench, promise, lacking)
                     return _row(harness, promise, broker.version, Result.REFUSED, f"it lacks: {', '.join(lacking)}")
                 await promise.check(bench)
-        finally:
-            for worker in bench.workers:
-                worker.close()
     result = Result.PARTIAL if bench.notes else Result.PASS
     return _row(harness, promise, broker.version, result, "; ".join(bench.notes))
 

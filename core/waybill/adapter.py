@@ -316,8 +316,8 @@ class Explains(Protocol):
 
 @runtime_checkable
 class Varies(Protocol):
-    """An adapter whose broker has kinds of topics that can different things: its `Capabilities` are those of a topic that
-    was given no options."""
+    """An adapter whose broker has kinds of topics that differ in what can be done with them. Its `Capabilities` are those of a
+    topic that was given no options."""
 
     def narrowed(self, can: Capabilities, topic: TopicSpec) -> Capabilities:
         """What can be done with this topic, where `can` is what can be done with one without options. No I/O."""

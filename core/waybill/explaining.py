@@ -39,11 +39,8 @@ def explain(registrations: Sequence[Registration], brokers: Brokers, *, lease: f
 
 
 def _facts(registration: Registration, adapter: Adapter, lease: float) -> list[tuple[str, str]]:
-    options, subscription, can = (
-        registration.options,
-        registration.subscription,
-        claims_of(adapter, registration.subscription.topic),
-    )
+    options, subscription = registration.options, registration.subscription
+    can = claims_of(adapter, subscription.topic)
     timeout = "never" if options.timeout is None else f"cancelled after {duration(options.timeout)}, a failed attempt"
     facts = [
         ("payload", getattr(registration.topic.payload, "__name__", str(registration.topic.payload))),

@@ -16,9 +16,10 @@ from waybill.registration import Registration
 from waybill.retry import duration
 from waybill.topology import Subscription, TopicSpec, Topology
 
-__all__ = ["check_gaps", "gaps"]
+__all__ = ["REPLAYS", "check_gaps", "gaps"]
 
 KEEPS_HISTORY = "the embedded broker and Kafka keep one"
+REPLAYS = "Kafka reads it again"
 REFUSES = "the embedded broker and RabbitMQ refuse when a group is full"
 
 

@@ -22,6 +22,7 @@ from waybill.adapter import Adapter, Capabilities, Limits, Notify, Sink, Source
 from waybill.clock import Clock
 from waybill.consumer import Consumer
 from waybill.errors import BrokerError, CapabilityError, ConfigurationError, shown
+from waybill.gaps import REPLAYS
 from waybill.history import KeepsHistory, Past, Stretch
 from waybill.message import Delivery, Message
 from waybill.middleware import BatchHandler, Handler
@@ -77,11 +78,11 @@ def history_of(adapter: Adapter, topic: TopicSpec) -> KeepsHistory:
     if can.history:
         raise CapabilityError(
             f"{name}: {broker} gives what a topic has kept to new groups alone, and whole: consume it with a group of "
-            f"another name and start='earliest'; or use a broker that keeps a log, as Kafka does"
+            f"another name and start='earliest'; or use a broker that lets anybody read it ({REPLAYS})"
         )
     raise CapabilityError(
         f"{name}: {broker} keeps nothing that was handled: give the topic a group that stores what may be wanted again; "
-        f"send what failed once more with `waybill dlq redrive`; or use a broker that keeps a log, as Kafka does"
+        f"send what failed once more with `waybill dlq redrive`; or use a broker that lets anybody read it ({REPLAYS})"
     )
 
 

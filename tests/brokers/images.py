@@ -43,14 +43,17 @@ exec java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dconfig.file=/opt/e
 
 POSTGRES = """\
 #!/bin/sh
-# As the public image: everybody needs a password, and POSTGRES_PASSWORD is that of the user `postgres`.
+# As the public image: everybody needs a password, and POSTGRES_PASSWORD is that of the user `postgres`; POSTGRES_INITDB_ARGS.
 set -e
 PATH=/usr/lib/postgresql/17/bin:/usr/bin:/bin data=/var/lib/waybill
 [ "$(id -u)" != 0 ] || { install -d -o postgres -m 700 $data; exec setpriv --reuid=postgres --regid=postgres --init-groups "$0"; }
 printf %s "$POSTGRES_PASSWORD" >/tmp/password
-[ -e $data/PG_VERSION ] || initdb -D $data -U postgres --pwfile=/tmp/password --auth=scram-sha-256 --encoding=UTF8 --no-sync
+make="initdb -D $data -U postgres --pwfile=/tmp/password --auth=scram-sha-256 --encoding=UTF8 --no-sync"
+[ -e $data/PG_VERSION ] || $make $POSTGRES_INITDB_ARGS
 grep -q 'all all all' $data/pg_hba.conf || echo 'host all all all scram-sha-256' >>$data/pg_hba.conf
-exec postgres -D $data -c listen_addresses='*' -c unix_socket_directories=
+postgres -D $data -c listen_addresses='*' -c unix_socket_directories= &
+trap "kill -INT $!" TERM  # to which PostgreSQL itself would wait until everybody has gone
+wait $! || wait $!
 """
 
 
@@ -123,8 +126,7 @@ async def moto(cache: Cache, packages: Path, version: str) -> str:
 
 async def postgres(cache: Cache, root: Path, version: str) -> str:
     """The root folder of the native PostgreSQL as an image."""
-    files, changes = {"opt/start": POSTGRES}, ('CMD ["/opt/start"]', "STOPSIGNAL SIGINT")
-    return await made(cache, f"waybill/postgres:{version}", root, files, {}, *changes)
+    return await made(cache, f"waybill/postgres:{version}", root, {"opt/start": POSTGRES}, {}, 'CMD ["/opt/start"]')
 
 
 async def java(cache: Cache) -> Path:

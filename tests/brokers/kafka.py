@@ -19,7 +19,7 @@ VERSION = "4.3.1"
 DIGEST = "9b241538730d32e890117f2362eee3ff6ed60f753d73e6a46652b547a64df32f"
 """Of the jars of this version and all they need (`digest_of`)."""
 
-PROXIES = 6
+PROXIES = 8
 """Tests that have a proxy before it at once."""
 PROXIED = [f"proxied{number}" for number in range(PROXIES)]
 PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required user_plain=plain-secret;"

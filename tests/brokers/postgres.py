@@ -65,7 +65,10 @@ class Postgres(Recipe):
 
     def environment(self, at: Address) -> Mapping[str, str]:
         del at
-        return {"POSTGRES_PASSWORD": PASSWORD}
+        return {
+            "POSTGRES_PASSWORD": PASSWORD,
+            "POSTGRES_INITDB_ARGS": f"-c max_connections={SETTINGS['max_connections']}",
+        }
 
     async def _build(self, cache: Cache) -> str:
         root, version = await self.install(cache)

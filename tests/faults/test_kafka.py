@@ -34,12 +34,8 @@ pytestmark = pytest.mark.broker("kafka")
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncGenerator[Bench, None]:
     async with Harness().broker(tmp_path) as broker:
-        bench = Bench(broker, tmp_path)
-        try:
+        with Bench(broker, tmp_path) as bench:
             yield bench
-        finally:
-            for worker in bench.workers:
-                worker.close()
 
 
 @asynccontextmanager

@@ -24,12 +24,8 @@ async def test_a_stopped_worker_is_relieved_and_what_it_did_late_is_noticed(tmp_
     """A worker that holds the file's turn when it is stopped is resumed and stopped again: SQLite has no way to take a
     lock from a living process (docs/adr/0005)."""
     async with File().broker(tmp_path) as broker:
-        place = Range(Bench(broker, tmp_path))
-        try:
-            await _relieved(place)
-        finally:
-            for worker in place.bench.workers:
-                worker.close()
+        with Bench(broker, tmp_path) as bench:
+            await _relieved(Range(bench))
 
 
 async def _relieved(place: Range) -> None:

@@ -31,9 +31,5 @@ async def bench(tmp_path: Path, kafka: Running) -> AsyncGenerator[Bench, None]:
 
     del kafka  # it runs
     async with Kafka().broker(tmp_path) as broker:
-        bench = Bench(broker, tmp_path)
-        try:
+        with Bench(broker, tmp_path) as bench:
             yield bench
-        finally:
-            for worker in bench.workers:
-                worker.close()

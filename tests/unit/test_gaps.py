@@ -16,11 +16,11 @@ from waybill import App, CapabilityError, Confirmed, Refused, Settings, Topic, T
 from waybill.adapter import Capabilities
 from waybill.brokers import Brokers
 from waybill.clock import SystemClock
-from waybill.gaps import KEEPS_HISTORY, REFUSES, gaps
+from waybill.gaps import KEEPS_HISTORY, REFUSES, REPLAYS, gaps
 from waybill.loading import AdapterContext, open_adapter
 from waybill.message import Outgoing
 from waybill.middleware import Send
-from waybill.topology import Topology
+from waybill.topology import TopicSpec, Topology
 
 orders = Topic("orders", str, key=lambda text: text)
 NOTHING = Capabilities(broker="the poor broker", ordered=False, durable=False, relaxes=False)
@@ -58,6 +58,7 @@ def test_the_brokers_that_are_named_as_serving_a_need_are_those_that_claim_to() 
     }  # memory:// has the same adapter
     for can in (open_adapter(f"{scheme}://localhost", context).claims for scheme in schemes):
         assert (can.broker in KEEPS_HISTORY) == can.history, can.broker
+        assert (can.broker in REPLAYS) == can.replays, can.broker
         assert (can.broker in REFUSES) == can.limits_length, can.broker
 
 
@@ -107,6 +108,23 @@ async def test_what_turns_out_to_be_missing_when_connected_is_refused_then() -> 
         async with older.running(app):
             pass
     assert older.entered
+
+
+class Varying(Lacking):
+    """A broker that keeps order in some of its topics."""
+
+    def narrowed(self, can: Capabilities, topic: TopicSpec) -> Capabilities:
+        return msgspec.structs.replace(can, ordered=topic.name.endswith("in-order"))
+
+
+async def test_what_a_kind_of_topic_cannot_is_refused_for_that_kind_alone() -> None:
+    app = App("a")
+    app.consume(orders, Topic("orders.in-order", str, key=lambda text: text), ordered=True)(_handle)
+    with pytest.raises(CapabilityError, match="drop ordered=True") as caught:
+        async with Varying().running(app):
+            pass
+    assert "orders/a" in str(caught.value)
+    assert "in-order" not in str(caught.value)
 
 
 async def test_a_delay_is_refused_where_nothing_is_delivered_later() -> None:

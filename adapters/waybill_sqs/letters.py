@@ -5,15 +5,13 @@ In a FIFO queue each letter is a group of its own: else the first ones of a key 
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
-import msgspec
-
 from waybill.adapter import Page
+from waybill.browsing import Look, Looks
 from waybill.errors import DestinationMissing, missing
 from waybill.message import Delivery
 from waybill.outcomes import DONE, LOST, Ack, Extended, ExtendResult, Settled, SettleResult
@@ -30,8 +28,6 @@ MOST = 2000
 """Letters that one look shows."""
 LOOKING = 20
 """Seconds that a look may take; then others see again what it had."""
-KEPT = 60.0
-"""Seconds that a look is kept for its next page."""
 
 
 async def taken(aws: Aws, url: str, limit: int, hidden_for: int) -> list[dict[str, Any]]:
@@ -61,42 +57,29 @@ def token_of(native: dict[str, Any], hidden_for: int) -> Token:
     )
 
 
-class Look(msgspec.Struct, frozen=True):
-    letters: list[dict[str, Any]]
-    complete: bool
-    at: float
-
-
 class Browser:
     """One application's looks."""
 
     def __init__(self, aws: Aws, layout: Layout) -> None:
         self._aws = aws
         self._layout = layout
-        self._looks: dict[str, Look] = {}
+        self._looks: Looks[dict[str, Any]] = Looks()
 
     async def page(self, subscription: Subscription, after: str | None, limit: int) -> Page:
-        """Letters behind `after`, which is a look's name and a place in it."""
-        name, _, place = (after or "").partition(".")
-        start = int(place) if place.isdecimal() else 0
-        look = self._looks.pop(name, None)
-        if look is None:
-            name, look = secrets.token_hex(4), await self._look(subscription)
-        found = look.letters[start : start + limit]
-        messages = [records.read(native, subscription=subscription, dead=True) for native in found]
-        now, end = time.monotonic(), start + limit
-        self._looks = {n: kept for n, kept in self._looks.items() if now - kept.at < KEPT}
-        if end < len(look.letters):
-            self._looks[name] = look
-            return Page(messages, f"{name}.{end}", look.complete)
-        return Page(messages, None, look.complete)
+        """See `Looks.page`."""
+        return await self._looks.page(
+            after,
+            limit,
+            look=lambda: self._look(subscription),
+            read=lambda native: records.read(native, subscription=subscription, dead=True),
+        )
 
-    async def _look(self, subscription: Subscription) -> Look:
+    async def _look(self, subscription: Subscription) -> Look[dict[str, Any]]:
         name = self._layout.dead(subscription.topic, subscription.group)
         try:
             url = await self._aws.url(name)
         except DestinationMissing:
-            return Look([], True, time.monotonic())
+            return Look([], complete=True)
         found: dict[str, dict[str, Any]] = {}
         hands = Hands(self._aws, url)
         try:
@@ -105,11 +88,11 @@ class Browser:
                 found |= {native["MessageId"]: native for native in some}
         except DestinationMissing:
             self._aws.forget(name)
-            return Look([], True, time.monotonic())
+            return Look([], complete=True)
         finally:
             await hands.hide([(token_of(native, LOOKING), 0) for native in found.values()])
         letters = sorted(found.values(), key=lambda native: (records.sent_at(native), native["MessageId"]))
-        return Look(letters, not held and len(letters) >= there, time.monotonic())
+        return Look(letters, complete=not held and len(letters) >= there)
 
 
 class DeadSource:

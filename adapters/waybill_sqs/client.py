@@ -14,7 +14,7 @@ from waybill.errors import BrokerError, ConfigurationError, DestinationMissing
 from waybill.foreign import CredentialsRefused, NotPermitted
 from waybill_sqs.connecting import session_for, told
 from waybill_sqs.mapping import mapped
-from waybill_sqs.options import BrokerTable, is_aws, is_safe
+from waybill_sqs.options import BrokerTable, is_aws, is_safe, unsafe
 
 __all__ = ["Aws"]
 
@@ -74,10 +74,7 @@ class Aws:
     def _look_at(self, service: str, endpoint: str) -> None:
         """Where calls go, whoever said so: the AWS library also listens to its own environment and files."""
         if not is_safe(endpoint):
-            raise ConfigurationError(
-                f"{service} would be called at {endpoint}, where everybody on the way can read and change all messages: use "
-                f"https. It stands in the environment (AWS_ENDPOINT_URL) or in the AWS configuration file"
-            )
+            raise ConfigurationError(unsafe(service, endpoint))
         if endpoint not in self._told and not is_aws(endpoint):
             self._told.add(endpoint)
             log.warning("%s is not AWS's but at %s", service, endpoint)

@@ -19,7 +19,7 @@ from aiobotocore.credentials import (  # pyright: ignore[reportMissingTypeStubs]
 from waybill.errors import ConfigurationError
 from waybill.tables import read_table
 from waybill_sqs.mapping import mapped
-from waybill_sqs.options import BrokerTable
+from waybill_sqs.options import BrokerTable, is_safe, unsafe
 
 __all__ = ["located", "session_for", "told"]
 
@@ -63,9 +63,17 @@ async def session_for(region: str, table: BrokerTable) -> aioboto3.Session:
         session = aioboto3.Session(profile_name=table.profile, region_name=region)
         library: Any = getattr(session, "_session")  # noqa: B009 - of a class without types
         library.register_component("data_loader", _loader())
+        library.register("before-send.sts", _look_at)  # the chain asks it too, by clients of its own
         if table.role is not None:
             library._credentials = await _assumed(library, region, table)
     return session
+
+
+def _look_at(request: Any, **_: object) -> None:
+    """Let no identity out where everybody can read it, whoever said where AWS is."""
+    if not is_safe(request.url):
+        where = "{0.scheme}://{0.hostname}".format(urlsplit(request.url))
+        raise ConfigurationError(unsafe("sts", where))
 
 
 async def _assumed(library: Any, region: str, table: BrokerTable) -> AioDeferredRefreshableCredentials:

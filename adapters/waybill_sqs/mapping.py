@@ -11,10 +11,12 @@ from aiohttp import ClientError as HttpError
 from botocore.exceptions import (  # pyright: ignore[reportMissingTypeStubs]
     BotoCoreError,
     ClientError,
+    ConfigParseError,
     ConnectTimeoutError,
     CredentialRetrievalError,
     EndpointConnectionError,
     HTTPClientError,
+    InvalidConfigError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
@@ -26,11 +28,15 @@ from botocore.exceptions import (  # pyright: ignore[reportMissingTypeStubs]
 from waybill.errors import BrokerError, BrokerUnavailable, ConfigurationError, DestinationMissing
 from waybill.foreign import CredentialsRefused, Meanings, NotPermitted, translated
 
-__all__ = ["EXPIRED", "NotTaken", "Throttled", "is_lost", "mapped", "refusal"]
+__all__ = ["EXPIRED", "NotLetIn", "NotTaken", "Throttled", "is_lost", "mapped", "refusal"]
 
 
 class NotTaken(BrokerUnavailable):
     """AWS has certainly not done it; later it may."""
+
+
+class NotLetIn(CredentialsRefused, NotTaken):
+    """AWS does not know who we are, or does no longer, or lends us no role: with fresh credentials it may."""
 
 
 class Throttled(NotTaken):
@@ -46,11 +52,15 @@ TABLE: Meanings = (
             TokenRetrievalError,
             UnauthorizedSSOTokenError,
         ),
-        CredentialsRefused,
+        NotLetIn,
     ),
-    ((ProfileNotFound, ParamValidationError), ConfigurationError),
+    ((ConfigParseError, InvalidConfigError, ProfileNotFound, ParamValidationError), ConfigurationError),
     ((ConnectTimeoutError,), NotTaken),
     ((HTTPClientError, HttpError, OSError, TimeoutError, BotoCoreError), BrokerUnavailable),
+    (
+        (RuntimeError,),
+        BrokerUnavailable,
+    ),  # refreshed credentials that are too old, and a client that is closed meanwhile
 )
 CODES: Mapping[str, type[BrokerError]] = {
     **dict.fromkeys(
@@ -71,7 +81,7 @@ CODES: Mapping[str, type[BrokerError]] = {
     **dict.fromkeys(
         ("InvalidClientTokenId", "InvalidAccessKeyId", "SignatureDoesNotMatch", "UnrecognizedClientException", "ExpiredToken",
          "ExpiredTokenException", "RequestExpired", "InvalidSecurity", "MissingAuthenticationToken", "IncompleteSignature"),
-        CredentialsRefused,
+        NotLetIn,
     ),
 }  # fmt: skip
 EXPIRED = frozenset({"ReceiptHandleIsInvalid", "MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight"})
@@ -92,7 +102,10 @@ def mapped(doing: str) -> Generator[None, None, None]:
             code = str(told.get("Error", {}).get("Code", ""))
             status = told.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
             text = str(told.get("Error", {}).get("Message", "")) or code
-            raise _meaning(code, status)(f"{doing}: {' '.join(text.split())} ({code})") from error
+            lent = error.operation_name.startswith("AssumeRole")  # what the library does by itself before a call
+            raise (NotLetIn if lent else _meaning(code, status))(
+                f"{doing}: {' '.join(text.split())} ({code})"
+            ) from error
 
 
 def _meaning(code: str, status: int) -> type[BrokerError]:

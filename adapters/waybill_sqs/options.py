@@ -11,7 +11,7 @@ from waybill.errors import ConfigurationError
 from waybill.tables import Table
 from waybill.topology import BrokerOptions, TopicSpec
 
-__all__ = ["SQS", "BrokerTable", "Kind", "is_aws", "is_safe", "kind_of", "options_of"]
+__all__ = ["SQS", "BrokerTable", "Kind", "is_aws", "is_safe", "kind_of", "options_of", "unsafe"]
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".amazonaws.eu")
@@ -105,6 +105,10 @@ class BrokerTable(Table):
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("write https://host, or http://localhost:port")
+        if parts.username is not None:
+            raise ValueError(
+                "it holds credentials, which are sent nowhere and would be logged: see `profile` and `role`"
+            )
         if not is_safe(url):
             raise ValueError("plain http lets everybody on the way read and change all messages: use https://")
         return url
@@ -114,6 +118,14 @@ def is_safe(endpoint: str) -> bool:
     """Whether nobody on the way can read along."""
     parts = urlsplit(endpoint)
     return parts.scheme == "https" or parts.hostname in LOOPBACK
+
+
+def unsafe(service: str, endpoint: str) -> str:
+    """What is said of an endpoint that is not safe, which the AWS library has found somewhere."""
+    return (
+        f"{service} would be called at {endpoint}, where everybody on the way can read and change all messages: use "
+        f"https. It stands in the environment (AWS_ENDPOINT_URL) or in the AWS configuration file"
+    )
 
 
 def is_aws(endpoint: str) -> bool:

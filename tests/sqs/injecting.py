@@ -6,15 +6,16 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import ClientSession, web
 
-__all__ = ["BadDays", "injecting"]
+__all__ = ["BadDays", "forwarded", "injecting", "served"]
 
+Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BATCHES = frozenset({"SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"})
 THROTTLED = {"__type": "com.amazonaws.sqs#RequestThrottled", "message": "Rate exceeded"}
 BROKEN = {"__type": "com.amazonaws.sqs#InternalError", "message": "We encountered an internal error"}
@@ -49,16 +50,23 @@ async def injecting(url: str, days: BadDays) -> AsyncGenerator[str, None]:
         async def handle(request: web.Request) -> web.StreamResponse:
             return await _handled(request, session, url.rstrip("/"), days)
 
-        app = web.Application(client_max_size=4 << 20)
-        app.router.add_route("*", "/{path:.*}", handle)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        try:
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-        finally:
-            await runner.cleanup()
+        async with served(handle) as endpoint:
+            yield endpoint
+
+
+@asynccontextmanager
+async def served(handle: Handle) -> AsyncGenerator[str, None]:
+    """The URL of a server that has everything handled so."""
+    app = web.Application(client_max_size=4 << 20)
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 async def _handled(request: web.Request, session: ClientSession, url: str, days: BadDays) -> web.StreamResponse:
@@ -81,10 +89,10 @@ async def _handled(request: web.Request, session: ClientSession, url: str, days:
         if not asked["Entries"]:
             return web.json_response({"Successful": [], "Failed": failed}, content_type="application/x-amz-json-1.0")
         body = json.dumps(asked).encode()
-    return await _forwarded(request, session, url, body, failed)
+    return await forwarded(request, session, url, body, failed)
 
 
-async def _forwarded(
+async def forwarded(
     request: web.Request, session: ClientSession, url: str, body: bytes, failed: list[dict[str, Any]]
 ) -> web.StreamResponse:
     kept = {name: value for name, value in request.headers.items() if name not in {"Host", "Content-Length"}}

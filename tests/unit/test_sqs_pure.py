@@ -11,14 +11,14 @@ import msgspec
 import pytest
 
 from waybill import BrokerError, BrokerUnavailable, ConfigurationError, DestinationMissing
-from waybill.foreign import CredentialsRefused, NotPermitted
+from waybill.foreign import NotPermitted
 from waybill.topology import Destination, Subscription, TopicSpec, Topology
 from waybill_sqs import SQS, limits, names, objects, rights
 from waybill_sqs.attempts import Tried
 from waybill_sqs.connecting import located
 from waybill_sqs.cost import expected, words
 from waybill_sqs.layout import Layout
-from waybill_sqs.mapping import NotTaken, Throttled, is_lost, mapped, refusal
+from waybill_sqs.mapping import NotLetIn, NotTaken, Throttled, is_lost, mapped, refusal
 from waybill_sqs.options import BrokerTable
 from waybill_sqs.polling import seconds, wanted_receivers
 
@@ -217,6 +217,7 @@ def test_settings_may_stand_in_the_url() -> None:
         ("sqs://eu-west-1/queue", "sqs://REGION"),
         ("sqs://eu-west-1?endpoint=http://sqs.example.com", "https"),
         ("sqs://eu-west-1?endpoint=ftp://localhost", "https"),
+        ("sqs://eu-west-1?endpoint=https://key:secret@host", "credentials"),
         ("sqs://eu-west-1?colour=blue", "colour"),
     ],
 )
@@ -242,7 +243,7 @@ def test_headers_to_filter_by_are_names_and_few() -> None:
         ("AWS.SimpleQueueService.NonExistentQueue", 400, DestinationMissing),
         ("com.amazonaws.sqs#QueueDoesNotExist", 400, BrokerError),
         ("AccessDenied", 403, NotPermitted),
-        ("ExpiredToken", 403, CredentialsRefused),
+        ("ExpiredToken", 403, NotLetIn),
         ("InternalError", 500, BrokerUnavailable),
         ("InvalidMessageContents", 400, BrokerError),
     ],

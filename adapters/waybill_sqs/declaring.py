@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from waybill.addressing import fitted
 from waybill.errors import BrokerError, DestinationMissing
 from waybill.topology import Change, Subscription, TopicSpec
 from waybill_sqs import objects
@@ -17,11 +18,14 @@ from waybill_sqs.client import Aws
 from waybill_sqs.layout import Layout
 from waybill_sqs.objects import Part
 
-__all__ = ["Hand", "Seen"]
+__all__ = ["LONGEST_TAG", "WHOSE", "Hand", "Seen"]
 
 log = logging.getLogger("waybill.sqs")
 
 UNKNOWN = "InvalidAttributeName"
+WHOSE = "waybill"
+"""A tag with the topic or group that it is."""
+LONGEST_TAG = 256
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -153,9 +157,12 @@ class Hand:
             Tags=[{"Key": name, "Value": value} for name, value in self._tags(spec.name).items()],
         )
 
-    async def make_group(self, subscription: Subscription) -> None:
-        """Dead letters first, the subscription last: whatever is published to it has a place to lie then."""
-        tags = self._tags(subscription.name)
+    async def make_group(self, subscription: Subscription, *, tags: Mapping[str, str] | None = None) -> None:
+        """Dead letters first, the subscription last: whatever is published to it has a place to lie then.
+
+        tags: of its queues, besides the usual ones.
+        """
+        tags = {**self._tags(subscription.name), **(tags or {})}
         dead = objects.dead_part(self._layout, subscription)
         dead_arn = await self._make(dead, tags, await self._policy(subscription, dead))
         part = objects.group_part(self._layout, subscription, dead_arn=dead_arn)
@@ -255,7 +262,7 @@ class Hand:
                     )
 
     def _tags(self, whose: str) -> dict[str, str]:
-        return {**self._layout.table.tags, "waybill": whose}
+        return {**self._layout.table.tags, WHOSE: fitted(whose, LONGEST_TAG)}
 
     # ---------------------------------------------------------------- removing
 

@@ -8,10 +8,10 @@ letter in a name, so `_to_` parts without doubt: the topic `orders.placed` is th
 
 from __future__ import annotations
 
-from waybill.addressing import fitted
+from waybill.addressing import fitted, stem
 from waybill.topology import TopicSpec
 
-__all__ = ["FIFO", "dead", "plain", "queue", "topic"]
+__all__ = ["FIFO", "dead", "plain", "queue", "stem_of", "topic"]
 
 FIFO = ".fifo"
 LONGEST_QUEUE = 80
@@ -39,10 +39,19 @@ def dead(spec: TopicSpec, group: str, *, fifo: bool, prefix: str = "") -> str:
     return _suffixed(_queue(spec, group, prefix), fifo, LONGEST_QUEUE, "_dead")
 
 
+def stem_of(spec: TopicSpec, group: str, *, prefix: str = "") -> str:
+    """What all queues of the topic's groups begin with that begin so, however long they are."""
+    return stem(_queue(spec, group, prefix), _room(LONGEST_QUEUE))
+
+
 def _queue(spec: TopicSpec, group: str | None, prefix: str) -> str:
     return prefix + plain(spec.name) + ("" if group is None else f"_to_{plain(group)}")
 
 
 def _suffixed(name: str, fifo: bool, longest: int, part: str = "") -> str:
     end = part + (FIFO if fifo else "")
-    return fitted(name, longest - len("_dead" + FIFO), "-") + end
+    return fitted(name, _room(longest), "-") + end
+
+
+def _room(longest: int) -> int:
+    return longest - len("_dead" + FIFO)

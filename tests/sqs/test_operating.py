@@ -33,33 +33,43 @@ async def client(server: Running, service: str) -> AsyncGenerator[Any, None]:
         yield found
 
 
-async def test_what_a_killed_process_has_left_of_its_own_group_is_removed_by_the_next(sns: Running) -> None:
-    app, topic = made(sns)
-    left, living, lasting = (
-        names.queue(topic.spec, group, fifo=False)
-        for group in ("group.0123456789ab", "group.ba9876543210", "group.of.mine")
-    )
+@pytest.mark.parametrize("fifo", [False, True])
+@pytest.mark.parametrize("longer", [0, 40, 110])
+async def test_what_a_killed_process_has_left_of_its_own_group_is_removed_by_the_next(
+    sns: Running, longer: int, fifo: bool
+) -> None:
+    app, _ = made(sns, fifo=fifo)
+    topic = Topic(f"w{uuid4().hex[:10]}" + "x" * longer, str, groups=["group"])
+    groups = ["group.0123456789ab", "group.ba9876543210", "group.of.mine", "groups.0123456789ab"]
+    left, living, lasting, others = (names.queue(topic.spec, group, fifo=fifo) for group in groups)
+    assert max(map(len, (left, living, lasting, others))) <= 80
+    attributes = {"FifoQueue": "true"} if fifo else {}
 
     @app.consume(topic, group="group", ephemeral=True)
     async def handle(_: str) -> None: ...
 
     async with client(sns, "sqs") as sqs:
-        await sqs.create_queue(QueueName=left, tags={"waybill-seen": "1700000000"})
-        await sqs.create_queue(QueueName=living, tags={"waybill-seen": "99999999999"})
-        await sqs.create_queue(QueueName=lasting)
-        begin = names.queue(topic.spec, "group.", fifo=False)
+        for name, group, seen in zip(
+            (left, living, lasting, others), groups, ("1700000000", "99999999999", "", "1700000000"), strict=True
+        ):
+            tags = {"waybill": f"{topic.name}/{group}"} | ({"waybill-seen": seen} if seen else {})
+            await sqs.create_queue(QueueName=name, tags=tags, Attributes=attributes)
 
-        async def there() -> list[str]:
-            found = await sqs.list_queues(QueueNamePrefix=begin)
-            return sorted(url.rpartition("/")[2] for url in found.get("QueueUrls", ()))
+        async def there() -> set[str]:
+            found = await sqs.list_queues(QueueNamePrefix=topic.name[:11])
+            return {url.rpartition("/")[2] for url in found.get("QueueUrls", ())}
 
+        before = {living, lasting, others, *await there()} - {left}
         async with app.running():
-            while_running = await there()
-            assert left not in while_running
-            assert len(while_running) == 4, (
-                "its own, with dead letters, the one of a process that lives, and one that stays"
-            )
-        assert await there() == sorted([living, lasting])
+            own = await there() - before
+            assert len(own) == 4, "its own with its dead letters, and the two of the contract's group"
+            for name in own:
+                url = (await sqs.get_queue_url(QueueName=name))["QueueUrl"]
+                tags = (await sqs.list_queue_tags(QueueUrl=url))["Tags"]
+                assert ("waybill-seen" in tags) is tags["waybill"].startswith(f"{topic.name}/group.")
+            assert left not in await there()
+        assert {living, lasting, others} <= await there()
+        assert len(await there()) == 5, "and the two of the contract's group"
 
 
 async def test_a_queue_lets_its_own_topic_send_and_nobody_else(sns: Running) -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
@@ -27,6 +27,7 @@ from waybill_sqs.diagnosis import diagnose
 from waybill_sqs.layout import Layout
 from waybill_sqs.letters import DeadSource
 from waybill_sqs.limits import ENVELOPE, LONGEST_DELAY, MOST_BYTES
+from waybill_sqs.moving import move
 from waybill_sqs.options import SQS
 from waybill_sqs.passing import passing_group
 from waybill_sqs.sink import SqsSink
@@ -156,3 +157,7 @@ class SqsAdapter:
     async def dead_letters(self, subscription: Subscription) -> AsyncGenerator[Source, None]:
         async with opened(DeadSource(self._aws, self._layout, subscription)) as source:
             yield source
+
+    async def move_letters(self, subscription: Subscription, *, rate: float | None, note: Callable[[int], None]) -> int:
+        """See `waybill.adapter.MovesLetters`."""
+        return await move(self._aws, self._layout, subscription, rate=rate, note=note)

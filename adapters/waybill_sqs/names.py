@@ -39,8 +39,8 @@ def dead(spec: TopicSpec, group: str, *, fifo: bool, prefix: str = "") -> str:
     return _suffixed(_queue(spec, group, prefix), fifo, LONGEST_QUEUE, "_dead")
 
 
-def stem_of(spec: TopicSpec, group: str, *, prefix: str = "") -> str:
-    """What all queues of the topic's groups begin with that begin so, however long they are."""
+def stem_of(spec: TopicSpec, group: str | None = None, *, prefix: str = "") -> str:
+    """What all queues of the topic begin with, or of its groups that begin so, however long their names are."""
     return stem(_queue(spec, group, prefix), _room(LONGEST_QUEUE))
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from waybill import envelope
+from waybill.deadletters import again
 from waybill.envelope import TRACEPARENT
 from waybill.errors import DecodeError
 from waybill.message import DeadLetterRecord, Message
@@ -143,6 +144,8 @@ def read(
         )
     if dead and message.dead is None:
         return msgspec.structs.replace(message, dead=_given_up(native, subscription, message))
+    if not dead and message.dead is not None:
+        return again(message)  # SQS itself has moved it, whoever asked for that
     return message
 
 

@@ -15,6 +15,7 @@ from waybill.errors import BrokerError, DestinationMissing
 from waybill.findings import Finding
 from waybill.foreign import NotPermitted
 from waybill.topology import Subscription, TopicSpec, Topology
+from waybill_sqs import names
 from waybill_sqs.client import Aws
 from waybill_sqs.layout import Layout
 
@@ -36,6 +37,11 @@ MAKE_TOPIC = frozenset(
         "sns:TagResource",
     }
 )
+MOVE = frozenset({"sqs:StartMessageMoveTask", "sqs:ListMessageMoveTasks", "sqs:CancelMessageMoveTask"})
+ANYWHERE = frozenset(
+    {"sns:GetSubscriptionAttributes", "sns:SetSubscriptionAttributes", "sns:Unsubscribe", "sqs:ListQueues"}
+)
+"""What AWS lets be allowed of everything alone. Source: its Service Authorization Reference."""
 PASSING = frozenset({"sqs:DeleteQueue", "sqs:ListQueues", "sqs:ListQueueTags", "sns:Unsubscribe"})
 """What a group that goes with its process takes as well."""
 
@@ -55,34 +61,41 @@ def consuming(layout: Layout, subscription: Subscription) -> Rights:
     own = {f"sqs:{layout.queue(*where)}": TAKE | SEND, f"sqs:{layout.dead(*where)}": SEND}
     if not subscription.ephemeral:
         return own
-    passing = _names(layout, subscription.topic)
-    return {f"sqs:{passing}": TAKE | SEND | MAKE_QUEUE | PASSING, f"sns:{passing}": MAKE_TOPIC | PASSING}
+    queues, topics = _names(layout, subscription.topic)
+    return {queues: TAKE | SEND | MAKE_QUEUE | PASSING, topics: MAKE_TOPIC | PASSING}
 
 
 def operating(layout: Layout, subscription: Subscription) -> Rights:
     """Of who looks at its dead letters, has them handled again or discards them, and sees what waits before it."""
     where = subscription.topic, subscription.group
-    return {f"sqs:{layout.dead(*where)}": TAKE, f"sqs:{layout.queue(*where)}": SEND}
+    return {f"sqs:{layout.dead(*where)}": TAKE | MOVE, f"sqs:{layout.queue(*where)}": SEND}
 
 
 def making(layout: Layout, topics: Iterable[TopicSpec]) -> Rights:
     """Of who makes these topics and their groups."""
-    names = [_names(layout, topic) for topic in topics]
-    return {f"sqs:{name}": MAKE_QUEUE for name in names} | {f"sns:{name}": MAKE_TOPIC for name in names}
+    found = [_names(layout, topic) for topic in topics]
+    return {queues: MAKE_QUEUE for queues, _ in found} | {shared: MAKE_TOPIC for _, shared in found}
 
 
-def _names(layout: Layout, topic: TopicSpec) -> str:
-    return f"{layout.topic(topic).removesuffix('.fifo')}*"
+def _names(layout: Layout, topic: TopicSpec) -> tuple[str, str]:
+    """What all queues of the topic's groups begin with, and what it is called itself."""
+    prefix = layout.table.prefix
+    return f"sqs:{names.stem_of(topic, prefix=prefix)}*", f"sns:{names.topic(topic, fifo=False, prefix=prefix)}*"
 
 
 def policy(rights: Rights, *, region: str, account: str) -> dict[str, Any]:
     """The IAM policy that allows this."""
     statements: list[dict[str, Any]] = []
+    anywhere: set[str] = set()
     for resource, actions in sorted(rights.items()):
         service, _, name = resource.partition(":")
-        allowed = sorted(action for action in actions if action.startswith(service))
-        where = f"arn:aws:{service}:{region}:{account}:{name}"
-        statements.append({"Effect": "Allow", "Action": allowed, "Resource": where})
+        ours = {action for action in actions if action.startswith(service)}
+        anywhere |= ours & ANYWHERE
+        if allowed := sorted(ours - ANYWHERE):
+            where = f"arn:aws:{service}:{region}:{account}:{name}"
+            statements.append({"Effect": "Allow", "Action": allowed, "Resource": where})
+    if anywhere:
+        statements.append({"Effect": "Allow", "Action": sorted(anywhere), "Resource": "*"})
     return {"Version": "2012-10-17", "Statement": statements}
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "Event",
     "Explains",
     "Limits",
+    "MovesLetters",
     "Notify",
     "Page",
     "Resumed",
@@ -311,6 +312,20 @@ class Explains(Protocol):
 
     def facts(self, subscription: Subscription) -> Sequence[tuple[str, str]]:
         """In words: pairs of what and how. No I/O."""
+        ...
+
+
+@runtime_checkable
+class MovesLetters(Protocol):
+    """An adapter whose broker moves dead letters by itself: all that there are, unread, and on though we die."""
+
+    async def move_letters(self, subscription: Subscription, *, rate: float | None, note: Callable[[int], None]) -> int:
+        """Have the group's dead letters moved back to it; says how many were, about. rate: letters a second at most. note:
+        called with how many are moved so far.
+
+        What a source hands out of them is as `deadletters.again` makes it. Cancelled, it has the broker stop. Raises
+        `ConfigurationError` for what the broker cannot move so, and `BrokerError`.
+        """
         ...
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -19,8 +18,6 @@ from waybill import App, Confirmed, Delivery, Retry, Settings, Topic
 from waybill.topology import Subscription
 
 pytestmark = pytest.mark.broker("sqs")
-os.environ.setdefault("AWS_ACCESS_KEY_ID", "emulated")
-os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "emulated")
 
 
 @dataclass

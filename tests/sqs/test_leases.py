@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -19,8 +18,6 @@ from waybill.outcomes import ACK, DONE, LOST, RELEASE, Extended, Settled
 from waybill.topology import Subscription
 
 pytestmark = pytest.mark.broker("sqs")
-os.environ.setdefault("AWS_ACCESS_KEY_ID", "emulated")
-os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "emulated")
 
 
 @asynccontextmanager

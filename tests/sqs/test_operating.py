@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,9 +15,6 @@ from tests.brokers.running import Running
 from waybill import App, ConfigurationError, Settings, Topic
 from waybill.findings import Diagnoses, Finding, KnowsRights
 from waybill_sqs import names
-
-os.environ.setdefault("AWS_ACCESS_KEY_ID", "emulated")
-os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "emulated")
 
 
 def made(server: Running, **table: Any) -> tuple[App, Topic[str]]:

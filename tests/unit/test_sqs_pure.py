@@ -182,6 +182,15 @@ def test_each_role_is_allowed_no_more_than_it_needs() -> None:
     assert "sqs:DeleteMessage" in rights.operating(at, BILLING)["sqs:orders-placed_to_billing_dead"]
 
 
+@pytest.mark.parametrize("longer", [0, 30, 60, 100])
+@pytest.mark.parametrize("fifo", [False, True])
+def test_who_makes_a_topic_may_make_all_its_queues_however_long_their_names_are(longer: int, fifo: bool) -> None:
+    at, spec = layout(fifo=fifo, prefix="prod-"), TopicSpec("orders.placed" + "x" * longer)
+    (queues,) = (resource for resource in rights.making(at, [spec]) if resource.startswith("sqs:"))
+    for name in (at.queue(spec, "billing"), at.dead(spec, "billing" + "y" * longer)):
+        assert f"sqs:{name}".startswith(queues.removesuffix("*"))
+
+
 def test_calls_are_told_before_anything_starts() -> None:
     facts = dict(words(layout(), BILLING))
     assert "PublishBatch 100,000" in facts["calls a million messages"]

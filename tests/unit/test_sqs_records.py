@@ -182,3 +182,12 @@ def test_a_dead_letter_is_made_to_fit() -> None:
     sizes = [written(each).size for each in (letter, *records.shortened(letter))]
     assert sizes[0] > MOST_BYTES >= sizes[-1]
     assert not list(records.shortened(message()))
+
+
+def test_a_dead_letter_that_sqs_itself_has_moved_is_one_that_was_redriven() -> None:
+    record = DeadLetterRecord(reason="failed", detail="no", topic="orders", group="billing", attempts=5, at=NOW)
+    fields = written(message(attempts=5, dead=record, first_failure=NOW), hop="dead").fields
+    letter = records.read(arrived(fields), subscription=SUBSCRIPTION, dead=True)
+    moved = records.read(arrived(fields), subscription=SUBSCRIPTION)
+    assert letter.dead == record
+    assert (moved.id, moved.attempts, moved.redrives, moved.dead, moved.first_failure) == ("1", 0, 1, None, None)

@@ -30,7 +30,7 @@ from waybill.topology import TopicSpec, Topology
 RECORDS = Path(__file__).with_name("records")
 GOLDEN = {
     "orders": ["--app", "examples.orders.service:app", "--rate", "50", "--size", "400"],
-    "fanout": ["--app", "examples.fanout.billing:app", "--machines", "3", "--decide", "rabbitmq"],
+    "fanout": ["--app", "examples.fanout.mail:app", "--machines", "3", "--decide", "rabbitmq"],
     "flights": ["--app", "examples.flights.service:app", "--machines", "1", "--rate", "200", "--size", "300"],
     "discord": [
         *("--app", "examples.discord.service:app", "--decide", "kafka"),

@@ -86,8 +86,8 @@ class SqsAdapter:
 
     @property
     def called(self) -> Mapping[str, int]:
-        """Calls of AWS made so far, by their kind."""
-        return self._aws.calls
+        """See `waybill.calling.Called`."""
+        return {"".join(map(str.capitalize, name.split("_"))): number for name, number in self._aws.calls.items()}
 
     def facts(self, subscription: Subscription) -> Sequence[tuple[str, str]]:
         """What it costs. See `waybill.adapter.Explains`."""

@@ -133,3 +133,15 @@ async def test_calls_are_few_under_load_and_hardly_any_when_idle(sqs: Running) -
     each = {call: days.calls[call] / 1000 for call in ("SendMessageBatch", "ReceiveMessage", "DeleteMessageBatch")}
     assert max(each.values()) <= 0.25, "a busy machine gathers fewer; benchmarks/sqs_calls.py has the figures"
     assert not days.calls["ChangeMessageVisibilityBatch"], "handlers were short"
+
+
+async def test_each_call_is_counted_by_its_kind_while_it_runs(sqs: Running) -> None:
+    days = BadDays()
+    async with service(sqs, days) as (app, topic, done):
+        await app.publish_many(topic, [Task(n, str(n)) for n in range(25)])
+        await until(lambda: len(done) == 25 and app.calls().get("DeleteMessageBatch", 0) >= 3)
+        once = ("CreateQueue", "GetQueueUrl", "SendMessageBatch", "DeleteMessageBatch")  # a receive is always under way
+        await until(lambda: {call: app.calls()[call] for call in once} == {call: days.calls[call] for call in once})
+        assert app.calls()["SendMessageBatch"] >= 3
+        assert app.calls()["ReceiveMessage"] >= 3
+    assert not app.calls(), "it runs no more"

@@ -89,7 +89,8 @@ class BrokerTable(Table):
     sns_message_size: int = Field(default=256 << 10, ge=1024, le=1 << 20)
     """The largest message that the SNS topics take: 256 KiB, unless their `MaximumMessageSize` was raised."""
     retention: int = Field(default=FORTNIGHT, ge=60, le=FORTNIGHT)
-    """How long a queue keeps what nobody handles. Dead letters are kept for 14 days from when they were published."""
+    """How long a queue keeps what nobody handles. Dead letters are kept for 14 days; those that SQS itself gave up, from when they
+    were published."""
     receives: int = Field(default=1000, ge=50, le=1000)
     """Times that SQS hands out one message in vain before it dead-letters it: the net below the retries."""
     kms_key: str | None = None

@@ -73,8 +73,13 @@ def operating(layout: Layout, subscription: Subscription) -> Rights:
 
 def making(layout: Layout, topics: Iterable[TopicSpec]) -> Rights:
     """Of who makes these topics and their groups."""
-    found = [_names(layout, topic) for topic in topics]
-    return {queues: MAKE_QUEUE for queues, _ in found} | {shared: MAKE_TOPIC for _, shared in found}
+    needed: dict[str, frozenset[str]] = {}
+    for topic in topics:
+        queues, shared = _names(layout, topic)
+        needed[queues] = MAKE_QUEUE
+        if layout.published_to(topic):
+            needed[shared] = MAKE_TOPIC
+    return needed
 
 
 def _names(layout: Layout, topic: TopicSpec) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.docs.test_documents import ROOT, blocks
 from waybill import BrokerError, BrokerUnavailable, ConfigurationError, DestinationMissing
 from waybill.foreign import NotPermitted
 from waybill.topology import Destination, Subscription, TopicSpec, Topology
@@ -189,6 +190,20 @@ def test_who_makes_a_topic_may_make_all_its_queues_however_long_their_names_are(
     (queues,) = (resource for resource in rights.making(at, [spec]) if resource.startswith("sqs:"))
     for name in (at.queue(spec, "billing"), at.dead(spec, "billing" + "y" * longer)):
         assert f"sqs:{name}".startswith(queues.removesuffix("*"))
+
+
+@pytest.mark.parametrize("role", ["publisher", "consumer", "operator", "job"])
+def test_the_policies_of_the_page_are_those_that_are_written(role: str) -> None:
+    at = layout()
+    written: dict[str, rights.Rights] = {
+        "publisher": rights.publishing(at, SPEC),
+        "consumer": rights.consuming(at, BILLING),
+        "operator": rights.operating(at, BILLING),
+        "job": rights.making(at, [SPEC]),
+    }
+    shown = [msgspec.json.decode(block) for block in blocks(ROOT / "docs" / "sqs.md", "json")]
+    assert len(shown) == len(written)
+    assert rights.policy(written[role], region="eu-west-1", account="123456789012") in shown
 
 
 def test_calls_are_told_before_anything_starts() -> None:

@@ -63,6 +63,8 @@ class SqsSink:
         self._clock = clock
         kind = layout.kind(destination.topic)
         self._fifo = kind.fifo
+        self._keyed = kind.fifo and destination.kind == "topic" and destination.topic.ordered
+        """Whether what has no key would be without an order that was meant."""
         self._published = layout.published(destination)
         self._name = layout.place(destination)
         self._hop = destination.kind if destination.group is None else f"{destination.kind} {destination.group}"
@@ -147,6 +149,11 @@ class SqsSink:
 
     def _pending(self, lot: Lot, place: int, message: Message) -> Pending | None:
         """What is to be sent of it; what cannot be is refused before anything is."""
+        if message.key is None and self._keyed:
+            lot.decide(
+                place, Refused(f"it has no key, and {self._destination.name} is FIFO, which orders by key: give it one")
+            )
+            return None
         entry = self._entry(message)
         if entry.size > self._most and self._destination.kind == "dead":
             for shorter in records.shortened(message):

@@ -25,8 +25,10 @@ REGION = "us-east-1"
 class Verbs(Outages):
     """One test's queues, which begin with its prefix and go with the block."""
 
-    def __init__(self, server: Running, *, direct: bool, fifo: bool) -> None:
+    def __init__(self, server: Running, front: str, *, direct: bool, fifo: bool) -> None:
+        """front: the URL of what is before the server."""
         super().__init__(server)
+        self._front = front.rstrip("/")
         self.prefix = f"w{secrets.token_hex(5)}"
         self._direct = direct
         self._fifo = fifo
@@ -51,11 +53,11 @@ class Verbs(Outages):
 
     @property
     def url(self) -> str:
-        return f"sqs://{REGION}?endpoint={self.server.url.rstrip('/')}"
+        return f"sqs://{REGION}?endpoint={self._front}"
 
     @property
     def route(self) -> Route:
-        parts = urlsplit(self.server.url)
+        parts = urlsplit(self._front)
         return Route(
             host=parts.hostname or "",
             port=parts.port or 0,

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from waybill.errors import BrokerError, DestinationMissing
 from waybill.outcomes import DONE, LOST, Failed, SettlementKind, SettleResult
+from waybill.settling import back_off
 from waybill_sqs.client import Aws
 from waybill_sqs.limits import BATCH, LONGEST_HIDE
 from waybill_sqs.mapping import is_lost, refusal
 
 __all__ = ["Hands", "Token"]
+
+INSISTING = 2.0
+"""Seconds for which what nobody waits for is tried again, so that leaving takes no longer where the way is closed."""
+TRIES = 4
+"""Of an entry."""
+UNTOLD = Failed("AWS did not say what became of it")
 
 
 class Token(msgspec.Struct, eq=False, gc=False):
@@ -64,10 +71,21 @@ class Hands:
         ]
         return await self._all("change_message_visibility_batch", entries)
 
+    async def hide_surely(self, changes: Sequence[Change]) -> None:
+        """The same, again for a while where it fails: nobody else would."""
+        end, failures = time.monotonic() + INSISTING, 0
+        while changes:
+            results = await self.hide(changes)
+            changes = [change for change, result in zip(changes, results, strict=True) if isinstance(result, Failed)]
+            failures += 1
+            if not changes or time.monotonic() + (pause := back_off(failures)) > end:
+                return
+            await asyncio.sleep(pause)
+
     def hide_soon(self, changes: Sequence[Change]) -> None:
         """The same, of what nobody waits for the result of."""
         if changes:
-            hiding = asyncio.get_running_loop().create_task(self.hide(changes), name="waybill-sqs-hide")
+            hiding = asyncio.get_running_loop().create_task(self.hide_surely(changes), name="waybill-sqs-hide")
             self._hiding.add(hiding)
             hiding.add_done_callback(self._hiding.discard)
 
@@ -87,20 +105,36 @@ class Hands:
         return [result for results in found for result in results]
 
     async def _some(self, call: str, entries: Sequence[dict[str, Any]]) -> Sequence[SettleResult]:
+        """What AWS does not take of it, though it takes the call, is asked for again, a few times."""
+        results: list[SettleResult] = [UNTOLD] * len(entries)
+        places: Sequence[int] = range(len(entries))
+        for failures in range(1, TRIES + 1):
+            found, later = await self._once(call, [entries[place] for place in places])
+            for place, result in zip(places, found, strict=True):
+                results[place] = result
+            if not later or failures == TRIES:
+                break
+            places = [places[number] for number in later]
+            await asyncio.sleep(back_off(failures))
+        return results
+
+    async def _once(self, call: str, entries: Sequence[dict[str, Any]]) -> tuple[list[SettleResult], Sequence[int]]:
+        """What became of each, and which AWS may take later."""
         numbered = [{"Id": str(number), **entry} for number, entry in enumerate(entries)]
-        make: Callable[[], Awaitable[Mapping[str, Any]]] = lambda: self._aws.sqs(  # noqa: E731
-            call, "cannot settle", QueueUrl=self._url, Entries=numbered
-        )
         try:
             async with self._turns:
-                answer = await make()
+                answer = await self._aws.sqs(call, "cannot settle", QueueUrl=self._url, Entries=numbered)
         except DestinationMissing:
-            return [LOST] * len(entries)
+            return [LOST] * len(entries), ()
         except BrokerError as error:
-            return [Failed(str(error))] * len(entries)
-        results: list[SettleResult] = [Failed("AWS did not say what became of it")] * len(entries)
+            return [Failed(str(error))] * len(entries), ()
+        results: list[SettleResult] = [UNTOLD] * len(entries)
+        again: list[int] = []
         for done in answer.get("Successful") or ():
             results[int(done["Id"])] = DONE
         for failed in answer.get("Failed") or ():
-            results[int(failed["Id"])] = LOST if is_lost(failed) else Failed(refusal(failed)[0])
-        return results
+            number, (text, passing) = int(failed["Id"]), refusal(failed)
+            results[number] = LOST if is_lost(failed) else Failed(text)
+            if passing:
+                again.append(number)
+        return results, again

@@ -107,7 +107,7 @@ class Browser:
             self._aws.forget(name)
             return Look([], True, time.monotonic())
         finally:
-            await hands.hide([(token_of(native, LOOKING), 0) for native in found.values()])
+            await hands.hide_surely([(token_of(native, LOOKING), 0) for native in found.values()])
         letters = sorted(found.values(), key=lambda native: (records.sent_at(native), native["MessageId"]))
         return Look(letters, not held and len(letters) >= there, time.monotonic())
 
@@ -199,4 +199,4 @@ class DeadSource:
 
     async def close(self) -> None:
         """Give back what is left."""
-        await self._hands.hide([(token, 0) for token in self._left.values()])
+        await self._hands.hide_surely([(token, 0) for token in self._left.values()])

@@ -12,6 +12,7 @@ import aioboto3
 
 from tests.brokers.running import Running
 from tests.contract.outages import Outages
+from tests.contract.threads import begin_threads
 from waybill.topology import TopicSpec
 from waybill_contracts.harness import Route
 from waybill_sqs import names
@@ -34,6 +35,7 @@ class Verbs(Outages):
         self._fifo = fifo
 
     async def __aenter__(self) -> Self:
+        await begin_threads()
         return self
 
     async def __aexit__(self, *_: object) -> None:

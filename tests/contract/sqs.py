@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.brokers.plugin import running, strict
-from tests.brokers.strict import Faults
 from tests.contract.sqs_verbs import Verbs
 from waybill_contracts.harness import Broker
 
@@ -20,9 +19,6 @@ __all__ = ["QUEUE", "QUEUE_FIFO", "TOPIC", "TOPIC_FIFO", "Sqs"]
 os.environ.setdefault("AWS_ACCESS_KEY_ID", "emulated")
 os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "emulated")
 
-BATCHES = ("SendMessageBatch", "PublishBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
-AT_TIMES = Faults(failed=0.05, throttled=0.02, slow=0.02, seconds=0.2, actions=BATCHES)
-"""What AWS does on any day, and nobody shall notice."""
 CANNOT = {
     "rolling": "AWS restarts its servers unseen; the emulators have one",
     "credentials": "the emulators let everybody in",
@@ -73,8 +69,7 @@ class Sqs:
         direct = self._fixture == "sqs"
         cannot = CANNOT if direct else CANNOT | dict.fromkeys(("restart", "kill", "stop"), FORGETS)
         server, front = running(self._fixture), strict(self._fixture)
-        async with Verbs(server, front.url, direct=direct, fifo=self._fifo) as verbs:
-            front.inject(AT_TIMES)
+        async with Verbs(server, front, direct=direct, fifo=self._fifo) as verbs:
             yield Broker(
                 url=verbs.url,
                 version=f"{EMULATORS[self._fixture]} {server.version}",

@@ -25,7 +25,7 @@ __all__ = ["REGION", "Verbs"]
 REGION = "us-east-1"
 SETTLING = ("DeleteMessageBatch", "ChangeMessageVisibilityBatch")
 BAD_DAY = Faults(
-    failed=0.05, throttled=0.02, slow=0.02, seconds=0.2, actions=("SendMessageBatch", "PublishBatch", *SETTLING)
+    failed=0.03, throttled=0.01, slow=0.01, seconds=0.2, actions=("SendMessageBatch", "PublishBatch", *SETTLING)
 )
 """What AWS does at times, and nobody shall notice."""
 

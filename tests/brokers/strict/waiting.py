@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-EVERY = 0.1
+EVERY = 0.25
 """Seconds after which it is looked again, for what nobody tells of: a message that is visible again."""
 
 T = TypeVar("T")

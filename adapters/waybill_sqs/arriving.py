@@ -24,7 +24,7 @@ from waybill_sqs import records
 from waybill_sqs.attempts import TRIED
 from waybill_sqs.holding import Hands, Token
 from waybill_sqs.limits import LONGEST_HIDE
-from waybill_sqs.polling import Came
+from waybill_sqs.polling import Came, counted
 
 __all__ = ["Arrivals"]
 
@@ -142,7 +142,7 @@ class Arrivals:
         native, lease = came.native, self._subscription.lease
         received = records.received_times(native)
         token = Token(
-            native["MessageId"], native["ReceiptHandle"], received, came.lease_until - lease, came.lease_until
+            native["MessageId"], native["ReceiptHandle"], received, came.lease_until - counted(lease), came.lease_until
         )
         held = self._out.get(token.ident)
         if held is not None and held.settled is None and held.lease_until > time.monotonic():

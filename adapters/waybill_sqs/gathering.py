@@ -127,16 +127,17 @@ class Gatherer(Generic[Entry]):
             assert task is not None  # noqa: S101 - always run as a task
             self._running.discard(task)
         self._sharing = len(batch) > 1 or bool(self._queue)
-        self._learn(again)
+        self._learn(None if again is None else len(batch) - len(again))
         self._queue.extendleft(reversed(batch if again is None else again))
         self._pump()
 
-    def _learn(self, again: Sequence[Entry] | None) -> None:
-        """Half as many calls at once after each that was throttled, one more after each that was not."""
-        if again is None or again:
+    def _learn(self, taken: int | None) -> None:
+        """Half as many calls at once after each that was throttled, one more after each that was not. A pause only where
+        nothing was taken: what failed among others goes with the next of them."""
+        if not taken:
             self._failures += 1
             self._not_before = self._loop.time() + back_off(self._failures)
-            if again is None:
+            if taken is None:
                 self._allowed = max(1, self._allowed // 2)
         else:
             self._failures = 0

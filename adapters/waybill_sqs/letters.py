@@ -18,7 +18,7 @@ from waybill.outcomes import DONE, LOST, Ack, Extended, ExtendResult, Settled, S
 from waybill.topology import Subscription
 from waybill_sqs import records
 from waybill_sqs.client import Aws
-from waybill_sqs.holding import Hands, Token
+from waybill_sqs.holding import INSISTING, Hands, Token
 from waybill_sqs.layout import Layout
 from waybill_sqs.limits import BATCH
 
@@ -90,7 +90,7 @@ class Browser:
             self._aws.forget(name)
             return Look([], complete=True)
         finally:
-            await hands.hide([(token_of(native, LOOKING), 0) for native in found.values()])
+            await hands.hide([(token_of(native, LOOKING), 0) for native in found.values()], patience=INSISTING)
         letters = sorted(found.values(), key=lambda native: (records.sent_at(native), native["MessageId"]))
         return Look(letters, complete=not held and len(letters) >= there)
 
@@ -154,7 +154,7 @@ class DeadSource:
             if token.settled is None and kind is Ack:
                 gone.append(place)
             token.settled = token.settled or kind
-        deleted = await self._hands.delete([settled[place].delivery.token for place in gone])
+        deleted = await self._hands.delete([settled[place].delivery.token for place in gone], patience=INSISTING)
         for place, result in zip(gone, deleted, strict=True):
             token = settled[place].delivery.token
             results[place] = result
@@ -182,4 +182,4 @@ class DeadSource:
 
     async def close(self) -> None:
         """Give back what is left."""
-        await self._hands.hide([(token, 0) for token in self._left.values()])
+        await self._hands.hide([(token, 0) for token in self._left.values()], patience=INSISTING)

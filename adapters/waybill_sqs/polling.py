@@ -16,7 +16,10 @@ from waybill.errors import BrokerError, BrokerUnavailable
 from waybill_sqs.client import Aws
 from waybill_sqs.limits import BATCH
 
-__all__ = ["Came", "Receivers", "wanted_receivers"]
+__all__ = ["Came", "Receivers", "counted", "seconds", "wanted_receivers"]
+
+MARGIN = 0.5
+"""Seconds."""
 
 
 class Came(msgspec.Struct, frozen=True):
@@ -108,7 +111,7 @@ class Receivers:
             self._put_off = time.monotonic() + self._aws.table.receive_linger
         # Hidden when SQS answered; a receive that waited was answered at its end, as far as can be known here.
         now = time.monotonic()
-        until = now + self._lease - min(now - begun, self._lease / 10)
+        until = now + counted(self._lease) - min(now - begun, self._lease / 10)
         self.ready.extend(Came(native, until) for native in found)
 
     async def finish(self, patience: float) -> None:
@@ -122,5 +125,10 @@ class Receivers:
 
 
 def seconds(lease: float) -> int:
-    """For how long SQS hides what is leased for so long: in whole seconds, and one more than we count on."""
+    """For how long SQS hides what is leased for so long: in whole seconds, and one more."""
     return ceil(lease) + 1
+
+
+def counted(lease: float) -> float:
+    """For how much of that we take it to be ours: an answer may have lain here for a while."""
+    return seconds(lease) - MARGIN

@@ -31,7 +31,7 @@ from waybill_sqs.client import Aws
 from waybill_sqs.holding import Hands, Token
 from waybill_sqs.layout import Layout
 from waybill_sqs.limits import BATCH
-from waybill_sqs.polling import Receivers, seconds
+from waybill_sqs.polling import Receivers, counted, seconds
 
 __all__ = ["SqsSource"]
 
@@ -252,7 +252,7 @@ class SqsSource:
                 self._out.pop(token.ident, None)
                 results[place] = LOST
             else:
-                token.lease_until = begun + self._lease
+                token.lease_until = begun + counted(self._lease)
                 results[place] = Extended(token.lease_until)
         return [result or LOST for result in results]
 
@@ -264,7 +264,7 @@ class SqsSource:
             self._out.pop(token.ident, None)
             token.settled = Release
             return LOST
-        fresh = token.lease_until - now > self._lease * 0.7
+        fresh = token.lease_until - now > counted(self._lease) - self._lease * 0.3
         return Extended(token.lease_until) if fresh else None
 
 

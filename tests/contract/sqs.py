@@ -1,4 +1,7 @@
-"""SQS as the kit sees it: ElasticMQ for queues alone, moto for SNS before them; each standard and FIFO."""
+"""SQS as the kit sees it: ElasticMQ for queues alone, moto for SNS before them; each standard and FIFO.
+
+Behind a proxy that refuses what AWS refuses; there, entries of batches fail, calls are throttled, and answers are late at times.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.brokers.plugin import running
+from tests.brokers.plugin import running, strict
 from tests.contract.sqs_verbs import Verbs
 from waybill_contracts.harness import Broker
 
@@ -24,6 +27,7 @@ CANNOT = {
     "forbid": "the emulators let everybody do everything",
     "partitions": "a queue has none: each key is one of its own",
 }
+EMULATORS = {"sqs": "ElasticMQ", "sns": "moto"}
 ONE_GROUP = "a queue without SNS before it has one group; it is shown with SNS"
 TEXT = "SQS carries texts alone, so that no foreign program can publish other bytes"
 SLOW = "moto takes 160 messages a second, and gives 30; it is shown without SNS"
@@ -57,16 +61,18 @@ class Sqs:
 
     @property
     def provider(self) -> str:
-        return running(self._fixture).provider
+        return "emulator"
 
     @asynccontextmanager
     async def broker(self, folder: Path) -> AsyncGenerator[Broker, None]:
         del folder
         direct = self._fixture == "sqs"
         cannot = CANNOT if direct else CANNOT | dict.fromkeys(("restart", "kill", "stop"), FORGETS)
-        async with Verbs(running(self._fixture), direct=direct, fifo=self._fifo) as verbs:
+        server, front = running(self._fixture), strict(self._fixture)
+        async with Verbs(server, front, direct=direct, fifo=self._fifo) as verbs:
             yield Broker(
                 url=verbs.url,
+                version=f"{EMULATORS[self._fixture]} {server.version}",
                 options={"sqs": {"direct": direct, "fifo": self._fifo, "wait": 1}},
                 route=verbs.route,
                 prefix=verbs.prefix,

@@ -5,13 +5,16 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import aioboto3
 
 from tests.brokers.running import Running
+from tests.brokers.strict import Faults, Strict
 from tests.contract.outages import Outages
+from tests.contract.threads import begin_threads
 from waybill.topology import TopicSpec
 from waybill_contracts.harness import Route
 from waybill_sqs import names
@@ -20,18 +23,26 @@ from waybill_sqs.limits import UNCARRIED
 __all__ = ["REGION", "Verbs"]
 
 REGION = "us-east-1"
+SETTLING = ("DeleteMessageBatch", "ChangeMessageVisibilityBatch")
+BAD_DAY = Faults(
+    failed=0.03, throttled=0.01, slow=0.01, seconds=0.2, actions=("SendMessageBatch", "PublishBatch", *SETTLING)
+)
+"""What AWS does at times, and nobody shall notice."""
 
 
 class Verbs(Outages):
     """One test's queues, which begin with its prefix and go with the block."""
 
-    def __init__(self, server: Running, *, direct: bool, fifo: bool) -> None:
+    def __init__(self, server: Running, front: Strict, *, direct: bool, fifo: bool) -> None:
         super().__init__(server)
+        self._front = front
         self.prefix = f"w{secrets.token_hex(5)}"
         self._direct = direct
         self._fifo = fifo
 
     async def __aenter__(self) -> Self:
+        self._front.inject(BAD_DAY)
+        await begin_threads()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -51,16 +62,17 @@ class Verbs(Outages):
 
     @property
     def url(self) -> str:
-        return f"sqs://{REGION}?endpoint={self.server.url.rstrip('/')}"
+        return f"sqs://{REGION}?endpoint={self._front.url}"
 
     @property
     def route(self) -> Route:
-        parts = urlsplit(self.server.url)
-        return Route(
-            host=parts.hostname or "",
-            port=parts.port or 0,
-            url=lambda host, port: f"sqs://{REGION}?endpoint=http://{host}:{port}",
-        )
+        parts = urlsplit(self._front.url)
+        return Route(host=parts.hostname or "", port=parts.port or 0, url=self._through)
+
+    def _through(self, host: str, port: int) -> str:
+        """What a cut leaves in doubt is counted there, and it has to be what the cut did."""
+        self._front.inject(replace(BAD_DAY, actions=SETTLING))
+        return f"sqs://{REGION}?endpoint=http://{host}:{port}"
 
     @property
     def given(self) -> dict[str, Any]:

@@ -6,20 +6,25 @@ import asyncio
 import json
 import time
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Awaitable
+from dataclasses import asdict, replace
 from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
 
 from tests.brokers.strict import wire
 from tests.brokers.strict.call import Call
-from tests.brokers.strict.faults import Fate, Fates, Faults
+from tests.brokers.strict.faults import MESSAGING, Fate, Fates, Faults
 from tests.brokers.strict.judging import Verdict, judge
 from tests.brokers.strict.places import Places
 from tests.brokers.strict.raw import discarded
 from tests.brokers.strict.receipts import Receipts
+from tests.brokers.strict.waiting import Waiting
 from tests.brokers.strict.wire import Answer
 
+NOTHING = Fate()
+LONGEST = 20
+"""Seconds that a receive may wait; more is refused."""
 OWN = "/.strict/"
 """Where the proxy itself is spoken to."""
 KEPT = ("Content-Type", "Authorization", "X-Amz-Target", "X-Amz-Date", "x-amzn-query-mode", "Host")
@@ -32,7 +37,7 @@ class Proxy:
 
     def __init__(self, to: str, session: ClientSession) -> None:
         self.to, self.session = to, session
-        self.places, self.receipts = Places(), Receipts()
+        self.places, self.receipts, self.waiting = Places(), Receipts(), Waiting()
         self.fates = Fates(Faults())
         self.calls: Counter[tuple[str, str]] = Counter()
         self.entries: Counter[tuple[str, str]] = Counter()
@@ -41,6 +46,9 @@ class Proxy:
         body = await request.read()
         if request.path.startswith(OWN):
             return self.own(request.path.removeprefix(OWN), body)
+        headers = {name: request.headers[name] for name in KEPT if name in request.headers}
+        if "/sts/" in headers.get("Authorization", ""):  # whose account it is, we do not judge
+            return await self.answered(request, self.forward(body, headers))
         try:
             call = wire.read(request.headers, body)
         except (wire.Unclear, ValueError) as problem:
@@ -48,10 +56,31 @@ class Proxy:
         self.calls[call.action, call.target] += 1
         self.entries[call.action, call.target] += len(call.entries) if call.batch else 1
         fate = self.fates.next(call)
+        if call.action == "ReceiveMessage":
+            return await self.answered(request, self.receive(call, fate, headers, request), fate)
+        return await self.answered(request, self.carry_out(call, fate, headers), fate)
+
+    async def receive(self, call: Call, fate: Fate, headers: dict[str, str], request: web.Request) -> Answer:
+        """As long as it shall wait, while somebody waits."""
+
+        async def look() -> Answer | None:
+            answer = await self.carry_out(once, fate, headers)
+            return None if answer.status == 200 and b'"Messages"' not in answer.body else answer
+
+        def gone() -> bool:
+            return request.transport is None or request.transport.is_closing()
+
+        seconds = call.parameters.get("WaitTimeSeconds", 0)
+        once = (
+            replace(call, parameters={**call.parameters, "WaitTimeSeconds": 0}, raw=None)
+            if 0 < seconds <= LONGEST
+            else call
+        )
+        return await self.waiting.receive(call.target, seconds, look, gone) or wire.done(call)
+
+    async def answered(self, request: web.Request, asked: Awaitable[Answer], fate: Fate = NOTHING) -> web.Response:
         try:
-            answer = await self.carry_out(
-                call, fate, {name: request.headers[name] for name in KEPT if name in request.headers}
-            )
+            answer = await asked
         except (ClientError, OSError):
             return self.cut(request)  # the emulator is down, and so are we
         await asyncio.sleep(fate.seconds)
@@ -93,7 +122,10 @@ class Proxy:
         return await self.send(call, headers)
 
     async def send(self, call: Call, headers: dict[str, str]) -> Answer:
-        async with self.session.post(self.to, data=wire.write(call), headers=headers) as answer:
+        return await self.forward(wire.write(call), headers)
+
+    async def forward(self, body: bytes, headers: dict[str, str]) -> Answer:
+        async with self.session.post(self.to, data=body, headers=headers) as answer:
             kept = {
                 name: value
                 for name, value in answer.headers.items()
@@ -104,6 +136,8 @@ class Proxy:
     def learn(self, call: Call, answer: Answer) -> None:
         """Remember what was set, received, extended and deleted."""
         now, place = time.monotonic(), self.places.find(call.service, call.target)
+        if call.action in MESSAGING and call.action != "ReceiveMessage":
+            self.waiting.tell()
         if call.action in SETTING:
             attributes = call.parameters.get("Attributes") or {}
             if "AttributeName" in call.parameters:

@@ -447,4 +447,4 @@ class App:
         return self._runtime
 
     def _check(self, brokers: Brokers, *, connected: bool) -> None:
-        check_gaps(brokers, self.topology.topics, self._registrations, connected=connected)
+        check_gaps(brokers, self.topology, self._registrations, connected=connected)

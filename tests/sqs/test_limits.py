@@ -52,7 +52,7 @@ async def test_ids_headers_and_bodies_may_be_anything(strict: Strict, request: p
     app, topic = made(strict, sns=is_sns(request))
     odd: list[dict[str, Any]] = [
         {"headers": {f"f{n}": "eu" for n in range(8)} | {f"h{n}": str(n) for n in range(40)}},
-        {"headers": {"f0": "", "f1": "\x00", "f2": "\ufffe", "AWS.x": "y", "..": "z"}},
+        {"headers": {"f0": "", "f1": "\ufffe", "f2": "\uffff", "..": "z", "ä b": "c"}},
     ]
     async with app.running(consume=False):
         for given in odd:

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from tests.brokers.running import Running
+from tests.sqs.injecting import BadDays, injecting
 from waybill import App, Delivery, Settings, Topic
 
 pytestmark = pytest.mark.broker("sqs")
@@ -56,26 +57,27 @@ async def test_no_call_waits_behind_long_polls(sqs: Running) -> None:
 async def test_who_stops_strands_nothing(sqs: Running, fifo: bool) -> None:
     shared, done = topic(), list[int]()
 
-    def service() -> App:
-        app = made(sqs, lease=60.0, fifo=fifo)
+    def service(endpoint: str) -> App:
+        app = made(sqs, lease=60.0, fifo=fifo, endpoint=endpoint)
 
-        @app.consume(shared, ordered=fifo, concurrency=4)
+        @app.consume(shared, ordered=fifo, concurrency=100)
         async def handle(number: int) -> None:
             await asyncio.sleep(0.05)  # as long as it takes
             done.append(number)
 
         return app
 
-    first, second = service(), service()
-    async with first.running():
-        await first.publish_many(shared, [number % 20 for number in range(200)])
-        await until(lambda: len(done) > 20)
-    handled, begun = len(done), time.monotonic()
-    assert handled < 200, "there is something left to strand"
-    async with second.running():
-        await until(lambda: len(done) >= 200)
+    async with injecting(sqs.url, BadDays(slow=1.0, slowness=0.3)) as endpoint:  # a receive is always under way
+        first, second = service(endpoint), service(sqs.url)
+        async with first.running():
+            await first.publish_many(shared, [number % 20 for number in range(300)])
+            await until(lambda: len(done) > 20)
+        handled, begun = len(done), time.monotonic()
+        assert handled < 300, "there is something left to strand"
+        async with second.running():
+            await until(lambda: len(done) >= 300)
     assert time.monotonic() - begun < 50, "what was stranded would come after 60 s"
-    assert len(done) == 200
+    assert len(done) == 300
 
 
 async def test_a_thousand_in_hand_are_kept_by_a_hundred_calls_an_interval_and_none_is_late(sqs: Running) -> None:

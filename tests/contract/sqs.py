@@ -37,7 +37,7 @@ EVERYWHERE = {"H10": TEXT} | dict.fromkeys(("fault-22", "fault-23"), LEASED)
 DIRECT = EVERYWHERE | dict.fromkeys(
     ("D06", "D08", "G02", "G07", "G13", "P02", "R08", "T01", "T02", "T06", "T08", "T10"), ONE_GROUP
 )
-THROUGH_SNS = EVERYWHERE | dict.fromkeys(("G09", "G10", "O01", "O02", "P05", "R10"), SLOW)
+THROUGH_SNS = EVERYWHERE | dict.fromkeys(("F02", "G09", "G10", "O01", "O02", "P05", "R10", "fault-30"), SLOW)
 FIVE_MINUTES = "FIFO remembers ids for five minutes, whatever is asked for, so that nothing can differ"
 STRANDED = "what a receive was to bring when it was cut comes when its lease is over, later than this row allows"
 BROKEN_OFF = dict.fromkeys(("fault-01", "fault-04"), STRANDED)
@@ -46,7 +46,7 @@ UNLOCKED = (
 )
 RESTARTED = dict.fromkeys(("fault-12", "fault-14"), UNLOCKED)
 NO_MEMORY = "moto forgets the id of a message that was deleted, where AWS remembers it for five minutes"
-REORDERS = "moto hands out later messages of a key first when a lease has run out"
+REORDERS = "moto hands out the last messages of a key first when the leases of several have run out"
 FORGETS = "moto keeps everything in memory, and forgets it when it ends"
 
 
@@ -85,5 +85,8 @@ QUEUE = Sqs("sqs standard", "sqs", fifo=False, waived=DIRECT | BROKEN_OFF)
 QUEUE_FIFO = Sqs("sqs fifo", "sqs", fifo=True, waived=DIRECT | RESTARTED | {"S08": NEVER_LATER, "T04": FIVE_MINUTES})
 TOPIC = Sqs("sns standard", "sns", fifo=False, waived=THROUGH_SNS | BROKEN_OFF | {"S08": NEVER_LATER})
 TOPIC_FIFO = Sqs(
-    "sns fifo", "sns", fifo=True, waived=THROUGH_SNS | {"S08": NEVER_LATER, "T04": FIVE_MINUTES, "P13": NO_MEMORY}
+    "sns fifo",
+    "sns",
+    fifo=True,
+    waived=THROUGH_SNS | {"S08": NEVER_LATER, "T04": FIVE_MINUTES, "P13": NO_MEMORY, "O07": REORDERS},
 )

@@ -35,8 +35,9 @@ SIGNED = "AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/{}/aws4_request, Si
 class Proxy:
     """In front of one emulator; all of it in one event loop."""
 
-    def __init__(self, to: str, session: ClientSession) -> None:
-        self.to, self.session = to, session
+    def __init__(self, to: str, session: ClientSession, calls: int) -> None:
+        """calls: at once."""
+        self.to, self.session, self.turns = to, session, asyncio.Semaphore(calls)
         self.places, self.receipts, self.waiting = Places(), Receipts(), Waiting()
         self.fates = Fates(Faults())
         self.calls: Counter[tuple[str, str]] = Counter()
@@ -125,7 +126,7 @@ class Proxy:
         return await self.forward(wire.write(call), headers)
 
     async def forward(self, body: bytes, headers: dict[str, str]) -> Answer:
-        async with self.session.post(self.to, data=body, headers=headers) as answer:
+        async with self.turns, self.session.post(self.to, data=body, headers=headers) as answer:
             kept = {
                 name: value
                 for name, value in answer.headers.items()
@@ -183,12 +184,12 @@ class Proxy:
         return web.Response(status=503)
 
 
-async def serve(to: str) -> None:
+async def serve(to: str, calls: int) -> None:
     """Until the process ends; prints the port first."""
     connector = TCPConnector(limit=0)
     async with ClientSession(connector=connector, timeout=ClientTimeout(total=None)) as session:
         application = web.Application(client_max_size=64 * 1024 * 1024)
-        application.router.add_route("*", "/{tail:.*}", Proxy(to, session).handle)
+        application.router.add_route("*", "/{tail:.*}", Proxy(to, session, calls).handle)
         runner = web.AppRunner(application, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

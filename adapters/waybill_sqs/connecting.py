@@ -71,9 +71,10 @@ async def session_for(region: str, table: BrokerTable) -> aioboto3.Session:
 
 def _look_at(request: Any, **_: object) -> None:
     """Let no identity out where everybody can read it, whoever said where AWS is."""
-    if not is_safe(request.url):
-        where = "{0.scheme}://{0.hostname}".format(urlsplit(request.url))
-        raise ConfigurationError(unsafe("sts", where))
+    url: str = request.url
+    if not is_safe(url):
+        parts = urlsplit(url)
+        raise ConfigurationError(unsafe("sts", f"{parts.scheme}://{parts.hostname}"))
 
 
 async def _assumed(library: Any, region: str, table: BrokerTable) -> AioDeferredRefreshableCredentials:

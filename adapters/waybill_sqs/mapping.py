@@ -102,7 +102,8 @@ def mapped(doing: str) -> Generator[None, None, None]:
             code = str(told.get("Error", {}).get("Code", ""))
             status = told.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
             text = str(told.get("Error", {}).get("Message", "")) or code
-            lent = error.operation_name.startswith("AssumeRole")  # what the library does by itself before a call
+            # The library assumes roles by itself, before a call.
+            lent = str(getattr(error, "operation_name", "")).startswith("AssumeRole")
             raise (NotLetIn if lent else _meaning(code, status))(
                 f"{doing}: {' '.join(text.split())} ({code})"
             ) from error

@@ -56,14 +56,3 @@ async def test_what_is_past_its_lease_is_left_to_whoever_has_it_now(sqs: Running
             (kept,) = await other.extend([again])
             assert isinstance(kept, Extended), "it is the other's still"
             assert await other.settle([Settled(again, ACK)]) == [DONE]
-
-
-async def test_a_thousand_leases_are_renewed_in_a_hundred_calls(sqs: Running) -> None:
-    async with held(sqs, lease=3.0, many=1000) as (adapter, _, (source, deliveries)):
-        await source.extend(deliveries)
-        before = adapter.called.get("ChangeMessageVisibilityBatch", 0)
-        await asyncio.sleep(1.2)  # a third of the lease is over
-        results = await source.extend(deliveries)
-        assert all(isinstance(result, Extended) for result in results)
-        assert adapter.called.get("ChangeMessageVisibilityBatch", 0) - before <= 100
-        await source.settle([Settled(delivery, ACK) for delivery in deliveries])

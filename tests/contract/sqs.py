@@ -61,18 +61,16 @@ class Sqs:
 
     @property
     def provider(self) -> str:
-        return "emulator"
+        return f"the emulator {EMULATORS[self._fixture]}"
 
     @asynccontextmanager
     async def broker(self, folder: Path) -> AsyncGenerator[Broker, None]:
         del folder
         direct = self._fixture == "sqs"
         cannot = CANNOT if direct else CANNOT | dict.fromkeys(("restart", "kill", "stop"), FORGETS)
-        server, front = running(self._fixture), strict(self._fixture)
-        async with Verbs(server, front, direct=direct, fifo=self._fifo) as verbs:
+        async with Verbs(running(self._fixture), strict(self._fixture), direct=direct, fifo=self._fifo) as verbs:
             yield Broker(
                 url=verbs.url,
-                version=f"{EMULATORS[self._fixture]} {server.version}",
                 options={"sqs": {"direct": direct, "fifo": self._fifo, "wait": 1}},
                 route=verbs.route,
                 prefix=verbs.prefix,

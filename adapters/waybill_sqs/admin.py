@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
 
 from waybill.adapter import Page
 from waybill.foreign import NotPermitted
@@ -33,10 +34,10 @@ class SqsAdmin:
 
     async def plan(self, topology: Topology) -> Plan:
         topics = sorted(topology.topics, key=lambda spec: spec.name)
-        there = await asyncio.gather(*(self._visible(self._hand.topic(spec), or_else=True) for spec in topics))
+        there = await asyncio.gather(*(self._visible(partial(self._hand.topic, spec), or_else=True) for spec in topics))
         nothing: list[Change] = []
         groups = await asyncio.gather(
-            *(self._visible(self._hand.changes(s), or_else=nothing) for s in topology.subscriptions)
+            *(self._visible(partial(self._hand.changes, s), or_else=nothing) for s in topology.subscriptions)
         )
         changes = [
             Change("create", f"topic {spec.name}") for spec, is_there in zip(topics, there, strict=True) if not is_there
@@ -44,10 +45,10 @@ class SqsAdmin:
         return Plan(topology, [*changes, *(change for found in groups for change in found)])
 
     @staticmethod
-    async def _visible(look: Coroutine[Any, Any, T], *, or_else: T) -> T:
+    async def _visible(look: Callable[[], Awaitable[T]], *, or_else: T) -> T:
         """What we may not look at is somebody else's to make."""
         try:
-            return await look
+            return await look()
         except NotPermitted:
             return or_else
 

@@ -67,7 +67,12 @@ class Aws:
             making = self._session.client(
                 service, endpoint_url=self.table.endpoint, config=config, verify=self._verify()
             )
-            client = await self._stack.enter_async_context(making)
+            stack = self._stack
+            async with AsyncExitStack() as made:
+                client = await made.enter_async_context(making)
+                if stack is not self._stack:
+                    raise BrokerError(f"cannot make a client of {service}: the way to AWS is closed")
+                stack.push_async_exit(made.pop_all())
         self._look_at(service, str(client.meta.endpoint_url))
         return client
 

@@ -182,6 +182,9 @@ class SqsSink:
 
     async def _call(self, batch: Sequence[Pending]) -> Sequence[Pending] | None:
         """See `Gatherer`."""
+        batch = [pending for pending in batch if not pending.given_up]  # it was said meanwhile that they are not sent
+        if not batch:
+            return ()
         entries = [{"Id": str(number), **pending.fields} for number, pending in enumerate(batch)]
         for pending in batch:
             pending.doubtful = True

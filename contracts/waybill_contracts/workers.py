@@ -17,7 +17,7 @@ from waybill_contracts.tasks import Journal, Step
 
 __all__ = ["Worker"]
 
-READY = 30.0
+READY = 60.0
 """Seconds until a worker must consume."""
 
 

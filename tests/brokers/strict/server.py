@@ -77,7 +77,21 @@ class Proxy:
             if 0 < seconds <= LONGEST
             else call
         )
-        return await self.waiting.receive(call.target, seconds, look, gone) or wire.done(call)
+        found = await self.waiting.receive(call.target, seconds, look, gone)
+        if found is not None and found.status == 200 and gone():
+            await self.give_back(call, found)
+            raise ConnectionResetError
+        return found or wire.done(call)
+
+    async def give_back(self, call: Call, answer: Answer) -> None:
+        """What nobody waits for any more. AWS may keep it until its time is over; here that would be left to chance."""
+        handles = [message["ReceiptHandle"] for message in json.loads(answer.body)["Messages"]]
+        entries = [{"Id": str(n), "ReceiptHandle": each, "VisibilityTimeout": 0} for n, each in enumerate(handles)]
+        parameters = {"QueueUrl": call.parameters["QueueUrl"], "Entries": entries}
+        await self.ask(Call("sqs", "ChangeMessageVisibilityBatch", parameters))
+        for handle in handles:
+            self.receipts.changed(handle, 0, time.monotonic())
+        self.waiting.tell()
 
     async def answered(self, request: web.Request, asked: Awaitable[Answer], fate: Fate = NOTHING) -> web.Response:
         try:

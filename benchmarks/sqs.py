@@ -53,7 +53,7 @@ def application(*topics: Topic[Order]) -> App:
 
 def ours() -> Topic[Order]:
     """A topic that was not there before: one queue, of one group."""
-    return Topic(f"bench-ours-{next(NUMBERS)}", Order, groups=[GROUP]).on(SQS(direct=True))
+    return Topic(_new("ours"), Order, groups=[GROUP]).on(SQS(direct=True))
 
 
 @asynccontextmanager
@@ -66,8 +66,13 @@ async def by_hand() -> AsyncIterator[Any]:
 
 async def queue(client: Any) -> str:
     """The URL of a queue that was not there before."""
-    made = await client.create_queue(QueueName=f"bench-by-hand-{next(NUMBERS)}")
+    made = await client.create_queue(QueueName=_new("hand"))
     return str(made["QueueUrl"])
+
+
+def _new(kind: str) -> str:
+    """A name that nobody had, also where the emulator outlives this process."""
+    return f"bench-{kind}-{os.getpid()}-{next(NUMBERS)}"
 
 
 def entries(numbers: Iterator[int]) -> list[dict[str, str]]:

@@ -47,8 +47,10 @@ def broker() -> Running:
     return found
 
 
-def application(*topics: Topic[Order]) -> App:
-    return App(GROUP, settings=Settings(url=f"sqs://{REGION}?endpoint={broker().url}"), topics=topics)
+def application(*topics: Topic[Order], wait: int = 20) -> App:
+    """`wait`: seconds that a receive waits for a message, and the end of the application for a receive."""
+    url = f"sqs://{REGION}?endpoint={broker().url}&wait={wait}"
+    return App(GROUP, settings=Settings(url=url), topics=topics)
 
 
 def ours() -> Topic[Order]:

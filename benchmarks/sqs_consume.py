@@ -20,6 +20,8 @@ __all__ = ["measure"]
 
 MESSAGES = 6_400
 LOOPS = 10
+WAIT = 1
+"""Seconds that a receive waits, of both."""
 ABOVE = 20.0
 """Microseconds that ours may cost more than loops by hand."""
 
@@ -55,7 +57,7 @@ async def _ours(count: int, meter: Meter) -> None:
         results = await filling.publish_many(topic, [order(number) for number in range(count)])
     if not all(isinstance(result, Confirmed) for result in results):
         raise RuntimeError("what was to be consumed could not be published")
-    app = application()
+    app = application(wait=WAIT)
 
     @app.consume(topic, concurrency=LOOPS * TOGETHER)
     async def consume(order: Order) -> None:
@@ -74,7 +76,7 @@ async def _by_hand(count: int, meter: Meter) -> None:
     async def loop() -> None:
         nonlocal left
         while left > 0:
-            answer = await client.receive_message(QueueUrl=url, MaxNumberOfMessages=TOGETHER, WaitTimeSeconds=1)
+            answer = await client.receive_message(QueueUrl=url, MaxNumberOfMessages=TOGETHER, WaitTimeSeconds=WAIT)
             messages = answer.get("Messages") or []
             for message in messages:
                 await handle(adapter.validate_json(message["Body"]))

@@ -15,6 +15,7 @@ from waybill.foreign import CredentialsRefused, NotPermitted
 from waybill_sqs.connecting import session_for, told
 from waybill_sqs.mapping import mapped
 from waybill_sqs.options import BrokerTable, is_aws, is_safe
+from waybill_sqs.signing import sign_quickly
 from waybill_sqs.wire import write_plainly
 
 __all__ = ["Aws"]
@@ -72,6 +73,7 @@ class Aws:
         self._look_at(service, str(client.meta.endpoint_url))
         if service == "sqs":
             write_plainly(client)
+            sign_quickly(client)
         return client
 
     def _look_at(self, service: str, endpoint: str) -> None:

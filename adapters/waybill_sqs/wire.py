@@ -38,7 +38,7 @@ def _put_in(params: dict[str, Any], context: dict[str, Any], **_: object) -> Non
     params["body"] = _write(context.pop(ASIDE))
 
 
-class Parsers(AioResponseParserFactory):
+class Parsers(AioResponseParserFactory):  # type: ignore[misc]
     """A session's parsers, with ours for JSON."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Parsers(AioResponseParserFactory):
         return self._plain if protocol_name == "json" else super().create_parser(protocol_name)
 
 
-class PlainParser(AioJSONParser):
+class PlainParser(AioJSONParser):  # type: ignore[misc]
     """Reads answers of SQS."""
 
     async def parse(self, response: dict[str, Any], shape: Any) -> Any:
@@ -60,6 +60,9 @@ class PlainParser(AioJSONParser):
             except msgspec.MsgspecError:
                 pass  # whatever the library makes of it
             else:
-                told["ResponseMetadata"] = {"HTTPStatusCode": 200, "RequestId": response["headers"].get("x-amzn-requestid")}
+                told["ResponseMetadata"] = {
+                    "HTTPStatusCode": 200,
+                    "RequestId": response["headers"].get("x-amzn-requestid"),
+                }
                 return told
         return await super().parse(response, shape)

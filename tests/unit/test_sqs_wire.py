@@ -76,10 +76,12 @@ class Frozen:
 
 @pytest.mark.parametrize("token", [None, "a-token"])
 @pytest.mark.parametrize(
-    "url", ["https://sqs.eu-west-1.amazonaws.com/", "http://127.0.0.1:9324", "https://host:443/", "https://host/a%20b?c=d"]
+    "url",
+    ["https://sqs.eu-west-1.amazonaws.com/", "http://127.0.0.1:9324", "https://host:443/", "https://host/a%20b?c=d"],
 )
 @pytest.mark.parametrize(
-    "headers", [{}, {"X-Amz-Date": "20200101T000000Z", "Authorization": "of before"}, {"User-Agent": "us", "X-B": " a  b "}]
+    "headers",
+    [{}, {"X-Amz-Date": "20200101T000000Z", "Authorization": "of before"}, {"User-Agent": "us", "X-B": " a  b "}],
 )
 def test_a_call_is_signed_as_the_library_signs_it(
     monkeypatch: pytest.MonkeyPatch, token: str | None, url: str, headers: dict[str, str]

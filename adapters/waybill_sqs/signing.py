@@ -44,7 +44,7 @@ class Signer(library.SigV4Auth):  # type: ignore[misc]
         host = _host(request.url)
         headers = {name.lower(): " ".join(value.split()) for name, value in request.headers.items()}
         if self.credentials is None or host is None or not self._is_plain(request, headers):
-            super().add_auth(request)
+            library.SigV4Auth.add_auth(self, request)
             return
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         added = {"X-Amz-Date": stamp}

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import aiobotocore.parsers  # pyright: ignore[reportMissingTypeStubs]
 import msgspec
-from aiobotocore.parsers import AioJSONParser, AioResponseParserFactory  # pyright: ignore[reportMissingTypeStubs]
 
 __all__ = ["Parsers", "write_plainly"]
 
+library: Any = aiobotocore.parsers
 CALLS = ("ReceiveMessage", "SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
 PLAIN = frozenset(f"{call}Result" for call in CALLS)
 BINARY = b'"BinaryValue"'
@@ -38,18 +39,7 @@ def _put_in(params: dict[str, Any], context: dict[str, Any], **_: object) -> Non
     params["body"] = _write(context.pop(ASIDE))
 
 
-class Parsers(AioResponseParserFactory):  # type: ignore[misc]
-    """A session's parsers, with ours for JSON."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._plain = PlainParser()
-
-    def create_parser(self, protocol_name: str) -> Any:
-        return self._plain if protocol_name == "json" else super().create_parser(protocol_name)
-
-
-class PlainParser(AioJSONParser):  # type: ignore[misc]
+class PlainParser(library.AioJSONParser):  # type: ignore[misc]
     """Reads answers of SQS."""
 
     async def parse(self, response: dict[str, Any], shape: Any) -> Any:
@@ -65,4 +55,13 @@ class PlainParser(AioJSONParser):  # type: ignore[misc]
                     "RequestId": response["headers"].get("x-amzn-requestid"),
                 }
                 return told
-        return await super().parse(response, shape)
+        return await library.AioJSONParser.parse(self, response, shape)
+
+
+class Parsers(library.AioResponseParserFactory):  # type: ignore[misc]
+    """A session's parsers, with ours for JSON."""
+
+    plain = PlainParser()
+
+    def create_parser(self, protocol_name: str) -> Any:
+        return self.plain if protocol_name == "json" else library.create_parser(protocol_name)

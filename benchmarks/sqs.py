@@ -6,12 +6,9 @@ this machine. It costs more than AWS's own servers would cost us, but none of it
 
 from __future__ import annotations
 
-import atexit
-import functools
 import itertools
 import logging
 import os
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -19,13 +16,26 @@ from typing import Any
 
 import aioboto3
 
+from benchmarks import brokers
 from benchmarks.payload import Order, body
 from tests.brokers.running import Running
-from tests.brokers.session import Session
 from waybill import App, Settings, Topic
 from waybill_sqs import SQS
 
-__all__ = ["GROUP", "TOGETHER", "application", "by_hand", "counted", "entries", "ours", "queue"]
+__all__ = [
+    "CREDENTIALS",
+    "GROUP",
+    "REGION",
+    "TOGETHER",
+    "application",
+    "broker",
+    "by_hand",
+    "counted",
+    "entries",
+    "new",
+    "ours",
+    "queue",
+]
 
 GROUP = "bench"
 TOGETHER = 10
@@ -35,25 +45,21 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
 NUMBERS = itertools.count()
 
 
-@functools.cache
 def broker() -> Running:
-    session = Session(f"bench-{os.getpid()}", lambda text: print(text, file=sys.stderr))
-    atexit.register(session.close)
-    found = session.start(["sqs"])["sqs"]
-    if not isinstance(found, Running):
-        sys.exit(f"there is no SQS to measure: {found}")
     for name, value in CREDENTIALS.items():
         os.environ.setdefault(name, value)
-    return found
+    return brokers.broker("sqs")
 
 
-def application(*topics: Topic[Order]) -> App:
-    return App(GROUP, settings=Settings(url=f"sqs://{REGION}?endpoint={broker().url}"), topics=topics)
+def application(*topics: Topic[Order], wait: int = 20) -> App:
+    """`wait`: seconds that a receive waits for a message, and the end of the application for a receive."""
+    url = f"sqs://{REGION}?endpoint={broker().url}&wait={wait}"
+    return App(GROUP, settings=Settings(url=url), topics=topics)
 
 
 def ours() -> Topic[Order]:
     """A topic that was not there before: one queue, of one group."""
-    return Topic(f"bench-ours-{next(NUMBERS)}", Order, groups=[GROUP]).on(SQS(direct=True))
+    return Topic(new("ours"), Order, groups=[GROUP]).on(SQS(direct=True))
 
 
 @asynccontextmanager
@@ -66,8 +72,13 @@ async def by_hand() -> AsyncIterator[Any]:
 
 async def queue(client: Any) -> str:
     """The URL of a queue that was not there before."""
-    made = await client.create_queue(QueueName=f"bench-by-hand-{next(NUMBERS)}")
+    made = await client.create_queue(QueueName=new("hand"))
     return str(made["QueueUrl"])
+
+
+def new(kind: str) -> str:
+    """A name that nobody had, also where the emulator outlives this process."""
+    return f"bench-{kind}-{os.getpid()}-{next(NUMBERS)}"
 
 
 def entries(numbers: Iterator[int]) -> list[dict[str, str]]:

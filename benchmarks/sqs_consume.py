@@ -2,6 +2,7 @@
 
 - ours: the application itself from the moment it runs to the end of its orderly shutdown.
 - by hand: ten loops of `receive_message` for ten with the same decoder, and `delete_message_batch` after each.
+- Repid and Kombu: see `benchmarks.sqs_peers`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ from benchmarks.harness import Meter, Row, Run, against, alone, interleave
 from benchmarks.payload import Order, adapter, handle, order
 from benchmarks.rabbit_consume import Arrivals
 from benchmarks.sqs import TOGETHER, application, by_hand, entries, ours, queue
+from benchmarks.sqs_peers import kombu_consume, repid_consume
 from waybill import Confirmed
 
 __all__ = ["measure"]
 
 MESSAGES = 6_400
 LOOPS = 10
+WAIT = 1
+"""Seconds that a receive waits, of both."""
+FEWER = 8
+"""The share of them that peers consume, call by call."""
 ABOVE = 20.0
 """Microseconds that ours may cost more than loops by hand."""
 
@@ -29,12 +35,21 @@ Contender = Callable[[int, Meter], Awaitable[None]]
 def measure(run: Run) -> list[Row]:
     """Microseconds of processor time a message."""
     count = run.messages(MESSAGES)
-    found = interleave({"ours": lambda: _timed(_ours, count), "by hand": lambda: _timed(_by_hand, count)}, run.rounds)
+    found = interleave(
+        {
+            "ours": lambda: _timed(_ours, count),
+            "by hand": lambda: _timed(_by_hand, count),
+            "Repid": lambda: _timed(repid_consume, count // FEWER),
+            "Kombu": lambda: _timed(kombu_consume, count // FEWER),
+        },
+        run.rounds,
+    )
     unit, mine = "us CPU/message", found["ours"]
     apart = sorted(a - b for a, b in zip(mine, found["by hand"], strict=True))
     return [
         against("SQS consume vs batches by hand", unit, mine, found["by hand"]),
         alone("SQS consume, more than batches by hand", unit, apart[len(apart) // 2], at_most=ABOVE),
+        *(against(f"SQS consume vs {peer}", unit, mine, found[peer]) for peer in ("Repid", "Kombu")),
     ]
 
 
@@ -55,7 +70,7 @@ async def _ours(count: int, meter: Meter) -> None:
         results = await filling.publish_many(topic, [order(number) for number in range(count)])
     if not all(isinstance(result, Confirmed) for result in results):
         raise RuntimeError("what was to be consumed could not be published")
-    app = application()
+    app = application(wait=WAIT)
 
     @app.consume(topic, concurrency=LOOPS * TOGETHER)
     async def consume(order: Order) -> None:
@@ -74,7 +89,7 @@ async def _by_hand(count: int, meter: Meter) -> None:
     async def loop() -> None:
         nonlocal left
         while left > 0:
-            answer = await client.receive_message(QueueUrl=url, MaxNumberOfMessages=TOGETHER, WaitTimeSeconds=1)
+            answer = await client.receive_message(QueueUrl=url, MaxNumberOfMessages=TOGETHER, WaitTimeSeconds=WAIT)
             messages = answer.get("Messages") or []
             for message in messages:
                 await handle(adapter.validate_json(message["Body"]))

@@ -3,6 +3,7 @@
 - ours: `app.publish`, and all that its envelope says.
 - batches by hand: `send_message_batch` of ten, ten calls at once.
 - one by one: `send_message` for each, a hundred at once.
+- Repid and Kombu: see `benchmarks.sqs_peers`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from benchmarks.harness import Meter, Row, Run, against, alone, interleave
 from benchmarks.payload import body, order
 from benchmarks.sqs import TOGETHER, application, by_hand, entries, ours, queue
+from benchmarks.sqs_peers import kombu_publish, repid_publish
 
 __all__ = ["measure"]
 
@@ -34,6 +36,8 @@ def measure(run: Run) -> list[Row]:
             "ours": lambda: _timed(_ours, count),
             "by hand": lambda: _timed(_by_hand, count),
             "one by one": lambda: _timed(_one_by_one, count // FEWER),
+            "Repid": lambda: _timed(repid_publish, count // FEWER),
+            "Kombu": lambda: _timed(kombu_publish, count // FEWER),
         },
         run.rounds,
     )
@@ -43,6 +47,7 @@ def measure(run: Run) -> list[Row]:
         against("SQS publish vs send_message_batch by hand", unit, mine, found["by hand"]),
         alone("SQS publish, more than batches by hand", unit, apart[len(apart) // 2], at_most=ABOVE),
         against("SQS publish vs send_message for each", unit, mine, found["one by one"]),
+        *(against(f"SQS publish vs {peer}", unit, mine, found[peer]) for peer in ("Repid", "Kombu")),
     ]
 
 

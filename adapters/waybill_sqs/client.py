@@ -15,6 +15,8 @@ from waybill.foreign import CredentialsRefused, NotPermitted
 from waybill_sqs.connecting import session_for, told
 from waybill_sqs.mapping import mapped
 from waybill_sqs.options import BrokerTable, is_aws, is_safe, unsafe
+from waybill_sqs.signing import sign_quickly
+from waybill_sqs.wire import write_plainly
 
 __all__ = ["Aws"]
 
@@ -74,6 +76,9 @@ class Aws:
                     raise BrokerError(f"cannot make a client of {service}: the way to AWS is closed")
                 stack.push_async_exit(made.pop_all())
         self._look_at(service, str(client.meta.endpoint_url))
+        if service == "sqs":
+            write_plainly(client)
+            sign_quickly(client)
         return client
 
     def _look_at(self, service: str, endpoint: str) -> None:

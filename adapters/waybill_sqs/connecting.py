@@ -20,6 +20,7 @@ from waybill.errors import ConfigurationError
 from waybill.tables import read_table
 from waybill_sqs.mapping import mapped
 from waybill_sqs.options import BrokerTable, is_safe, unsafe
+from waybill_sqs.wire import Parsers
 
 __all__ = ["located", "session_for", "told"]
 
@@ -64,6 +65,7 @@ async def session_for(region: str, table: BrokerTable) -> aioboto3.Session:
         library: Any = getattr(session, "_session")  # noqa: B009 - of a class without types
         library.register_component("data_loader", _loader())
         library.register("before-send.sts", _look_at)  # the chain asks it too, by clients of its own
+        library.register_component("response_parser_factory", Parsers())
         if table.role is not None:
             library._credentials = await _assumed(library, region, table)
     return session

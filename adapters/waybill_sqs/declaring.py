@@ -61,7 +61,6 @@ class Hand:
     async def attributes(self, queue: str) -> Mapping[str, str] | None:
         """Of a queue that is there."""
         try:
-            self._aws.forget(queue)
             answer = await self._aws.sqs(
                 "get_queue_attributes",
                 f"cannot look at {queue}",
@@ -69,6 +68,7 @@ class Hand:
                 AttributeNames=["All"],
             )
         except DestinationMissing:
+            self._aws.forget(queue)
             return None
         found: Mapping[str, str] = answer["Attributes"]
         return found

@@ -40,7 +40,7 @@ class Guard:
     credentials have expired though they have not, as where clocks differ: `forgets_every`; 0: none."""
 
     known: set[str] = field(default_factory=set[str])
-    lifetime: float = 2.0
+    lifetime: float = 60.0
     forgets_every: int = 0
     lends: bool = True
     lent: dict[str, float] = field(default_factory=dict[str, float])

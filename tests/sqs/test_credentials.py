@@ -120,22 +120,22 @@ async def test_each_way_lets_us_in(sqs: Running, way: Know, monkeypatch: pytest.
 async def test_credentials_that_last_for_seconds_are_refreshed_while_messages_flow(
     sqs: Running, way: Know, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    guard = Guard(lifetime=1.0)
+    guard = Guard(lifetime=5.0)
     async with guarding(sqs.url, guard) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", endpoint)
         async with service(endpoint, **way(guard, monkeypatch, tmp_path)) as (app, topic, done):
             guard.forgets_every = 9
             begun = time.time()
-            sent = await flow(app, topic, until=lambda: time.time() - begun > 2.5 and guard.forgotten > 2)
+            sent = await flow(app, topic, until=lambda: time.time() - begun > 6 and guard.forgotten > 2)
             guard.forgets_every = 0
             await all_handled(sent, done)
-    assert min(guard.lent.values()) < begun + 2.5, "they have expired meanwhile"
+    assert min(guard.lent.values()) < begun + 6, "they have expired meanwhile"
 
 
 async def test_a_web_identity_is_read_anew_since_its_file_is_written_anew(
     sqs: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    guard = Guard(lifetime=1.0)
+    guard = Guard()
     async with guarding(sqs.url, guard) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", endpoint)
         async with service(endpoint, **by_web_identity(guard, monkeypatch, tmp_path)) as (app, topic, done):
@@ -147,7 +147,7 @@ async def test_a_web_identity_is_read_anew_since_its_file_is_written_anew(
 async def test_a_role_that_may_not_be_assumed_for_a_while_costs_no_message(
     sqs: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    guard = Guard(lifetime=1.0)
+    guard = Guard()
     table = by_role(guard, monkeypatch, tmp_path)
     async with guarding(sqs.url, guard) as endpoint, service(endpoint, **table) as (app, topic, done):
         sent = await flow(app, topic, until=lambda: guard.seen.total() > 10)

@@ -26,6 +26,8 @@ UNKNOWN = "InvalidAttributeName"
 WHOSE = "waybill"
 """A tag with the topic or group that it is."""
 LONGEST_TAG = 256
+POLICIES = {"Policy", "RedrivePolicy"}
+"""What a queue of ours has from its beginning, or shortly after where the server knows less than AWS."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -115,7 +117,13 @@ class Hand:
             return [Change("differs", what, other)]
         if seen.queue is None or seen.dead is None or (seen.share is None and not direct):
             return [Change("create", what)]
+        if "RedrivePolicy" not in seen.queue or (
+            not direct and "Policy" not in seen.queue
+        ):  # somebody makes it just now
+            return [Change("create", what)]
         found = [d for _, ds in await self._different(subscription, seen) for d in ds]
+        if any(d.attribute in POLICIES and d.there == "none" for d in found):  # another process makes it just now
+            return [Change("create", what)]
         return [
             Change("differs" if d.dear else "alter", what, f"{d.attribute}: {d.wanted} is wanted, {d.there} is there")
             for d in found

@@ -75,7 +75,8 @@ def entry(
         fields["MessageSystemAttributes"] = {"AWSTraceHeader": {"DataType": "String", "StringValue": _xray(parent)}}
     group = None
     if fifo:
-        group = _group(message.key if message.key is not None and hop != "dead" else message.id)
+        dead = hop.split(" ", 1)[0] == "dead"
+        group = _group(message.key if message.key is not None and not dead else message.id)
         fields |= {"MessageGroupId": group, "MessageDeduplicationId": deduplication(message, hop, ident)}
     elif delays and wait > LONGEST_HOLD:
         fields["DelaySeconds"] = min(ceil(wait), LONGEST_DELAY)

@@ -88,7 +88,7 @@ def test_a_key_is_a_group_and_no_two_are_the_same(key: str) -> None:
 
 
 def test_each_dead_letter_is_a_group_of_its_own() -> None:
-    assert written(message(key="k", id="a"), fifo=True, hop="dead").group == "a"
+    assert written(message(key="k", id="a"), fifo=True, hop="dead group").group == "a"
 
 
 def test_a_delay_is_never_shortened_to_whole_seconds() -> None:

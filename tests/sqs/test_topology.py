@@ -20,6 +20,10 @@ from waybill.topology import Plan, Topology
 from waybill_sqs import SQS
 
 FORTNIGHT = str(14 * 86_400)
+THEIRS = {
+    "Version": "2012-10-17",
+    "Statement": [{"Sid": "theirs", "Effect": "Deny", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}],
+}
 
 
 class Account:
@@ -123,8 +127,8 @@ async def test_a_group_is_a_queue_its_dead_letters_and_a_raw_filtered_subscripti
 async def test_whatever_somebody_has_changed_is_seen_and_mended(account: Account) -> None:
     await account.apply()
     arn, _ = await account.share()
-    await account.set(account.queue, MessageRetentionPeriod="3600", Policy="")
-    await account.set(account.dead, MessageRetentionPeriod="7200")
+    await account.set(account.queue, MessageRetentionPeriod="3600", Policy=json.dumps(THEIRS))
+    await account.set(account.dead, MessageRetentionPeriod="7200", Policy=json.dumps(THEIRS))
     for name, value in (("RawMessageDelivery", "false"), ("RedrivePolicy", "{}")):
         await account.sns.set_subscription_attributes(SubscriptionArn=arn, AttributeName=name, AttributeValue=value)
     seen = await account.differing()
@@ -137,6 +141,8 @@ async def test_whatever_somebody_has_changed_is_seen_and_mended(account: Account
     await account.apply()
     assert not await account.differing()
     assert (await account.attributes(account.dead))["MessageRetentionPeriod"] == FORTNIGHT
+    statements = json.loads((await account.attributes(account.queue))["Policy"])["Statement"]
+    assert [each["Sid"] for each in statements] == ["theirs", "waybill"]
 
 
 async def test_what_would_cost_somebody_something_is_left_until_it_is_allowed(account: Account) -> None:

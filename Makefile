@@ -4,12 +4,13 @@ VENV := .venv
 BENCH := .venv-bench
 BIN := $(VENV)/bin
 URL ?=
+REGION ?=
 # Test processes at once, more than there are cores: much of a test is waiting. JOBS=0 runs all in one.
 JOBS ?= 6
 ROUNDS ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-containers check conformance mutants flakes bench soak docs brokers brokers-down format lock clean
+.PHONY: help demo test test-containers test-aws check conformance mutants flakes bench soak docs brokers brokers-down format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +23,9 @@ test: $(VENV)/.ready ## all tests
 
 test-containers: $(VENV)/.ready ## tests/brokers and the promises once more, on Docker (as root, its engine too)
 	@scripts/containers $(BIN)/python
+
+test-aws: $(VENV)/.ready ## the promises on AWS itself, with your credentials, which costs some cents: make test-aws REGION=eu-west-1
+	@TEST_AWS="$(REGION)" $(BIN)/python -m pytest -q -n $(JOBS) -o addopts="-ra -p waybill_contracts.pytest_plugin" tests/aws
 
 check: $(VENV)/.ready ## style, types and structure
 	$(BIN)/ruff check

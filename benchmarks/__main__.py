@@ -14,6 +14,7 @@ CASES = (
     "importing", "pipeline", "publish", "consume", "batches", "scale", "workers", "redriving", "processes", "latency",
     "rabbit_publish", "rabbit_consume", "rabbit_order", "rabbit_latency", "rabbit_memory",
     "kafka_publish", "kafka_consume", "kafka_latency", "kafka_rebalance", "kafka_memory",
+    "sqs_publish", "sqs_consume", "sqs_calls",
 )  # fmt: skip
 """Modules of this package; each has a `measure`."""
 

@@ -8,15 +8,14 @@ from what was fetched for the first.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
 
-import msgspec
-
 from waybill.adapter import Page
+from waybill.browsing import Look, Looks
 from waybill.clock import Clock
+from waybill.message import Message
 from waybill.topology import Subscription
 from waybill_rabbitmq import headers, names
 from waybill_rabbitmq.client import Delivered, RawHeader
@@ -33,14 +32,6 @@ QUIET = 0.5
 """Seconds without another dead letter after which there is none to be seen."""
 BACK = 1.0
 """Seconds that the broker is given to have them back in their place."""
-KEPT = 60.0
-"""Seconds that a look is kept for its next page."""
-
-
-class Look(msgspec.Struct, eq=False):
-    letters: list[tuple[bytes, bytes]]
-    complete: bool
-    at: float
 
 
 class Browser:
@@ -49,33 +40,24 @@ class Browser:
     def __init__(self, line: Line, clock: Clock) -> None:
         self._line = line
         self._clock = clock
-        self._looks: dict[str, Look] = {}
+        self._looks: Looks[tuple[bytes, bytes]] = Looks()
 
     async def page(self, subscription: Subscription, after: str | None, limit: int) -> Page:
-        """Letters behind `after`, which is a look's name and a place in it."""
-        name, _, place = (after or "").partition(".")
-        start = int(place) if place.isdecimal() else 0
-        look = self._looks.get(name)
-        if look is None:
-            name, look = secrets.token_hex(4), await self._look(subscription)
+        """See `Looks.page`."""
         received = datetime.fromtimestamp(self._clock.time(), UTC)
-        messages = [
-            headers.read(raw, body, subscription=subscription, received=received)[0]
-            for raw, body in look.letters[start : start + limit]
-        ]
-        now, end = time.monotonic(), start + limit
-        self._looks = {n: kept for n, kept in self._looks.items() if n != name and now - kept.at < KEPT}
-        if end < len(look.letters):
-            self._looks[name] = look
-            return Page(messages, f"{name}.{end}", look.complete)
-        return Page(messages, None, look.complete)
 
-    async def _look(self, subscription: Subscription) -> Look:
+        def read(letter: tuple[bytes, bytes]) -> Message:
+            raw, body = letter
+            return headers.read(raw, body, subscription=subscription, received=received)[0]
+
+        return await self._looks.page(after, limit, look=lambda: self._look(subscription), read=read)
+
+    async def _look(self, subscription: Subscription) -> Look[tuple[bytes, bytes]]:
         queue = names.dead(subscription.topic, subscription.group)
         async with Hand(self._line) as hand:
             there = await hand.queue(queue)
             if there is None or not there.messages:
-                return Look([], there is None or not there.consumers, time.monotonic())
+                return Look([], complete=there is None or not there.consumers)
             wanted = min(there.messages, MOST)
             letters = await self._fetch(queue, wanted)
             end = time.monotonic() + BACK
@@ -83,7 +65,7 @@ class Browser:
                 if time.monotonic() > end:
                     break  # somebody else has taken some
                 await asyncio.sleep(0.005)
-        return Look(letters, not there.consumers and len(letters) == there.messages, time.monotonic())
+        return Look(letters, complete=not there.consumers and len(letters) == there.messages)
 
     async def _fetch(self, queue: str, wanted: int) -> list[tuple[bytes, bytes]]:
         letters: list[tuple[bytes, bytes]] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from asyncio import Future
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -14,6 +13,7 @@ from waybill.addressing import partition_of
 from waybill.clock import Clock
 from waybill.errors import BrokerError, BrokerUnavailable, DestinationMissing, missing, unrouted
 from waybill.foreign import said
+from waybill.lots import Lot
 from waybill.message import Message
 from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
 from waybill.topology import Destination
@@ -27,24 +27,6 @@ __all__ = ["RabbitSink"]
 
 MARGIN = 0.05
 """Seconds before the deadline at which the answer is given up, so that ours comes in time."""
-
-
-class Lot:
-    """What one `send` has on the wire: done when each of it is decided."""
-
-    def __init__(self, size: int) -> None:
-        self.results: list[SendResult | None] = [None] * size
-        self.left = size
-        self.begun = False
-        """Whether something of it may have been written."""
-        self.done: Future[None] = asyncio.get_running_loop().create_future()
-
-    def decide(self, place: int, result: SendResult) -> None:
-        if self.results[place] is None:
-            self.results[place] = result
-            self.left -= 1
-            if not self.left and not self.done.done():
-                self.done.set_result(None)
 
 
 class Pending(msgspec.Struct, eq=False, gc=False):
@@ -105,7 +87,7 @@ class RabbitSink:
         except asyncio.CancelledError:
             self._give_up(lot, "the application stopped before the answer came")
             raise
-        return [result or Unknown("no answer") for result in lot.results]
+        return lot.answers
 
     async def _put(self, channel: Channel, messages: Sequence[Message], lot: Lot) -> None:
         """Number them and write them, one lot at a time: the broker counts what it reads. Not cancelled once it has begun."""

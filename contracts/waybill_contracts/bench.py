@@ -166,12 +166,13 @@ class Bench:
         async with self.app("operator").connected() as brokers:
             return await redrive(brokers.of(topic.spec), subscription, wanted, limit=limit)
 
-    async def settled(self, topic: Topic[Any], group: str = "group") -> None:
+    async def settled(self, topic: Topic[Any], group: str = "group", *, within: float | None = None) -> None:
         """Wait until nothing lies before the group: all that was handled is acknowledged as well."""
         await self.eventually(
             lambda: self.backlog(topic, group),
             lambda backlog: not (backlog.ready.value or backlog.in_flight.value or backlog.delayed.value),
             "all is settled",
+            within=within,
         )
 
     def open_gate(self) -> None:

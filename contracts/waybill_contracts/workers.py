@@ -12,11 +12,12 @@ from typing import Any
 
 import msgspec
 
+from waybill import CapabilityError
 from waybill_contracts.tasks import Journal, Step
 
 __all__ = ["Worker"]
 
-READY = 30.0
+READY = 60.0
 """Seconds until a worker must consume."""
 
 
@@ -52,7 +53,8 @@ class Worker:
             return
         async with asyncio.timeout(READY):
             while "ready" not in {step.what for step in self.journal().steps if step.process == self.pid}:
-                assert self._process.poll() is None, self.errors
+                if self._process.poll() is not None:
+                    raise _ended(self.errors)
                 await asyncio.sleep(0.02)
 
     @property
@@ -108,3 +110,9 @@ class Worker:
     def _let_go(self) -> None:
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
+
+
+def _ended(errors: str) -> Exception:
+    """Why a process did not start: what it is refused here is refused there."""
+    _, refused, why = errors.rpartition(f"{CapabilityError.__name__}: ")
+    return CapabilityError(why) if refused else AssertionError(errors)

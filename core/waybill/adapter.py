@@ -7,7 +7,7 @@ Rules for all of them: methods are called on one event loop; foreign exceptions 
 an adapter repeats nothing beyond what its client library cannot help repeating.
 
 What adapters share is in `waybill.envelope` (a message as text and back), `foreign` (their libraries' exceptions as ours),
-`tables` (their settings), `opening`, `addressing`, `errors.missing` and `unrouted`, and `settling.back_off`;
+`tables` (their settings), `opening`, `addressing`, `browsing` (pages of dead letters), `errors.missing` and `unrouted`, and `settling.back_off`;
 docs/adapters.md walks through one.
 """
 
@@ -28,7 +28,9 @@ __all__ = [
     "Admin",
     "Capabilities",
     "Event",
+    "Explains",
     "Limits",
+    "MovesLetters",
     "Notify",
     "Page",
     "Resumed",
@@ -300,6 +302,29 @@ class Adapter(AbstractAsyncContextManager["Adapter"], Protocol):
         They have leases, as all that is handed out, so that those of a process that died can be taken again.
         None is handed out twice by one source; `receive` answers empty, at once, when all have been. What the broker
         itself dead-lettered comes with a `dead` record made by the adapter (reason `crashed`, `expired` …).
+        """
+        ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """An adapter that has more to say of a subscription before anything starts, e.g. what it costs."""
+
+    def facts(self, subscription: Subscription) -> Sequence[tuple[str, str]]:
+        """In words: pairs of what and how. No I/O."""
+        ...
+
+
+@runtime_checkable
+class MovesLetters(Protocol):
+    """An adapter whose broker moves dead letters by itself: all that there are, unread, and on though we die."""
+
+    async def move_letters(self, subscription: Subscription, *, rate: float | None, note: Callable[[int], None]) -> int:
+        """Have the group's dead letters moved back to it; says how many were, about. rate: letters a second at most. note:
+        called with how many are moved so far.
+
+        What a source hands out of them is as `deadletters.again` makes it. Cancelled, it has the broker stop. Raises
+        `ConfigurationError` for what the broker cannot move so, and `BrokerError`.
         """
         ...
 

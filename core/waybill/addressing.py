@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 
-__all__ = ["fitted", "murmur2", "partition_of"]
+__all__ = ["fitted", "murmur2", "partition_of", "stem"]
+
+DIGEST = 20
+"""Characters."""
 
 
 def fitted(name: str, longest: int, mark: str = "@") -> str:
@@ -15,8 +18,13 @@ def fitted(name: str, longest: int, mark: str = "@") -> str:
     """
     if len(name) <= longest:
         return name
-    digest = hashlib.blake2b(name.encode(), digest_size=10).hexdigest()
-    return f"{name[: longest - 21]}{mark}{digest}"
+    digest = hashlib.blake2b(name.encode(), digest_size=DIGEST // 2).hexdigest()
+    return f"{stem(name, longest)}{mark}{digest}"
+
+
+def stem(begin: str, longest: int) -> str:
+    """What the names begin with that `fitted` makes of those that begin so."""
+    return begin[: longest - DIGEST - 1]
 
 
 @lru_cache(maxsize=10_000)

@@ -171,6 +171,13 @@ class App:
         """
         return self._runtime.health() if self._runtime is not None else Health(Status.DOWN, ())
 
+    def calls(self) -> Mapping[str, int]:
+        """Calls made since it started, by their kind (`SendMessageBatch`), of brokers that are paid by the call; else none.
+
+        For a counter among your metrics, labelled by kind: costs nothing, and begins anew when the application does.
+        """
+        return self._runtime.brokers.called() if self._runtime is not None else {}
+
     def explain(self) -> list[Explained]:
         """What will become of the messages of each handler, in words; without connecting. Raises `ConfigurationError`."""
         from waybill.settings import broker_url, load  # noqa: PLC0415 - pydantic-settings is slow to import
@@ -440,4 +447,4 @@ class App:
         return self._runtime
 
     def _check(self, brokers: Brokers, *, connected: bool) -> None:
-        check_gaps(brokers, self.topology.topics, self._registrations, connected=connected)
+        check_gaps(brokers, self.topology, self._registrations, connected=connected)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from waybill.adapter import Adapter, Admin, Page
+from waybill.calling import Called
 from waybill.errors import ConfigurationError
 from waybill.topology import Backlog, Change, Plan, Subscription, TopicSpec, Topology
 
@@ -40,6 +42,14 @@ class Brokers:
             f"{topic.name} lies on broker {topic.broker!r}, which no setting names: [brokers] {topic.broker} = 'URL' in "
             f"waybill.toml, or WAYBILL_BROKERS__{topic.broker.upper()}. Named are: {known}"
         )
+
+    def called(self) -> Counter[str]:
+        """Calls made so far, by their kind, of brokers that are paid by the call."""
+        counted: Counter[str] = Counter()
+        for adapter in {id(adapter): adapter for adapter in self._adapters.values()}.values():
+            if isinstance(adapter, Called):
+                counted.update(adapter.called)
+        return counted
 
     @property
     def all(self) -> Mapping[str | None, Adapter]:

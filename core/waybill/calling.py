@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from waybill.topology import Topology
 
-__all__ = ["Calls", "CountsCalls"]
+__all__ = ["Called", "Calls", "CountsCalls"]
 
 
 class Calls(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,4 +29,14 @@ class CountsCalls(Protocol):
 
     def calls(self, topology: Topology, *, rate: float, size: int) -> Sequence[Calls]:
         """What the topology costs in calls. rate: messages a second, published to each topic. size: bytes of one. No I/O."""
+        ...
+
+
+@runtime_checkable
+class Called(Protocol):
+    """An adapter that counts the calls it makes. Offered beside `Adapter`."""
+
+    @property
+    def called(self) -> Mapping[str, int]:
+        """Calls made so far, by their kind as the broker's bill has it: `SendMessageBatch`. Only ever more."""
         ...

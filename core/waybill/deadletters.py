@@ -8,10 +8,12 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any
 
-from waybill.errors import describe
-from waybill.message import DeadLetterRecord, Delivery
+import msgspec
 
-__all__ = ["MAX_DETAIL", "MAX_STACK", "record", "shorten"]
+from waybill.errors import describe
+from waybill.message import DeadLetterRecord, Delivery, Message
+
+__all__ = ["MAX_DETAIL", "MAX_STACK", "again", "record", "shorten"]
 
 MAX_DETAIL = 1024
 MAX_STACK = 8192
@@ -45,6 +47,13 @@ def record(
         stack=None if error is None else _stack(error),
         host=HOST,
         process=os.getpid(),
+    )
+
+
+def again(message: Message) -> Message:
+    """A dead letter as the message that it was when it was new to the group, but for the count of redrives."""
+    return msgspec.structs.replace(
+        message, redrives=message.redrives + 1, attempts=0, dead=None, first_failure=None, due=None
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from waybill.adapter import Adapter, Capabilities, claims_of
+from waybill.adapter import Adapter, Capabilities, Explains, claims_of
 from waybill.brokers import Brokers
 from waybill.outcomes import DeadLetter, Defer
 from waybill.registration import Registration
@@ -66,6 +66,7 @@ def _facts(registration: Registration, adapter: Adapter, lease: float) -> list[t
         ),
         *emulated(adapter),
         *_topic(subscription.topic, can),
+        *(adapter.facts(subscription) if isinstance(adapter, Explains) else ()),
     ]
     return facts
 

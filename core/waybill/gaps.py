@@ -23,17 +23,19 @@ REPLAYS = "Kafka reads it again"
 REFUSES = "the embedded broker and RabbitMQ refuse when a group is full"
 
 
-def check_gaps(
-    brokers: Brokers, topics: Sequence[TopicSpec], registrations: Sequence[Registration], *, connected: bool
-) -> None:
-    """Raises `CapabilityError` with every need that a broker cannot serve. `connected`: by what it really can."""
+def check_gaps(brokers: Brokers, topology: Topology, registrations: Sequence[Registration], *, connected: bool) -> None:
+    """Raises `CapabilityError` with every need that a broker cannot serve. `connected`: by what it really can.
+
+    topology: what the application names, the groups of its contracts included.
+    """
     found: list[str] = []
-    for name, topology in on_each(Topology(topics, [r.subscription for r in registrations])).items():
-        adapter = brokers.of(any_topic(topology))
+    groups = {s.name: s for s in (*topology.subscriptions, *(r.subscription for r in registrations))}
+    for name, part in on_each(Topology(topology.topics, tuple(groups.values()))).items():
+        adapter = brokers.of(any_topic(part))
         here = [r for r in registrations if r.topic.spec.broker == name]
         can = partial(capabilities_of if connected else claims_of, adapter)
-        found += gaps(topology, here, can)
-        found += adapter.gaps(topology)
+        found += gaps(part, here, can)
+        found += adapter.gaps(part)
     if found:
         raise CapabilityError(*found)
 

@@ -108,10 +108,19 @@ def _publishing(producer: Producer) -> Part:
 
 async def watch(consumers: Sequence[Consumer], admin: Admin, patience: float) -> None:
     """See that what lies ready is delivered: a subscription that gets nothing for `patience` seconds though something lies
-    ready and handlers are idle is marked, and its way to the broker made anew. Never returns."""
+    ready and handlers are idle is marked, and its way to the broker made anew. Never returns.
+
+    What lies ready is asked for no more often: where a call costs money, an idle group would cost more than a busy one.
+    """
+    asked: dict[str, float] = {}
     while True:
         await asyncio.sleep(min(5.0, patience / 4))
         for consumer in consumers:
+            name, now = consumer.subscription.name, time.monotonic()
+            if consumer.waits_for_messages(patience):
+                if now < asked.get(name, 0.0) + patience:
+                    continue
+                asked[name] = now
             try:
                 await _look(consumer, admin, patience)
             except (BrokerError, TimeoutError) as error:  # the consumer itself meets the same trouble, and tells it

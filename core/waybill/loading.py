@@ -69,7 +69,7 @@ def open_adapter(url: str, context: AdapterContext) -> Adapter:
     try:
         factory = cast("AdapterFactory", found[scheme].load())
     except ImportError as error:
-        install = f" Install it with: {_install(scheme)}" if scheme in EXTRAS else ""
+        install = f" Install it with: pip install 'waybill[{EXTRAS[scheme]}]'" if scheme in EXTRAS else ""
         raise AdapterNotFound(
             f"the adapter for {scheme}:// cannot be loaded, it lacks something: {error}.{install}"
         ) from error
@@ -78,17 +78,8 @@ def open_adapter(url: str, context: AdapterContext) -> Adapter:
 
 def _missing(url: str, scheme: str, found: Collection[str]) -> str:
     known = "Installed are: " + (", ".join(f"{name}://" for name in sorted(found)) or "none")
-    if scheme in EXTRAS:
-        return (
-            f"the adapter for {scheme}:// is not part of this version of waybill; a version that has it comes with: "
-            f"{_install(scheme, upgrade=True)}. {known}"
-        )
     if not scheme:
         return f"{url!r} names no broker; for a file write sqlite:///{url}. {known}"
     near = difflib.get_close_matches(scheme, found, n=1)
     hint = f"Did you mean {near[0]}://?" if near else "Check the URL."
     return f"no adapter for {scheme}:// is installed. {hint} {known}"
-
-
-def _install(scheme: str, *, upgrade: bool = False) -> str:
-    return f"pip install {'-U ' if upgrade else ''}'waybill[{EXTRAS[scheme]}]'"

@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from waybill.adapter import Adapter, Admin, Sink, capabilities_of
+from waybill.adapter import Adapter, Admin, MovesLetters, Sink, capabilities_of
+from waybill.deadletters import again
 from waybill.errors import BrokerError, ConfigurationError
 from waybill.letters import record_of
 from waybill.message import Delivery, Message
@@ -23,7 +24,7 @@ from waybill.pace import BATCH, Pace
 from waybill.taking import Letters
 from waybill.topology import Destination, Exactness, Subscription
 
-__all__ = ["Discarded", "Redriven", "discard", "redrive"]
+__all__ = ["Discarded", "Redriven", "discard", "move", "redrive"]
 
 log = logging.getLogger("waybill.redrive")
 
@@ -103,6 +104,30 @@ async def redrive(
     on_progress(result)
     log.info("redrove %d dead letters of %s", result.sent, subscription.name)
     return result
+
+
+async def move(
+    adapter: Adapter,
+    subscription: Subscription,
+    *,
+    rate: float | None = None,
+    on_progress: Callable[[Redriven], None] = lambda _: None,
+) -> Redriven:
+    """Have the broker itself move all dead letters of the group back to it, where it can: nobody reads them, and none is chosen.
+
+    They keep their ids, count one redrive more and have their attempts anew, as with `redrive`. One that fails again
+    meanwhile may be moved again. The figures are the broker's, about. rate: letters per second at most.
+
+    Cancelled, it has the broker stop. Raises `ConfigurationError` where the broker cannot, `BrokerError`.
+    """
+    if not isinstance(adapter, MovesLetters):
+        raise ConfigurationError(
+            f"{adapter.capabilities.broker} moves no dead letters by itself: redrive without --native"
+        )
+    moved = await adapter.move_letters(subscription, rate=rate, note=lambda number: on_progress(Redriven(sent=number)))
+    on_progress(Redriven(sent=moved))
+    log.info("the broker moved %d dead letters of %s", moved, subscription.name)
+    return Redriven(sent=moved)
 
 
 async def discard(
@@ -206,7 +231,7 @@ class _Mover:
 
     async def _move(self, wave: Sequence[Delivery[Any]]) -> None:
         going = [delivery for delivery in wave if delivery.message.key not in self._stuck]
-        results = await self._letters.keeping(self._send([_copy(delivery.message) for delivery in going]))
+        results = await self._letters.keeping(self._send([again(delivery.message) for delivery in going]))
         settled = [Settled(delivery, RELEASE) for delivery in wave if delivery.message.key in self._stuck]
         self._counts["refused"] += len(settled)
         for delivery, result in zip(going, results, strict=True):
@@ -237,13 +262,6 @@ class _Mover:
             vain = all(isinstance(r, Unknown) or (isinstance(r, Refused) and r.transient) for r in results)
             self._vain = self._vain + 1 if vain else 0
             self.gave_up = self._vain >= GIVE_UP
-
-
-def _copy(message: Message) -> Message:
-    """The message as it was when it was new to the group, but for the count of redrives."""
-    return msgspec.structs.replace(
-        message, redrives=message.redrives + 1, attempts=0, dead=None, first_failure=None, due=None
-    )
 
 
 def _waves(chunk: Sequence[Delivery[Any]]) -> list[list[Delivery[Any]]]:

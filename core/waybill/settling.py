@@ -161,7 +161,7 @@ class Settler:
             self._flushing = self._loop.create_task(self._flush(), name="waybill-settle")
 
     async def _flush(self) -> None:
-        failures = 0
+        failures: dict[Held, int] = {}
         try:
             while self._pending:
                 batch, self._pending = self._pending, []
@@ -173,14 +173,17 @@ class Settler:
                 ) as error:  # an adapter's bug: nothing is lost by asking again, and somebody must hear of it
                     log.exception("the adapter failed to settle")
                     again, cause = batch, f"the adapter failed to settle: {error!r}"
+                failures = {
+                    held: failures.get(held, 0) + 1 for held in again
+                }  # a part of a call may fail, and another then
                 if cause is None:
-                    failures = 0
                     self._mark(None)
                     continue
                 self._pending = again + self._pending
-                failures += 1
-                self._mark(cause)
-                await asyncio.sleep(back_off(failures))
+                most = max(failures.values(), default=1)
+                if most > 1 or len(again) == len(batch):
+                    self._mark(cause)
+                await asyncio.sleep(back_off(most))
         finally:
             self._flushing = None
 

@@ -74,7 +74,7 @@ def _least(adapter: Adapter, need: Need) -> Ability:
 def _gaps(adapter: Adapter, app: Asked) -> Sequence[str]:
     try:
         brokers = Brokers({None: adapter}, everywhere=True)
-        check_gaps(brokers, app.topology.topics, app.registrations, connected=False)
+        check_gaps(brokers, app.topology, app.registrations, connected=False)
     except CapabilityError as error:
         return error.args
     return ()

@@ -1,21 +1,21 @@
 """What travels: one topic, and the three groups that get every message of it, by contract.
 
-A publisher declares the groups too, so that an order that is placed before a service has ever run is kept for it.
+A publisher declares the groups too, so that an order that is completed before a service has ever run is kept for it.
 """
 
 from dataclasses import dataclass
 
 from waybill import Topic
 
-__all__ = ["OrderPlaced", "orders"]
+__all__ = ["OrderCompleted", "orders"]
 
 
 @dataclass(frozen=True, slots=True)
-class OrderPlaced:
+class OrderCompleted:
     order_id: str
     email: str
+    phone: str
     article: str
-    cents: int
 
 
-orders = Topic("orders.placed", OrderPlaced, groups=["billing", "search", "mail"])
+orders = Topic("orders.completed", OrderCompleted, groups=["email", "push", "sms"])

@@ -1,13 +1,13 @@
-"""E-mail. What fails here fails for this group alone: the others have charged and indexed the same order."""
+"""E-mail. What fails here fails for this group alone: the others tell of the same order."""
 
-from examples.fanout.contracts import OrderPlaced, orders
+from examples.fanout.contracts import OrderCompleted, orders
 from waybill import App, Reject
 
-app = App("mail")
+app = App("email")
 
 
 @app.consume(orders)
-async def confirm(order: OrderPlaced) -> None:
+async def tell(order: OrderCompleted) -> None:
     if not order.email:
         raise Reject("no address")
-    print(f"mail     {order.order_id}: confirmation sent to {order.email}", flush=True)
+    print(f"email    {order.order_id}: told {order.email}", flush=True)

@@ -1,21 +1,21 @@
-"""The shop publishes orders, and knows nobody who wants them.
+"""The shop publishes what is completed, and knows nobody who wants to hear of it.
 
 python -m examples.fanout.shop
 """
 
-from examples.fanout.contracts import OrderPlaced, orders
+from examples.fanout.contracts import OrderCompleted, orders
 from waybill import App
 
 app = App("shop")
 
-PLACED = [
-    OrderPlaced("o-1", "customer-1@example.org", "red kettle", 3900),
-    OrderPlaced("o-2", "", "blue kettle", 4100),
-    OrderPlaced("o-3", "customer-3@example.org", "red chair", 8500),
+COMPLETED = [
+    OrderCompleted("o-1", "customer-1@example.org", "+15550001", "red kettle"),
+    OrderCompleted("o-2", "", "+15550002", "blue kettle"),
+    OrderCompleted("o-3", "customer-3@example.org", "+15550003", "red chair"),
 ]
 
 if __name__ == "__main__":
     with app.sync.running():
-        for order in PLACED:
+        for order in COMPLETED:
             app.sync.publish(orders, order)
-    print(f"shop     {len(PLACED)} orders placed")
+    print(f"shop     {len(COMPLETED)} orders completed")

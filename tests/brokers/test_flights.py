@@ -1,8 +1,9 @@
-"""The flights on RabbitMQ, unchanged: a worker is killed."""
+"""The flights on RabbitMQ, SQS and SNS, unchanged: a worker is killed."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.brokers.administration import Administration
+from tests.brokers.plugin import running
 from tests.brokers.running import Running
 
 ROOT = Path(__file__).parents[2]
 DEMO = "examples.flights.demo"
+EMULATED = {"AWS_ACCESS_KEY_ID": "emulated", "AWS_SECRET_ACCESS_KEY": "emulated"}
 
 
 def start(folder: Path, url: str, *arguments: str) -> subprocess.Popen[str]:
@@ -21,7 +24,7 @@ def start(folder: Path, url: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", DEMO, "--url", url, *arguments],
         cwd=ROOT,
-        env={**environment, "TMPDIR": str(folder)},
+        env={**environment, **EMULATED, "TMPDIR": str(folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -32,6 +35,23 @@ def test_the_demo_holds_every_check_when_a_worker_is_killed(rabbitmq: Running, t
     with Administration(rabbitmq).vhost() as url:
         demo = start(tmp_path, url, "--limit", "4000")
         output, _ = demo.communicate(timeout=100)
+    assert demo.returncode == 0, output
+
+
+@pytest.mark.parametrize(
+    ("name", "direct", "limit"),
+    [
+        pytest.param("sqs", True, 1000, marks=pytest.mark.broker("sqs")),
+        pytest.param("sns", False, 500, marks=[pytest.mark.broker("sns"), pytest.mark.soak]),  # moto takes ten a second
+    ],
+)
+def test_the_demo_holds_every_check_on_the_emulators_of_aws(
+    name: str, direct: bool, limit: int, tmp_path: Path
+) -> None:
+    prefix = f"w{secrets.token_hex(5)}-"
+    url = f"sqs://us-east-1?endpoint={running(name).url}&fifo=true&direct={direct}&wait=1&prefix={prefix}"
+    demo = start(tmp_path, url, "--limit", str(limit))
+    output, _ = demo.communicate(timeout=110)
     assert demo.returncode == 0, output
 
 

@@ -1,5 +1,5 @@
-"""Real brokers are shown in whole in containers, for the ledger, and where promises are asked for by name. Otherwise, as `make
-test` does natively, those where versions or ways to run them may differ, so that it stays short."""
+"""Brokers are shown in whole in containers, and for the ledger, and where promises are asked for by name.
+Otherwise, as `make test` does natively, those where versions or ways to run them may differ, so that it stays short."""
 
 from __future__ import annotations
 
@@ -12,16 +12,32 @@ FEW = (
     "T04", "T07", "X05", "Y01", "fault-03", "fault-12", "fault-26", "fault-29",
 )  # fmt: skip
 """Who has a partition, returns of quorum queues and offsets of a log, their counts, delays, limits, and what is on disk."""
-REAL = ("_on_4_0[", "_on_4_3[", "_on_kafka[", "_on_postgres[")
+IN_WHOLE = ("_on_4_0[", "_on_4_3[", "_on_kafka[", "_on_sqs[", "_on_sqs_fifo[", "_on_sns[", "_on_sns_fifo[")
+"""In containers."""
+REAL = (*IN_WHOLE, "_on_postgres[")
+HALVES = ("_on_sqs[", "_on_sns_fifo[")
+"""What is shown natively of both already: queues that are FIFO, and SNS before some that are not."""
+LONG = ("D12", "P05")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--conformance-write") or config.option.keyword or os.environ.get("TEST_BROKERS") == "docker":
+    if config.getoption("--conformance-write") or config.option.keyword:
         return
-    left_out = [item for item in items if any(part in item.name for part in REAL) and promise_of(item) not in FEW]
+    contained = os.environ.get("TEST_BROKERS") == "docker"
+    few = REAL[len(IN_WHOLE) :] if contained else REAL
+    left_out = [item for item in items if _is(item, few) and not _is_one_of_few(item, contained=contained)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _is_one_of_few(item: pytest.Item, *, contained: bool) -> bool:
+    promise = promise_of(item)
+    return promise in FEW and (contained or promise not in LONG or not _is(item, HALVES))
+
+
+def _is(item: pytest.Item, tests: tuple[str, ...]) -> bool:
+    return any(part in item.name for part in tests)
 
 
 def promise_of(item: pytest.Item) -> str:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import threading
 import time
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -21,6 +19,7 @@ from tests.brokers.kafka import PROXIES
 from tests.brokers.kafka_users import DENY, EVERYTHING, Rule, Users
 from tests.brokers.running import Running
 from tests.contract.outages import Outages
+from tests.contract.threads import begin_threads
 from waybill_contracts.harness import Route
 
 __all__ = ["Verbs"]
@@ -43,7 +42,7 @@ class Verbs(Outages):
         self._password = secrets.token_hex(8)
 
     async def __aenter__(self) -> Self:
-        await _begin_threads()
+        await begin_threads()
         async with self._users() as users:
             for user, rules in ((self.prefix, EVERYTHING), (self.poor, MODEST)):
                 await users.password(user, self._password)
@@ -196,11 +195,3 @@ class Verbs(Outages):
     async def no_group(self, topic: str, user: str = "") -> AsyncGenerator[None, None]:
         async with self._without(user, Rule("group", f"{topic}..*", "all", DENY)):
             yield
-
-
-async def _begin_threads() -> None:
-    """The library's clients authenticate in threads of the event loop, which stay; so they are there before others count."""
-    number = 4
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(number))
-    together = threading.Barrier(number)
-    await asyncio.gather(*(asyncio.to_thread(together.wait) for _ in range(number)))

@@ -18,23 +18,34 @@ from pathlib import Path
 from tests.brokers.plugin import ACTIVE, describe
 from tests.brokers.running import Running, Unavailable
 from tests.brokers.session import Session
-from tests.contract import kafka_mutants, postgres_mutants, rabbitmq_mutants
+from tests.contract import kafka_mutants, postgres_mutants, rabbitmq_mutants, sqs_mutants
 from tests.contract.kafka import Kafka
 from tests.contract.mutant import Mutant
 from tests.contract.postgres import Ours
 from tests.contract.rabbitmq import Rabbit
+from tests.contract.sqs import QUEUE, QUEUE_FIFO
 from tests.leaving_out import in_ci
 from waybill_contracts.harness import Harness
 from waybill_contracts.mutants.asking import ask
 from waybill_contracts.mutants.trying import Tried, attempt, tell
 
-HARNESSES: dict[str, Harness] = {"rabbitmq": Rabbit("rabbitmq", "rabbitmq"), "kafka": Kafka(), "postgres": Ours()}
+HARNESSES: dict[str, Harness] = {
+    "rabbitmq": Rabbit("rabbitmq", "rabbitmq"),
+    "kafka": Kafka(),
+    "sqs": QUEUE_FIFO,
+    "sqs-standard": QUEUE,
+    "postgres": Ours(),
+}
 MUTANTS: dict[str, dict[str, Mutant]] = {
     "rabbitmq": rabbitmq_mutants.MUTANTS,
     "kafka": kafka_mutants.MUTANTS,
+    "sqs": sqs_mutants.MUTANTS,
+    "sqs-standard": sqs_mutants.STANDARD,
     "postgres": postgres_mutants.MUTANTS,
 }
 """By broker and name."""
+SERVERS = {"sqs-standard": "sqs"}
+"""Of those that are no servers of their own."""
 VARIABLE = "MUTANTS_SESSION"
 """The name of the session whose broker a mutant's process uses."""
 MUTANT = "MUTANTS_NAME"
@@ -96,7 +107,8 @@ def main(asked: Sequence[str]) -> int:
 
 
 def _on(name: str, session: Session, asked: Sequence[str]) -> int:
-    broker = session.start([name])[name]
+    server = SERVERS.get(name, name)
+    broker = session.start([server])[server]
     if isinstance(broker, Running):
         return asyncio.run(run(name, asked))
     print(f"{name}: {describe(broker)}")
@@ -112,7 +124,7 @@ def one(name: str, ident: str) -> None:
     """What a mutant's process does."""
     broker = next(broker for broker, known in MUTANTS.items() if name in known)
     ACTIVE[:] = [Session(os.environ[VARIABLE], lambda _: None)]
-    ACTIVE[0].start([broker])
+    ACTIVE[0].start([SERVERS.get(broker, broker)])
     os.environ.update(_with_mutant(name))
     install(name)
     logging.disable()  # what mutants cause is not ours to tell

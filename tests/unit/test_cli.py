@@ -523,6 +523,12 @@ def test_redrive_as_json(letters: Shell) -> None:
     ]  # fmt: skip
 
 
+def test_a_broker_moves_letters_itself_where_it_can_and_is_asked_for_nothing_besides(letters: Shell) -> None:
+    for more in (["--limit", "4"], ["--reason", "rejected"], ["--older-than", "2h"], ["--id", "a"]):
+        assert "--native" in letters.wrong("dlq", "redrive", "--native", "--yes", *more)
+    assert "moves no dead letters by itself" in letters.wrong("dlq", "redrive", "--native", "--yes")
+
+
 def test_redrive_filters(shell: Shell) -> None:
     bury(shell, 12, "rejected", age=5)
     bury(shell, 3, "crashed", age=3 * 3600)

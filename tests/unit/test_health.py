@@ -38,6 +38,7 @@ class Deaf:
         self.opened = 0
         self.away: set[int] = set()
         self.asked_late = 0
+        self.counted = 0
         self.refuse: Refused | None = None
         self.notify: Notify | None = None
 
@@ -53,8 +54,7 @@ class Deaf:
 
     @property
     def admin(self) -> Admin:
-        admin: Admin = self.inner.admin
-        return admin
+        return _Counting(self.inner.admin, self)  # type: ignore[return-value]
 
     @asynccontextmanager
     async def source(self, subscription: Subscription, *, window: int, notify: Notify) -> AsyncGenerator[Source, None]:
@@ -69,6 +69,19 @@ class Deaf:
     async def sink(self, destination: Destination) -> AsyncGenerator[Any, None]:
         async with self.inner.sink(destination) as sink:
             yield _Refusing(sink, self)
+
+
+class _Counting:
+    def __init__(self, inner: Admin, deaf: Deaf) -> None:
+        self._inner = inner
+        self._deaf = deaf
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def backlog(self, subscription: Subscription) -> Any:
+        self._deaf.counted += 1
+        return await self._inner.backlog(subscription)
 
 
 class _Silent:
@@ -119,6 +132,20 @@ async def test_a_source_that_goes_silent_with_a_backlog_is_degraded_and_connecte
         assert seen == [Status.DEGRADED]
         await until(lambda: app.health().status is Status.UP)
     assert deaf.opened == 2
+
+
+async def test_what_lies_ready_is_not_asked_for_more_often_than_it_may_lie() -> None:
+    clock, app = SystemClock(), App("a")
+    deaf = Deaf(clock)
+
+    @app.consume(jobs)
+    async def work(_: Job) -> None: ...
+
+    settings = Settings(url="memory://", stall_after=0.4, shutdown_grace=0)
+    async with app._open(Brokers({None: deaf}), settings, clock, consume=True):  # type: ignore[dict-item]
+        began = asyncio.get_running_loop().time()
+        await until(lambda: deaf.counted >= 3)
+        assert asyncio.get_running_loop().time() - began >= 2 * settings.stall_after, "it may cost money each time"
 
 
 async def test_a_broker_that_is_away_when_it_is_connected_anew_is_asked_again() -> None:

@@ -403,7 +403,7 @@ def test_middleware_that_is_no_plain_function(wrong: Any, which: str) -> None:
             "carrier-pigeon://x",
             "carrier-pigeon:// is installed. Check the URL. Installed are: .*memory://.*, sqlite://",
         ),
-        ("sqs://eu-west-1", "the adapter for sqs:// is not part of this version"),
+        ("sqs://user:secret@eu-west-1", "the URL names a region and nobody's credentials"),
         ("bus.db", "names no broker; for a file write sqlite:///bus.db"),
         ("", "no broker is configured|names no broker"),
         ("sqlite://bus.db", "a file takes three slashes"),

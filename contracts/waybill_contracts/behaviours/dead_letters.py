@@ -284,7 +284,7 @@ async def what_fails_again_after_a_redrive_is_a_dead_letter_again_and_stays_one(
     assert {letter.dead.attempts for letter in dead if letter.dead} == {3}, "each has had its attempts anew"
 
 
-@behaviour("D12", verbs=("processes",), needs=("durable",), seconds=8)
+@behaviour("D12", verbs=("processes",), needs=("durable",), seconds=20)
 async def a_message_that_kills_its_process_is_a_dead_letter_in_the_end_and_the_others_go_on(bench: Bench) -> None:
     topic = bench.topic(groups=["group"])
     tasks = [Task(n, str(n), "exit" if n == 3 else "") for n in range(8)]

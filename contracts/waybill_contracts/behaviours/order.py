@@ -54,24 +54,24 @@ def _over_sixteen_keys() -> list[Task]:
     return [Task(n, f"key-{n // 3 % 16}", f"sleep={n * 7 % 5 / 1000}") for n in range(1000)]
 
 
-@behaviour("O01", needs=("ordered",), seconds=2)
+@behaviour("O01", needs=("ordered",), seconds=10)
 async def one_member_handles_each_keys_messages_in_the_order_they_were_published(bench: Bench) -> None:
     topic = bench.topic()
     app, journal = bench.consumer(topic, ordered=True, concurrency=8)
     async with app.running():
         await app.publish_many(topic, _over_sixteen_keys())
-        await bench.until(lambda: len(set(journal.numbers())) == 1000, "all are handled")
+        await bench.until(lambda: len(set(journal.numbers())) == 1000, "all are handled", within=60.0)
     in_order(journal.steps)
     bench.once(journal.numbers())
 
 
-@behaviour("O02", needs=("ordered",), seconds=2)
+@behaviour("O02", needs=("ordered",), seconds=10)
 async def three_members_handle_each_keys_messages_in_the_order_they_were_published(bench: Bench) -> None:
     topic, journal = bench.topic(), Journal(bench.gate)
     apps = [bench.consumer(topic, journal=journal, ordered=True, concurrency=8)[0] for _ in range(3)]
     async with bench.running(*apps):
         await apps[0].publish_many(topic, _over_sixteen_keys())
-        await bench.until(lambda: len(set(journal.numbers())) == 1000, "all are handled")
+        await bench.until(lambda: len(set(journal.numbers())) == 1000, "all are handled", within=60.0)
     in_order(journal.steps)
     bench.once(journal.numbers())
 

@@ -134,7 +134,7 @@ async def what_differs_is_an_error_that_says_how_and_nothing_is_changed(bench: B
         bench.partial("its topics promise nothing that could differ")
 
 
-@behaviour("T05", verbs=("processes",), seconds=8)
+@behaviour("T05", verbs=("processes",), seconds=12)
 async def ten_processes_may_declare_at_once(bench: Bench) -> None:
     topic = bench.topic()
     workers = await asyncio.gather(*(bench.worker(topic) for _ in range(10)))

@@ -35,6 +35,9 @@ Rate = Annotated[
     float | None,
     typer.Option("--rate", metavar="N", min=0.001, help="Letters a second at most; without, as fast as the broker."),
 ]
+Native = Annotated[
+    bool, typer.Option("--native", help="Have the broker itself move all there are, unread, where it can: SQS.")
+]
 
 
 def redrive(  # noqa: PLR0917 - typer calls it by name
@@ -48,6 +51,7 @@ def redrive(  # noqa: PLR0917 - typer calls it by name
     newer_than: options.NewerThan = None,
     limit: options.Oldest = None,
     rate: Rate = None,
+    native: Native = False,
     yes: options.Yes = False,
     url: options.Url = None,
     dev: options.Dev = False,
@@ -61,6 +65,8 @@ def redrive(  # noqa: PLR0917 - typer calls it by name
     """
     opened = choose_app(app, url=url, dev=dev)
     wanted = _wanted(topic, group, reason, type_, ids).aged(older_than=older_than, newer_than=newer_than)
+    if native and (limit is not None or wanted != Wanted(topic=topic, group=group)):
+        raise ConfigurationError("--native: the broker moves all letters of a group: name --topic and --group at most")
     if not yes:
         foretell(opened, wanted, limit, as_json=as_json, again=True)
         return
@@ -72,6 +78,8 @@ def redrive(  # noqa: PLR0917 - typer calls it by name
         room: int | None,
         note: Callable[[Redriven], None],
     ) -> Redriven:
+        if native:
+            return await core.move(adapter, subscription, rate=rate, on_progress=note)
         return await core.redrive(adapter, subscription, takes, rate=rate, limit=room, on_progress=note)
 
     account = Account(do)

@@ -5,7 +5,7 @@ emulator's, its verbs inject faults and tell which calls came. What it refuses i
 receipts.py and topics.py, each rule with the page of AWS's documentation that has it; README.md lists them.
 """
 
-from tests.brokers.strict.calling import Calls, Strict, start
+from tests.brokers.strict.calling import MANY, Calls, Strict, start
 from tests.brokers.strict.faults import MESSAGING, Faults
 
-__all__ = ["MESSAGING", "Calls", "Faults", "Strict", "start"]
+__all__ = ["MANY", "MESSAGING", "Calls", "Faults", "Strict", "start"]

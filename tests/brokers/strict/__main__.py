@@ -1,4 +1,4 @@
-"""`python -m tests.brokers.strict URL`: the proxy in front of the emulator there; prints its port."""
+"""`python -m tests.brokers.strict URL CALLS`: the proxy in front of the emulator there, with so many calls at once; prints its port."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ import sys
 
 from tests.brokers.strict.server import serve
 
-asyncio.run(serve(sys.argv[1]))
+asyncio.run(serve(sys.argv[1], int(sys.argv[2])))

@@ -16,6 +16,7 @@ from typing import Any
 from tests.brokers.processes import tied
 from tests.brokers.strict.faults import Faults
 
+MANY = 1000
 ROOT = Path(__file__).parents[3]
 
 
@@ -71,9 +72,9 @@ class Strict:
 
 
 @contextlib.contextmanager
-def start(to: str) -> Generator[Strict, None, None]:
-    """A proxy in front of the emulator at this URL, as a process that ends with this one."""
-    command = tied(sys.executable, "-m", "tests.brokers.strict", to)
+def start(to: str, calls: int = MANY) -> Generator[Strict, None, None]:
+    """A proxy in front of the emulator at this URL, as a process that ends with this one. calls: that it makes at once."""
+    command = tied(sys.executable, "-m", "tests.brokers.strict", to, str(calls))
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

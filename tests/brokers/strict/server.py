@@ -6,20 +6,25 @@ import asyncio
 import json
 import time
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Awaitable
+from dataclasses import asdict, replace
 from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
 
 from tests.brokers.strict import wire
 from tests.brokers.strict.call import Call
-from tests.brokers.strict.faults import Fate, Fates, Faults
+from tests.brokers.strict.faults import MESSAGING, Fate, Fates, Faults
 from tests.brokers.strict.judging import Verdict, judge
 from tests.brokers.strict.places import Places
 from tests.brokers.strict.raw import discarded
 from tests.brokers.strict.receipts import Receipts
+from tests.brokers.strict.waiting import Waiting
 from tests.brokers.strict.wire import Answer
 
+NOTHING = Fate()
+LONGEST = 20
+"""Seconds that a receive may wait; more is refused."""
 OWN = "/.strict/"
 """Where the proxy itself is spoken to."""
 KEPT = ("Content-Type", "Authorization", "X-Amz-Target", "X-Amz-Date", "x-amzn-query-mode", "Host")
@@ -30,9 +35,10 @@ SIGNED = "AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/{}/aws4_request, Si
 class Proxy:
     """In front of one emulator; all of it in one event loop."""
 
-    def __init__(self, to: str, session: ClientSession) -> None:
-        self.to, self.session = to, session
-        self.places, self.receipts = Places(), Receipts()
+    def __init__(self, to: str, session: ClientSession, calls: int) -> None:
+        """calls: at once."""
+        self.to, self.session, self.turns = to, session, asyncio.Semaphore(calls)
+        self.places, self.receipts, self.waiting = Places(), Receipts(), Waiting()
         self.fates = Fates(Faults())
         self.calls: Counter[tuple[str, str]] = Counter()
         self.entries: Counter[tuple[str, str]] = Counter()
@@ -41,6 +47,9 @@ class Proxy:
         body = await request.read()
         if request.path.startswith(OWN):
             return self.own(request.path.removeprefix(OWN), body)
+        headers = {name: request.headers[name] for name in KEPT if name in request.headers}
+        if "/sts/" in headers.get("Authorization", ""):  # whose account it is, we do not judge
+            return await self.answered(request, self.forward(body, headers))
         try:
             call = wire.read(request.headers, body)
         except (wire.Unclear, ValueError) as problem:
@@ -48,10 +57,45 @@ class Proxy:
         self.calls[call.action, call.target] += 1
         self.entries[call.action, call.target] += len(call.entries) if call.batch else 1
         fate = self.fates.next(call)
+        if call.action == "ReceiveMessage":
+            return await self.answered(request, self.receive(call, fate, headers, request), fate)
+        return await self.answered(request, self.carry_out(call, fate, headers), fate)
+
+    async def receive(self, call: Call, fate: Fate, headers: dict[str, str], request: web.Request) -> Answer:
+        """As long as it shall wait, while somebody waits."""
+
+        async def look() -> Answer | None:
+            answer = await self.carry_out(once, fate, headers)
+            return None if answer.status == 200 and b'"Messages"' not in answer.body else answer
+
+        def gone() -> bool:
+            return request.transport is None or request.transport.is_closing()
+
+        seconds = call.parameters.get("WaitTimeSeconds", 0)
+        once = (
+            replace(call, parameters={**call.parameters, "WaitTimeSeconds": 0}, raw=None)
+            if 0 < seconds <= LONGEST
+            else call
+        )
+        found = await self.waiting.receive(call.target, seconds, look, gone)
+        if found is not None and found.status == 200 and gone():
+            await self.give_back(call, found)
+            raise ConnectionResetError
+        return found or wire.done(call)
+
+    async def give_back(self, call: Call, answer: Answer) -> None:
+        """What nobody waits for any more. AWS may keep it until its time is over; here that would be left to chance."""
+        handles = [message["ReceiptHandle"] for message in json.loads(answer.body)["Messages"]]
+        entries = [{"Id": str(n), "ReceiptHandle": each, "VisibilityTimeout": 0} for n, each in enumerate(handles)]
+        parameters = {"QueueUrl": call.parameters["QueueUrl"], "Entries": entries}
+        await self.ask(Call("sqs", "ChangeMessageVisibilityBatch", parameters))
+        for handle in handles:
+            self.receipts.changed(handle, 0, time.monotonic())
+        self.waiting.tell()
+
+    async def answered(self, request: web.Request, asked: Awaitable[Answer], fate: Fate = NOTHING) -> web.Response:
         try:
-            answer = await self.carry_out(
-                call, fate, {name: request.headers[name] for name in KEPT if name in request.headers}
-            )
+            answer = await asked
         except (ClientError, OSError):
             return self.cut(request)  # the emulator is down, and so are we
         await asyncio.sleep(fate.seconds)
@@ -93,7 +137,10 @@ class Proxy:
         return await self.send(call, headers)
 
     async def send(self, call: Call, headers: dict[str, str]) -> Answer:
-        async with self.session.post(self.to, data=wire.write(call), headers=headers) as answer:
+        return await self.forward(wire.write(call), headers)
+
+    async def forward(self, body: bytes, headers: dict[str, str]) -> Answer:
+        async with self.turns, self.session.post(self.to, data=body, headers=headers) as answer:
             kept = {
                 name: value
                 for name, value in answer.headers.items()
@@ -104,6 +151,8 @@ class Proxy:
     def learn(self, call: Call, answer: Answer) -> None:
         """Remember what was set, received, extended and deleted."""
         now, place = time.monotonic(), self.places.find(call.service, call.target)
+        if call.action in MESSAGING and call.action != "ReceiveMessage":
+            self.waiting.tell()
         if call.action in SETTING:
             attributes = call.parameters.get("Attributes") or {}
             if "AttributeName" in call.parameters:
@@ -149,12 +198,12 @@ class Proxy:
         return web.Response(status=503)
 
 
-async def serve(to: str) -> None:
+async def serve(to: str, calls: int) -> None:
     """Until the process ends; prints the port first."""
     connector = TCPConnector(limit=0)
     async with ClientSession(connector=connector, timeout=ClientTimeout(total=None)) as session:
         application = web.Application(client_max_size=64 * 1024 * 1024)
-        application.router.add_route("*", "/{tail:.*}", Proxy(to, session).handle)
+        application.router.add_route("*", "/{tail:.*}", Proxy(to, session, calls).handle)
         runner = web.AppRunner(application, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -1,0 +1,107 @@
+"""Receives: no call waits behind long polls, none is stranded by who stops, and a thousand leases are kept by few calls."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.brokers.running import Running
+from tests.sqs.injecting import BadDays, injecting
+from waybill import App, Delivery, Settings, Topic
+
+pytestmark = pytest.mark.broker("sqs")
+
+
+def made(server: Running, *, wait: int = 1, lease: float = 30.0, grace: float = 5.0, **table: Any) -> App:
+    broker = {"sqs": {"endpoint": server.url, "direct": True, "wait": wait, **table}}
+    return App("group", settings=Settings(url="sqs://us-east-1", broker=broker, lease=lease, shutdown_grace=grace))
+
+
+def topic() -> Topic[int]:
+    return Topic(f"w{uuid4().hex[:10]}", int, key=str, groups=["group"])
+
+
+async def until(true: Callable[[], bool], within: float = 40.0) -> None:
+    end = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < end, f"not within {within:g} s"
+        await asyncio.sleep(0.02)
+
+
+async def test_no_call_waits_behind_long_polls(sqs: Running) -> None:
+    app, topics = made(sqs, wait=20, grace=1.0), [topic() for _ in range(15)]
+    done: list[int] = []
+
+    @app.consume(topics[0], concurrency=1)
+    async def handle(number: int) -> None:
+        done.append(number)
+
+    for idle in topics[1:]:
+        app.consume(idle)(handle)
+    async with app.running():
+        await until(lambda: app.calls().get("ReceiveMessage", 0) >= len(topics))
+        for number in range(5):
+            begun = time.monotonic()
+            await app.publish(topics[0], number)
+            await until(lambda number=number: number in done)  # type: ignore[misc]
+            assert time.monotonic() - begun < 10, "a poll is 20 s long"
+        await until(lambda: app.calls().get("DeleteMessageBatch", 0) >= 1, within=10)
+
+
+@pytest.mark.parametrize("fifo", [False, True])
+async def test_who_stops_strands_nothing(sqs: Running, fifo: bool) -> None:
+    shared, done = topic(), list[int]()
+
+    def service(endpoint: str) -> App:
+        app = made(sqs, lease=60.0, fifo=fifo, endpoint=endpoint)
+
+        @app.consume(shared, ordered=fifo, concurrency=100)
+        async def handle(number: int) -> None:
+            await asyncio.sleep(0.05)  # as long as it takes
+            done.append(number)
+
+        return app
+
+    async with injecting(sqs.url, BadDays(slow=1.0, slowness=0.3)) as endpoint:  # a receive is always under way
+        first, second = service(endpoint), service(sqs.url)
+        async with first.running():
+            await first.publish_many(shared, [number % 20 for number in range(300)])
+            await until(lambda: len(done) > 20)
+        handled, begun = len(done), time.monotonic()
+        assert handled < 300, "there is something left to strand"
+        async with second.running():
+            await until(lambda: len(done) >= 300)
+    assert time.monotonic() - begun < 50, "what was stranded would come after 60 s"
+    assert len(done) == 300
+
+
+async def test_a_thousand_in_hand_are_kept_by_a_hundred_calls_an_interval_and_none_is_late(sqs: Running) -> None:
+    shared, lease = topic(), 12.0
+    app = made(sqs, lease=lease)
+    handled: list[Delivery[int]] = []
+    begun: list[int] = []
+    gate = asyncio.Event()
+
+    @app.consume(shared, concurrency=1000, timeout=None)
+    async def handle(number: int, delivery: Delivery[int]) -> None:
+        begun.append(number)
+        await gate.wait()
+        handled.append(delivery)
+
+    async with app.running():
+        await app.publish_many(shared, list(range(1000)))
+        await until(lambda: len(begun) == 1000)
+        before, start = app.calls().get("ChangeMessageVisibilityBatch", 0), time.monotonic()
+        await until(lambda: time.monotonic() - start > 1.5 * lease)  # each was renewed, or would have come again
+        renewals = app.calls()["ChangeMessageVisibilityBatch"] - before
+        intervals = (time.monotonic() - start) / (lease / 3) + 1
+        gate.set()
+        await until(lambda: len(handled) == 1000)
+    assert 100 <= renewals <= 100 * intervals, f"{renewals} calls in {intervals:.1f} intervals"
+    assert sorted(begun) == list(range(1000)), "one was late, and handed out once more"
+    assert not [delivery for delivery in handled if delivery.redelivered]

@@ -82,6 +82,20 @@ class Verbs(Outages):
             own += ["restart", "kill", "stop"]
         return {name: getattr(self, name) for name in own}
 
+    # ---------------------------------------------------------------- its process
+
+    async def kill(self) -> None:
+        with self._front.without_receives():
+            await super().kill()
+
+    async def stop(self) -> None:
+        with self._front.without_receives():
+            await super().stop()
+
+    async def restart(self) -> None:
+        await self.stop()
+        await super().restart()
+
     # ---------------------------------------------------------------- what an operator sees and does
 
     def _queue(self, topic: str, group: str) -> str:

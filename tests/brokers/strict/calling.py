@@ -64,6 +64,15 @@ class Strict:
         """Count from zero."""
         self._ask("forget")
 
+    @contextlib.contextmanager
+    def without_receives(self) -> Generator[None, None, None]:
+        """While the emulator is ended: no receive is under way then, whose messages it would keep from everybody."""
+        self._ask("hold")
+        try:
+            yield
+        finally:
+            self._ask("release")
+
     def _ask(self, what: str, body: object = None) -> dict[str, Any]:
         request = urllib.request.Request(f"{self.url}/.strict/{what}", json.dumps(body).encode(), method="POST")
         with urllib.request.urlopen(request, timeout=10) as answer:

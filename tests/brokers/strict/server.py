@@ -46,7 +46,7 @@ class Proxy:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         if request.path.startswith(OWN):
-            return self.own(request.path.removeprefix(OWN), body)
+            return await self.own(request.path.removeprefix(OWN), body)
         headers = {name: request.headers[name] for name in KEPT if name in request.headers}
         if "/sts/" in headers.get("Authorization", ""):  # whose account it is, we do not judge
             return await self.answered(request, self.forward(body, headers))
@@ -174,16 +174,22 @@ class Proxy:
         else:
             self.receipts.deleted(entry["ReceiptHandle"])
 
-    def own(self, what: str, body: bytes) -> web.Response:
-        """`faults` sets them; `calls` tells which came, and `forget` sets that to nothing."""
+    async def own(self, what: str, body: bytes) -> web.Response:
+        """`faults` sets them; `calls` tells which came, and `forget` sets that to nothing; `hold` and `release`: receives."""
         if what == "faults":
             given = json.loads(body)
             self.fates = Fates(Faults(**{**given, "actions": tuple(given["actions"])}))
         elif what == "forget":
             self.calls.clear()
             self.entries.clear()
+        elif what == "hold":
+            await self.waiting.hold()
+        elif what == "release":
+            self.waiting.release()
         elif what != "calls":
-            return web.Response(status=404, text=f"There is no {OWN}{what}: ask for faults, calls or forget.")
+            return web.Response(
+                status=404, text=f"There is no {OWN}{what}: ask for faults, calls, forget, hold or release."
+            )
         counted = [
             [action, target, times, self.entries[action, target]] for (action, target), times in self.calls.items()
         ]

@@ -35,6 +35,18 @@ class Waiting:
         self._queues: defaultdict[str, Queue] = defaultdict(Queue)
         self._happened = 0
         self._news = asyncio.Event()
+        self._open = asyncio.Event()
+        self._open.set()
+        self._looking = 0
+
+    async def hold(self) -> None:
+        """Let no receive be under way: an emulator that ends keeps what one brings to nobody until its time is over."""
+        self._open.clear()
+        while self._looking:
+            await asyncio.sleep(0.005)
+
+    def release(self) -> None:
+        self._open.set()
 
     def tell(self) -> None:
         """Something may be there that was not."""
@@ -50,6 +62,7 @@ class Waiting:
         while True:
             news = self._news
             async with queue.turn:
+                await self._open.wait()
                 if gone():
                     raise ConnectionResetError
                 if (found := await self._look(queue, look)) is not None:
@@ -65,6 +78,11 @@ class Waiting:
         if queue.empty_since == self._happened and time.monotonic() < queue.empty_at + EVERY:
             return None
         happened = self._happened
-        if (found := await look()) is None:
+        self._looking += 1
+        try:
+            found = await look()
+        finally:
+            self._looking -= 1
+        if found is None:
             queue.empty_since, queue.empty_at = happened, time.monotonic()
         return found

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from waybill.clock import SystemClock
 from waybill.loading import AdapterContext
 from waybill_embedded import adapter
 from waybill_embedded import backup as backing
+from waybill_embedded.file import Location
 
 ROOT = str(Path(__file__).parents[2])
 numbers = Topic("numbers", int, groups=["counter"])
@@ -245,12 +247,22 @@ async def test_a_file_of_another_version_is_copied_as_it_is(path: Path) -> None:
 
 
 async def test_a_copy_that_is_given_up_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_up, shares, real = threading.Event(), list[float](), backing._copy
+
+    def in_steps(location: Location, source: Path, to: Path, tell: Callable[[float, str], None]) -> Copied:
+        def told(share: float, what: str) -> None:
+            tell(share, what)
+            assert given_up.wait(20)
+
+        return real(location, source, to, told)
+
     monkeypatch.setattr(backing, "STEP", 1)
+    monkeypatch.setattr(backing, "_copy", in_steps)
     await publish(path, *range(2000))
-    shares: list[float] = []
     copying = asyncio.ensure_future(copy(path, path.with_name("copy.db"), lambda share, _: shares.append(share)))
     await until(lambda: shares)
     copying.cancel()
+    asyncio.get_running_loop().call_later(0.05, given_up.set)  # the task hears of it before
     with pytest.raises(asyncio.CancelledError):
         await copying
     assert max(shares) < 1

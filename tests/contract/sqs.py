@@ -82,7 +82,9 @@ class Sqs:
 
 
 QUEUE = Sqs("sqs standard", "sqs", fifo=False, waived=DIRECT | BROKEN_OFF)
-QUEUE_FIFO = Sqs("sqs fifo", "sqs", fifo=True, waived=DIRECT | RESTARTED | {"S08": NEVER_LATER, "T04": FIVE_MINUTES})
+QUEUE_FIFO = Sqs(
+    "sqs fifo", "sqs", fifo=True, waived=DIRECT | RESTARTED | {"S08": NEVER_LATER, "T04": FIVE_MINUTES, "C01": LEASED}
+)
 TOPIC = Sqs("sns standard", "sns", fifo=False, waived=THROUGH_SNS | BROKEN_OFF | {"S08": NEVER_LATER})
 TOPIC_FIFO = Sqs(
     "sns fifo",

@@ -39,8 +39,8 @@ async def a_long_delay_is_kept_or_refused_and_never_shortened(bench: Bench) -> N
     async with app.running():
         try:
             await bench.publish(topic, Task(1, "a"), app=app, delay=MONTH)
-        except PublishRefused as error:
-            bench.partial(f"a delay of a month is refused: {error}")
+        except PublishRefused:
+            bench.partial("a delay of a month is refused")
         await bench.publish(topic, Task(2, "b"), app=app)
         await bench.until(lambda: 2 in journal.numbers(), "others are handled")
         await bench.never(lambda: 1 in journal.numbers("started"), "it is handled now")

@@ -172,9 +172,11 @@ async def a_process_killed_while_it_makes_dead_letters_makes_each_of_them(bench:
     await bench.declare(place.consumer())
     async with (
         bench.app("publisher").running(consume=False) as publisher,
-        place.load(publisher, do="reject", failing=0.0, busy=0.03, pause=0.3),
+        place.load(publisher, do="reject", failing=0.0, busy=0.03, pause=0.6),
     ):
-        worker = await place.worker(lease=5.0)
+        worker = await place.worker(
+            lease=2.0
+        )  # where its keys are held for so long, a new one has nothing to be killed at
         while place.faults < ROUNDS:
             await asyncio.sleep(place.chance.uniform(0.1, 0.6))  # the moment of the kill is the experiment
             place.kill(worker)

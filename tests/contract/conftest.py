@@ -15,9 +15,8 @@ FEW = (
 IN_WHOLE = ("_on_4_0[", "_on_4_3[", "_on_kafka[", "_on_sqs[", "_on_sqs_fifo[", "_on_sns[", "_on_sns_fifo[")
 """In containers."""
 REAL = (*IN_WHOLE, "_on_postgres[")
-HALVES = ("_on_sqs[", "_on_sns_fifo[")
-"""What is shown natively of both already: queues that are FIFO, and SNS before some that are not."""
-LONG = ("D12", "P05")
+IN_CONTAINERS_ALONE = {"D12": ("_on_sqs[", "_on_sns_fifo["), "P05": ("_on_sqs[", "_on_sqs_fifo[", "_on_sns_fifo[")}
+"""What takes emulators long. Of D12, natively, a queue that is FIFO and SNS before one that is not show all that may differ."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -33,7 +32,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_one_of_few(item: pytest.Item, *, contained: bool) -> bool:
     promise = promise_of(item)
-    return promise in FEW and (contained or promise not in LONG or not _is(item, HALVES))
+    return promise in FEW and (contained or not _is(item, IN_CONTAINERS_ALONE.get(promise, ())))
 
 
 def _is(item: pytest.Item, tests: tuple[str, ...]) -> bool:

@@ -115,7 +115,7 @@ async def each_message_of_a_batch_has_a_result_of_its_own(bench: Bench) -> None:
     assert arrived == stored, "the results are not in the order of the messages"
 
 
-@behaviour("P05", seconds=10)
+@behaviour("P05", seconds=20)
 async def many_publish_at_once_and_nothing_is_lost(bench: Bench) -> None:
     topic, publishers, each = bench.topic(), 20, 500
     app, given = bench.receiver(topic, concurrency=50)
@@ -127,7 +127,7 @@ async def many_publish_at_once_and_nothing_is_lost(bench: Bench) -> None:
 
     async with app.running():
         await asyncio.gather(*(publish(publisher) for publisher in range(publishers)))
-        await bench.until(lambda: len(given) >= publishers * each, "all of them arrive")
+        await bench.until(lambda: len(given) >= publishers * each, "all of them arrive", within=40.0)
     bench.once(numbers_of(given))
     assert set(numbers_of(given)) == set(range(publishers * each)), "what was confirmed is lost"
 

@@ -47,7 +47,7 @@ async def _run(app: App, stop: asyncio.Event) -> None:
 async def _again_and_again(bench: Bench, rounds: int, down: float, *, each: int, end: str = "") -> None:
     """The broker goes and comes back under load, so many times. `end`: the verb that ends its process."""
     place = Range(bench)
-    app = place.consumer()
+    app = place.consumer(lease=lasting(30.0, 10.0))  # what was held may come no sooner
     async with app.running():
         await place.goes_on(app)  # with all that it opens when it is used
         before = len(asyncio.all_tasks())

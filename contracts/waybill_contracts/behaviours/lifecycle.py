@@ -222,8 +222,8 @@ async def _ended(worker: Worker, after: float) -> str:
     if not worker.alive:  # it began while there was no broker, and said so
         return ""
     try:
-        code = await worker.stop(within=12.0)  # its grace, some seconds for the broker, and a busy machine
+        code = await worker.stop(within=20.0)  # its grace, some seconds for the broker, and a busy machine
     except TimeoutError:
-        return f"told to end after {after:g} s, it has not in 12 s: {worker.errors[-300:]}"
+        return f"told to end after {after:g} s, it has not in 20 s: {worker.errors[-300:]}"
     orderly = {0, 1, -signal.SIGTERM}  # by the signal itself, where it comes before the program has begun
     return "" if code in orderly else f"told to end after {after:g} s, it ended with {code}: {worker.errors[-300:]}"

@@ -13,7 +13,7 @@ from waybill_contracts.behaviour import behaviour
 from waybill_contracts.bench import FAST, Bench
 from waybill_contracts.tasks import Journal, Task
 
-LATE = 3.0
+LATE = 6.0
 """Seconds that a retry may come late, on a machine that has other things to do."""
 EARLY = 0.03
 """Seconds that the clocks of a process and of its broker may be apart."""

@@ -183,7 +183,7 @@ async def who_may_declare_nothing_can_publish_and_consume(bench: Bench) -> None:
     assert missing.name in said, f"it may declare nothing, and of the topic that it needs it says {said!r}"
 
 
-@behaviour("T08", seconds=3)
+@behaviour("T08", seconds=15)
 async def names_that_look_alike_are_told_apart(bench: Bench) -> None:
     longest = bench.name("x" * (128 - len(bench.name(""))))
     names = [longest[:-1] + "a", longest[:-1] + "b", longest[:100]]

@@ -45,7 +45,7 @@ async def received(source: Source, many: int) -> Sequence[Delivery[Any]]:
 
 @pytest.mark.parametrize("settlement", [ACK, RELEASE])
 async def test_what_is_past_its_lease_is_left_to_whoever_has_it_now(sqs: Running, settlement: Any) -> None:
-    async with held(sqs, lease=1.0) as (adapter, subscription, (source, (delivery,))):
+    async with held(sqs, lease=3.0) as (adapter, subscription, (source, (delivery,))):
         await asyncio.sleep(delivery.lease_until - time.monotonic() + 0.05)  # until its lease is over, by our clock
         assert await source.settle([Settled(delivery, settlement)]) == [LOST]
         async with adapter.source(subscription, window=1, notify=lambda _: None) as other:

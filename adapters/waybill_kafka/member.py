@@ -317,7 +317,7 @@ class Member:
             silent = time.monotonic() - self._heard
             self._tell("silence", "no word from the broker" if self._is_silent(silent) else None)
             if time.monotonic() > self.ours_until:
-                self._presume_lost()
+                self.presume_lost()
             elif not self.frozen:
                 self._pass_gaps()
                 await self.commit(within=COMMITTING)
@@ -347,7 +347,7 @@ class Member:
         mine = {tp: part.known[0] for tp, part in self.parts.items() if tp.topic == self._own and part.known[0]}
         await self._cluster.sweep(mine)
 
-    def _presume_lost(self) -> None:
+    def presume_lost(self) -> None:
         """We were not heard of for so long that others have what was ours by now. If not, it comes back to us."""
         if self.parts:
             self._lose(list(self.parts.values()))

@@ -180,6 +180,8 @@ class KafkaSource:
                 if isinstance(item.settlement, Release) and not self._quiet:
                     token.part.give_back(token.record)
                     self._member.news.set()
+        if late:  # whoever was told so will not settle them any more, though the broker may be heard of again at once
+            self._member.presume_lost()
         self._member.wake()
         self._member.settled(len(settled))
         if (trial := self._trial[0]) is not None and trial.settled is not None:

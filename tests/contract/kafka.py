@@ -39,7 +39,7 @@ class Kafka:
                 url=verbs.mine,
                 version="4",  # a broker tells what it understands, and not which 4 it is
                 route=verbs.route,
-                options={"kafka": {"session_timeout": 3.0, "sasl": "SCRAM-SHA-512"}},
+                options={"kafka": {"session_timeout": 6.0, "sasl": "SCRAM-SHA-512"}},
                 credentials=verbs.refused,
                 permissions=verbs.modest,
                 partitions=lambda number: Options(partitions=number),

@@ -130,3 +130,17 @@ async def test_what_was_at_work_when_a_member_came_is_not_committed(bench: Bench
         lambda: set(other.journal().numbers()) == set(range(20)), "what the killed one had not ended is handled",
         every=0.05, within=40,
     )  # fmt: skip
+
+
+async def test_what_is_settled_too_late_comes_again_though_the_broker_is_heard_of_right_after(bench: Bench) -> None:
+    topic = await with_partitions(bench, 1, messages=3)
+    async with member(bench, topic) as source:
+        first = await received(source, 3)
+        of_ours: Any = source
+        heard = of_ours._member._heard
+        of_ours._member._heard = heard - 60.0  # a minute without a word
+        assert await source.settle([Settled(delivery, ACK) for delivery in first]) == [LOST] * 3
+        of_ours._member._heard = heard
+        again = await received(source, 3)
+        assert offsets(again) == [0, 1, 2]
+        assert await source.settle([Settled(delivery, ACK) for delivery in again]) == [DONE] * 3

@@ -675,13 +675,13 @@ async def test_a_member_whose_heartbeat_is_overdue_loses_what_it_holds_and_canno
 
 
 async def test_extending_keeps_a_lease(url: str) -> None:
-    short = group(lease=0.5)
+    short = group(lease=2.0)
     async with opened(url) as one, opened(url) as two, reading(one, short) as a, reading(two, short) as b:
         await send(one, message("a"))
         (held,) = await take(a)
         other = asyncio.ensure_future(b.receive(10))
-        for _ in range(15):
-            await asyncio.sleep(0.1)
+        for _ in range(13):
+            await asyncio.sleep(0.2)
             await a.extend([held])
         assert not other.done()
         assert list(await settle(a, ACK, held)) == [DONE]

@@ -51,7 +51,7 @@ async def nothing_is_lost(bench: Bench, publishing: Publishing, journal: Journal
     assert not set(publishing.refused) & set(journal.numbers()), "what was refused is certainly not stored"
 
 
-@behaviour("C01", verbs=("restart",), needs=("durable",), seconds=5)
+@behaviour("C01", verbs=("restart",), needs=("durable",), seconds=20)
 async def restarts_while_publishing_lose_nothing_that_was_confirmed(bench: Bench) -> None:
     topic, total, chunk = bench.topic(groups=["group"]), 2000, 100
     confirmed = set[int]()
@@ -69,7 +69,7 @@ async def restarts_while_publishing_lose_nothing_that_was_confirmed(bench: Bench
     assert len(confirmed) >= total // 2, f"{len(confirmed)} of {total} were confirmed"
     consumer, journal = bench.consumer(topic, concurrency=50)
     async with consumer.running():
-        await bench.until(lambda: confirmed <= set(journal.numbers()), "all that was confirmed is handled")
+        await bench.until(lambda: confirmed <= set(journal.numbers()), "all that was confirmed is handled", within=40.0)
 
 
 @behaviour("C02", verbs=("away",), seconds=10)

@@ -47,6 +47,10 @@ UNLOCKED = (
     "ElasticMQ forgets over a restart which keys of a FIFO queue are held, and reorders what came in one millisecond"
 )
 RESTARTED = dict.fromkeys(("fault-12", "fault-14"), UNLOCKED)
+UNWRITTEN = (
+    "ElasticMQ confirms before it has written: what it was told last is gone when it is ended, 7 of 10 of a call"
+)
+ENDED = dict.fromkeys(("C01", "fault-12", "fault-14"), UNWRITTEN)
 NO_MEMORY = "moto forgets the id of a message that was deleted, where AWS remembers it for five minutes"
 REORDERS = "moto hands out the last messages of a key first when the leases of several have run out"
 FORGETS = "moto keeps everything in memory, and forgets it when it ends"
@@ -81,9 +85,9 @@ class Sqs:
             )
 
 
-QUEUE = Sqs("sqs standard", "sqs", fifo=False, waived=DIRECT | BROKEN_OFF)
+QUEUE = Sqs("sqs standard", "sqs", fifo=False, waived=DIRECT | BROKEN_OFF | ENDED)
 QUEUE_FIFO = Sqs(
-    "sqs fifo", "sqs", fifo=True, waived=DIRECT | RESTARTED | {"S08": NEVER_LATER, "T04": FIVE_MINUTES, "C01": LEASED}
+    "sqs fifo", "sqs", fifo=True, waived=DIRECT | ENDED | RESTARTED | {"S08": NEVER_LATER, "T04": FIVE_MINUTES}
 )
 TOPIC = Sqs("sns standard", "sns", fifo=False, waived=THROUGH_SNS | BROKEN_OFF | {"S08": NEVER_LATER})
 TOPIC_FIFO = Sqs(

@@ -214,8 +214,7 @@ async def abandon(client: Producer) -> None:
     for batch in [*itertools.chain(*accumulator._batches.values()), *accumulator._pending_batches]:
         with contextlib.suppress(Exception):
             batch.failure(KafkaError("the connection was given up before the answer came"))
-        for future in (batch.future, batch._drain_waiter):
-            heard(future)
+        heard(batch._drain_waiter)  # of the batch itself `Line` hears
     if sender is not None:
         await asyncio.wait([sender], timeout=CLOSING)
     await tidy(client.client)

@@ -1,17 +1,16 @@
 """What came and is not handed out yet: messages become deliveries, in their time, and what nobody wants goes back.
 
 A message that was handed out in vain again and again may be one that kills its process, and everybody beside it loses what he
-did. So a suspect is handed out alone: when nothing else is out, and nothing else while it is. Which of several is first is left to
-chance: the innocent one is handled before the other soon.
+did. So a suspect is handed out alone: when nothing else is out, and nothing else while it is. Those who come back together take
+turns at being first, so that the innocent ones are handled before the other within two of its turns.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import ceil
 from typing import Any
 
@@ -26,7 +25,7 @@ from waybill_sqs.holding import Hands, Token
 from waybill_sqs.limits import LONGEST_HIDE
 from waybill_sqs.polling import Came, counted
 
-__all__ = ["Arrivals"]
+__all__ = ["Arrivals", "first_suspect"]
 
 SOON = 1.0
 """Seconds that what came before its time waits here: SQS hides by whole ones."""
@@ -87,7 +86,8 @@ class Arrivals:
             suspect = _is_suspect(self._ready[0])
             if suspect and (taken or self._out):
                 break
-            came = self._any() if suspect else self._ready.popleft()
+            came = first_suspect(self._ready) if suspect else self._ready[0]
+            self._ready.remove(came)
             if came.lease_until < now + lease * 0.3 or (delivery := self._delivery(came)) is None:
                 continue  # too late to begin it: it comes again
             if (wait := self._wait(delivery)) <= 0:
@@ -103,14 +103,6 @@ class Arrivals:
         if later:
             self._hands.hide_soon(later)
         return taken
-
-    def _any(self) -> Came:
-        """One of those that came, but the first of its key."""
-        chosen = random.choice(self._ready)  # noqa: S311 - not a secret
-        group = _group(chosen)
-        came = chosen if group is None else next(came for came in self._ready if _group(came) == group)
-        self._ready.remove(came)
-        return came
 
     def leave(self, *, everything: bool = False) -> list[Token]:
         """Give up what nobody has taken; `everything`: also what is not due."""
@@ -160,6 +152,14 @@ class Arrivals:
             token=token,
             native=native,
         )
+
+
+def first_suspect(ready: Collection[Came]) -> Came:
+    """Which of them is handed out before the others: the first of its key, and of the keys the least or the greatest, in
+    turn. Each time that they come back together they have been handed out once more, and that turns them about."""
+    firsts = {_group(came) or came.native["MessageId"]: came for came in reversed(list(ready))}
+    turn = max(records.received_times(came.native) for came in ready) % 2
+    return firsts[max(firsts) if turn else min(firsts)]
 
 
 def _is_suspect(came: Came) -> bool:

@@ -22,6 +22,9 @@ __all__ = ["Aws"]
 
 log = logging.getLogger("waybill.sqs")
 
+_told: set[str] = set()
+"""Addresses that this process has warned of."""
+
 NOBODYS = "waybill-is-anybody-there"
 """A queue that need not exist: whoever says so is there, and knows us."""
 
@@ -41,7 +44,6 @@ class Aws:
         self._sns: Any = None
         self._session: Any = None
         self._urls: dict[str, str] = {}
-        self._told: set[str] = set()
         self._whose: tuple[str, str] | None = None
 
     async def open(self) -> None:
@@ -85,8 +87,8 @@ class Aws:
         """Where calls go, whoever said so: the AWS library also listens to its own environment and files."""
         if not is_safe(endpoint):
             raise ConfigurationError(unsafe(service, endpoint))
-        if endpoint not in self._told and not is_aws(endpoint):
-            self._told.add(endpoint)
+        if endpoint not in _told and not is_aws(endpoint):
+            _told.add(endpoint)
             log.warning("%s is not AWS's but at %s", service, endpoint)
 
     def _verify(self) -> bool | None:

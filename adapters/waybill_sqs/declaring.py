@@ -117,10 +117,6 @@ class Hand:
             return [Change("differs", what, other)]
         if seen.queue is None or seen.dead is None or (seen.share is None and not direct):
             return [Change("create", what)]
-        if "RedrivePolicy" not in seen.queue or (
-            not direct and "Policy" not in seen.queue
-        ):  # somebody makes it just now
-            return [Change("create", what)]
         found = [d for _, ds in await self._different(subscription, seen) for d in ds]
         if any(d.attribute in POLICIES and d.there == "none" for d in found):  # another process makes it just now
             return [Change("create", what)]

@@ -57,10 +57,8 @@ TABLE: Meanings = (
     ((ConfigParseError, InvalidConfigError, ProfileNotFound, ParamValidationError), ConfigurationError),
     ((ConnectTimeoutError,), NotTaken),
     ((HTTPClientError, HttpError, OSError, TimeoutError, BotoCoreError), BrokerUnavailable),
-    (
-        (RuntimeError,),
-        BrokerUnavailable,
-    ),  # refreshed credentials that are too old, and a client that is closed meanwhile
+    # Refreshed credentials that are too old, and a client that is closed meanwhile.
+    ((RuntimeError,), BrokerUnavailable),
 )
 CODES: Mapping[str, type[BrokerError]] = {
     **dict.fromkeys(

@@ -19,7 +19,7 @@ from waybill_sqs.limits import BATCH
 __all__ = ["Came", "Receivers", "counted", "seconds", "wanted_receivers"]
 
 MARGIN = 0.5
-"""Seconds."""
+"""Seconds that an answer may lie here before it is read."""
 
 
 class Came(msgspec.Struct, frozen=True):
@@ -130,5 +130,5 @@ def seconds(lease: float) -> int:
 
 
 def counted(lease: float) -> float:
-    """For how much of that we take it to be ours: an answer may have lain here for a while."""
+    """For how much of that we take it to be ours."""
     return seconds(lease) - MARGIN

@@ -48,11 +48,20 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def entry(
-    message: Message, *, fifo: bool, hop: str, ident: str, delays: bool, filters: Iterable[str], now: float
+    message: Message,
+    *,
+    fifo: bool,
+    dead: bool,
+    hop: str,
+    ident: str,
+    delays: bool,
+    filters: Iterable[str],
+    now: float,
 ) -> Entry:
-    """The entry for a queue, or a topic of SNS (which takes the body by another name: `publishing`).
+    """The entry for a queue; a topic of SNS takes the body by another name.
 
-    `hop`: where it is sent, which makes its deduplication id one of its own, and `ident` what is one message there.
+    dead: whether it goes to dead letters, each of which is a group of its own. hop: where it is sent, which makes its
+    deduplication id one of its own, and `ident` what is one message there.
     """
     body, encoding = _body(message.body)
     wait = 0.0 if message.due is None else message.due.timestamp() - now
@@ -75,7 +84,6 @@ def entry(
         fields["MessageSystemAttributes"] = {"AWSTraceHeader": {"DataType": "String", "StringValue": _xray(parent)}}
     group = None
     if fifo:
-        dead = hop.split(" ", 1)[0] == "dead"
         group = _group(message.key if message.key is not None and not dead else message.id)
         fields |= {"MessageGroupId": group, "MessageDeduplicationId": deduplication(message, hop, ident)}
     elif delays and wait > LONGEST_HOLD:

@@ -171,6 +171,7 @@ class SqsSink:
         return records.entry(
             message,
             fifo=self._fifo,
+            dead=self._destination.kind == "dead",
             hop=self._hop,
             ident="" if once else message.time.isoformat(),
             delays=not self._published,

@@ -7,8 +7,8 @@ Rules for all of them: methods are called on one event loop; foreign exceptions 
 an adapter repeats nothing beyond what its client library cannot help repeating.
 
 What adapters share is in `waybill.envelope` (a message as text and back), `foreign` (their libraries' exceptions as ours),
-`tables` (their settings), `opening`, `addressing`, `browsing` (pages of dead letters), `errors.missing` and `unrouted`, and `settling.back_off`;
-docs/adapters.md walks through one.
+`tables` (their settings), `opening`, `addressing`, `browsing` (pages of dead letters), `errors.missing` and `unrouted`,
+and `settling.back_off`; docs/adapters.md walks through one.
 """
 
 from __future__ import annotations

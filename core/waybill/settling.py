@@ -173,9 +173,8 @@ class Settler:
                 ) as error:  # an adapter's bug: nothing is lost by asking again, and somebody must hear of it
                     log.exception("the adapter failed to settle")
                     again, cause = batch, f"the adapter failed to settle: {error!r}"
-                failures = {
-                    held: failures.get(held, 0) + 1 for held in again
-                }  # a part of a call may fail, and another then
+                # A part of a call may fail, and another part of the next one.
+                failures = {held: failures.get(held, 0) + 1 for held in again}
                 if cause is None:
                     self._mark(None)
                     continue

@@ -137,9 +137,8 @@ def running(name: str) -> Running:
 def strict(name: str) -> Strict:
     """The strict proxy in front of `sqs` or `sns`, for a test that is marked with that name and has begun."""
     if name not in FRONTS:
-        calls = (
-            1 if name == "sns" else MANY
-        )  # moto forgets messages, and hands out later ones first, when calls meet there
+        # Where calls meet, moto forgets messages, and hands out later ones first.
+        calls = 1 if name == "sns" else MANY
         FRONTS[name] = STARTED.enter_context(start(running(name).url, calls))
     return FRONTS[name]
 

@@ -20,7 +20,15 @@ SUBSCRIPTION = Subscription(topic=TopicSpec("orders"), group="billing")
 
 
 def written(message: Message, **options: Any) -> records.Entry:
-    given: dict[str, Any] = {"fifo": False, "hop": "topic", "ident": "", "delays": True, "filters": (), "now": 0.0}
+    given: dict[str, Any] = {
+        "fifo": False,
+        "dead": False,
+        "hop": "topic",
+        "ident": "",
+        "delays": True,
+        "filters": (),
+        "now": 0.0,
+    }
     return records.entry(message, **(given | options))
 
 
@@ -88,7 +96,7 @@ def test_a_key_is_a_group_and_no_two_are_the_same(key: str) -> None:
 
 
 def test_each_dead_letter_is_a_group_of_its_own() -> None:
-    assert written(message(key="k", id="a"), fifo=True, hop="dead group").group == "a"
+    assert written(message(key="k", id="a"), fifo=True, dead=True, hop="dead group").group == "a"
 
 
 def test_a_delay_is_never_shortened_to_whole_seconds() -> None:
@@ -186,7 +194,7 @@ def test_a_dead_letter_is_made_to_fit() -> None:
 
 def test_a_dead_letter_that_sqs_itself_has_moved_is_one_that_was_redriven() -> None:
     record = DeadLetterRecord(reason="failed", detail="no", topic="orders", group="billing", attempts=5, at=NOW)
-    fields = written(message(attempts=5, dead=record, first_failure=NOW), hop="dead").fields
+    fields = written(message(attempts=5, dead=record, first_failure=NOW), dead=True, hop="dead").fields
     letter = records.read(arrived(fields), subscription=SUBSCRIPTION, dead=True)
     moved = records.read(arrived(fields), subscription=SUBSCRIPTION)
     assert letter.dead == record

@@ -29,9 +29,8 @@ async def the_number_of_handlers_can_be_changed_while_they_run(bench: Bench) -> 
     topic = bench.topic()
     app, journal = bench.consumer(topic, concurrency=10, shutdown_grace=0.1)
     async with app.running():
-        await app.publish_many(
-            topic, [Task(n, str(n), "sleep=0.2") for n in range(150)]
-        )  # faster than they are handled
+        # Faster than they are handled.
+        await app.publish_many(topic, [Task(n, str(n), "sleep=0.2") for n in range(150)])
         await bench.until(lambda: journal.running == 10, "ten run at once")
         consumer = app.consumer(topic, group="group")
         consumer.concurrency = 2

@@ -36,7 +36,7 @@ Rate = Annotated[
     typer.Option("--rate", metavar="N", min=0.001, help="Letters a second at most; without, as fast as the broker."),
 ]
 Native = Annotated[
-    bool, typer.Option("--native", help="Have the broker itself move all there are, unread, where it can: SQS.")
+    bool, typer.Option("--native", help="Have the broker itself move all there are, unread, where it can.")
 ]
 
 

@@ -174,9 +174,8 @@ async def a_process_killed_while_it_makes_dead_letters_makes_each_of_them(bench:
         bench.app("publisher").running(consume=False) as publisher,
         place.load(publisher, do="reject", failing=0.0, busy=0.03, pause=0.6),
     ):
-        worker = await place.worker(
-            lease=2.0
-        )  # where its keys are held for so long, a new one has nothing to be killed at
+        # Where its keys are held for as long as its lease, a new one has nothing to be killed at.
+        worker = await place.worker(lease=2.0)
         while place.faults < ROUNDS:
             await asyncio.sleep(place.chance.uniform(0.1, 0.6))  # the moment of the kill is the experiment
             place.kill(worker)

@@ -27,8 +27,8 @@ T = TypeVar("T")
 
 FAST = Retry.fixed(3, delay=0.05)
 """Three attempts, a moment apart."""
-PATIENCE = 20.0
-"""Seconds that something which must happen is given."""
+PATIENCE = 45.0
+"""Seconds that something which must happen is given: longer than a lease, after which comes again what was on its way."""
 
 
 class Bench:

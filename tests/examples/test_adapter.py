@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -41,11 +42,14 @@ async def operated(server: Running) -> AsyncGenerator[Operator, None]:
 
 
 @asynccontextmanager
-async def published(operator: Operator, url: str | None = None) -> AsyncGenerator[tuple[Adapter, Subscription], None]:
-    """An adapter that is connected, and a group that has one message."""
+async def published(
+    operator: Operator, url: str | None = None, *, keys: Sequence[str | None] = (None,)
+) -> AsyncGenerator[tuple[Adapter, Subscription], None]:
+    """An adapter that is connected, and a group that has a message of each of these keys."""
     publisher, _ = service(operator)
     async with publisher.running(consume=False):
-        await publisher.publish(orders, 1)
+        for number, key in enumerate(keys, 1):
+            await publisher.publish(orders, number, key=key)
     context = AdapterContext(application="shop", clock=SystemClock(), options=tables(operator))
     async with open_adapter(url or url_of(operator), context) as adapter:
         yield adapter, Subscription(topic=orders.spec, group="shop")
@@ -114,24 +118,50 @@ async def test_what_was_on_its_way_when_the_connection_was_cut_comes_again_befor
         async with (
             published(operator, behind.url) as (adapter, subscription),
             adapter.source(subscription, window=1, notify=print) as source,
+            operating(postgres, operator) as connection,
         ):
             (first,) = await asyncio.wait_for(source.receive(1), SOON)  # from now on the statement is prepared
             assert await source.settle([Settled(first, RELEASE)]) == [DONE]
             with behind.link.replies_held():
                 receiving = asyncio.create_task(source.receive(1))
-                await handed_out(postgres, operator)
+                await seen(connection, "messages WHERE holder IS NOT NULL")  # it was handed out
                 behind.link.cut()
             (delivery,) = await asyncio.wait_for(receiving, SOON)
             assert delivery.handed_out == 3
 
 
-async def handed_out(server: Running, operator: Operator) -> None:
-    """Wait until the server has done so."""
-    connection = await asyncpg.connect(server.url)
-    look = f"SELECT count(*) FROM {operator.schema}.messages WHERE holder IS NOT NULL"
+async def test_what_is_given_back_while_another_waits_for_its_turn_to_take_keeps_its_place(postgres: Running) -> None:
+    async with operated(postgres) as operator, published(operator, keys="kk") as (adapter, subscription):
+        ordered = msgspec.structs.replace(subscription, ordered=True)
+        async with (
+            adapter.source(ordered, window=1, notify=print) as first,
+            adapter.source(ordered, window=1, notify=print) as second,
+            operating(postgres, operator) as connection,
+        ):
+            held = await asyncio.wait_for(first.receive(1), SOON)
+            async with connection.transaction():
+                await connection.execute("SELECT pg_advisory_xact_lock(hashtext(current_schema()), id) FROM groups")
+                receiving = asyncio.create_task(second.receive(1))
+                await seen(
+                    connection, f"pg_stat_activity WHERE wait_event = 'advisory' AND usename = '{operator.schema}'"
+                )
+                assert await first.settle([Settled(held[0], RELEASE)]) == [DONE]
+            (delivery,) = await asyncio.wait_for(receiving, SOON)
+            assert delivery.message.id == held[0].message.id, "what stands behind it has overtaken it"
+
+
+@asynccontextmanager
+async def operating(server: Running, operator: Operator) -> AsyncGenerator[Any, None]:
+    """A connection of somebody who may do anything."""
+    connection = await asyncpg.connect(server.url, server_settings={"search_path": operator.schema})
     try:
-        async with asyncio.timeout(SOON):
-            while not await connection.fetchval(look):
-                await asyncio.sleep(0.02)
+        yield connection
     finally:
         await connection.close()
+
+
+async def seen(connection: Any, rows: str) -> None:
+    """Wait until there are some."""
+    async with asyncio.timeout(SOON):
+        while not await connection.fetchval(f"SELECT count(*) FROM {rows}"):
+            await asyncio.sleep(0.02)

@@ -44,10 +44,11 @@ TAKE_ANY = TAKE_LIVING.format(which="NOT dead", order="due, id")
 TAKE_FIRST = TAKE_LIVING.format(
     which="""NOT dead AND NOT EXISTS (
         SELECT FROM messages o WHERE o.grp = m.grp AND o.key = m.key AND o.id <> m.id
-        AND (o.holder IS NOT NULL AND o.due > now() OR o.id < m.id AND (o.attempts > 0 OR o.due <= now())))""",
+        AND (o.holder IS NOT NULL AND o.due > now() OR o.id < m.id AND (o.handed > 0 OR o.due <= now())))""",
     order="id",
 )
-"""In order: nothing of its key is held or stands before it. One that was published for later joins the line when it is due."""
+"""In order: nothing of its key is held or stands before it. One that was published for later joins the line when it is due,
+and what was handed out once stands there already: given back after this began (`now()`), it is due for the next who asks."""
 
 NEXT = """SELECT (SELECT extract(epoch FROM min(due) - now())::float FROM messages
                   WHERE grp = $1 AND NOT dead AND due > now()) FROM groups WHERE id = $1"""

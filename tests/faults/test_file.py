@@ -444,7 +444,7 @@ async def test_starting_on_a_locked_file_can_be_told_to_end(path: Path) -> None:
         await asyncio.wait([starting])
         took = time.monotonic() - began
     assert starting.cancelled()
-    assert took < 1.0, f"it has heard of it after {took:.1f} s"
+    assert took < 3.0, f"it has heard of it after {took:.1f} s"
 
 
 def rows(path: Path, query: str) -> list[tuple[object, ...]]:

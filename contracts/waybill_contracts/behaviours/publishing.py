@@ -148,7 +148,7 @@ async def publishing_ends_at_its_deadline_and_says_what_is_known(bench: Bench) -
                 failure(app.publish(new, Task(4), deadline=1.0), "the broker is away since before the topic was used"),
             )
             took = time.monotonic() - began
-        assert took <= 2.0, f"its deadline was 1 s, and it took {took:.1f} s"
+        assert took <= 4.0, f"its deadline was 1 s, and it took {took:.1f} s"
         assert isinstance(errors[1], PublishRefused), f"nothing can have been sent: {errors[1]!r}"
         await patient
         error = errors[0]
@@ -175,7 +175,7 @@ async def what_is_too_large_is_refused_before_anything_is_sent(bench: Bench) -> 
             began = time.monotonic()
             error = await failure(app.publish(topic, value, headers=headers), "it is larger than the limit")
             assert isinstance(error, PublishRefused), f"it is certainly not stored: {error!r}"
-            assert time.monotonic() - began <= 3.0, "it was sent to be refused"
+            assert time.monotonic() - began <= 5.0, "it was sent to be refused"
 
     async with app.running():
         await app.publish(topic, large[: limits.body_bytes])
@@ -229,7 +229,7 @@ async def a_publish_can_be_cancelled_and_the_next_one_works(bench: Bench) -> Non
             await asyncio.sleep(0)
         publishing.cancel()
         (ended,) = await asyncio.gather(publishing, return_exceptions=True)
-        assert time.monotonic() - began <= 2.0, "it did not end when it was cancelled"
+        assert time.monotonic() - began <= 5.0, "it did not end when it was cancelled"
         return ended
 
     async with app.running():

@@ -96,7 +96,7 @@ async def told_twice_a_process_ends_at_once_and_nothing_is_lost(bench: Bench) ->
         code = await leaver.stop()
         took = time.monotonic() - began
     assert code == 128 + 15, f"it ended with {code}"
-    assert took <= 2.0, f"after {took:.1f} s"
+    assert took <= 6.0, f"after {took:.1f} s, and it had 60 s of grace"
     await _others_have_it(place, held)
 
 

@@ -38,7 +38,7 @@ async def queue(sqs: Any, suffix: str = "", **attributes: str) -> str:
     return url
 
 
-async def receive(sqs: Any, url: str, **options: int) -> list[dict[str, Any]]:
+async def receive(sqs: Any, url: str, **options: Any) -> list[dict[str, Any]]:
     """What is there; within 5 s, something has to be."""
     end = time.monotonic() + 5
     while time.monotonic() < end:
@@ -193,6 +193,25 @@ async def test_a_cut_answer_leaves_the_message_behind(front: Strict) -> None:
         assert [message["Body"] for message in await receive(sqs, url)] == ["m"]
         assert time.monotonic() - began >= 0.5
         assert front.calls().injected["slow"] >= 1
+
+
+async def test_an_attempt_on_fifo_brings_again_what_it_has_brought_until_that_is_touched(front: Strict) -> None:
+    async with client("sqs", front) as sqs:
+        url = await queue(sqs, ".fifo")
+        for number in range(4):
+            sent = {"MessageBody": str(number), "MessageGroupId": "k", "MessageDeduplicationId": str(number)}
+            await sqs.send_message(QueueUrl=url, **sent)
+        came, attempt = [], {"ReceiveRequestAttemptId": "first", "VisibilityTimeout": 3}
+        for held in (0, 2.5, 2.5):  # the second time is past the first one's end: it was hidden anew
+            await asyncio.sleep(held)
+            came.append(await receive(sqs, url, **attempt))
+        assert came[0] == came[1] == came[2], "it brings something else"
+        assert [message["Body"] for message in came[0]] == ["0", "1", "2", "3"]
+        other = await sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, **NAMES)
+        assert "Messages" not in other, "another attempt has what the first one holds"
+        await sqs.delete_message(QueueUrl=url, ReceiptHandle=came[0][0]["ReceiptHandle"])
+        touched = await sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, **attempt, **NAMES)
+        assert "Messages" not in touched, "one of them is deleted, and the others are held"
 
 
 async def test_calls_and_their_entries_are_counted(front: Strict) -> None:

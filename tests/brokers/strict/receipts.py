@@ -62,6 +62,12 @@ class Receipts:
         if receipt := self._receipts.get(handle):
             receipt.until = now + visibility
 
+    def held_until(self, handle: str) -> float | None:
+        """By whom has it; `None`: it was deleted, or received by another handle since."""
+        receipt = self._receipts.get(handle)
+        latest = receipt is not None and self._latest.get(receipt.message) == handle
+        return receipt.until if receipt is not None and latest and not receipt.deleted else None
+
     def deleted(self, handle: str) -> None:
         if receipt := self._receipts.get(handle):
             receipt.deleted = True

@@ -13,12 +13,14 @@ from typing import Any
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
 
 from tests.brokers.strict import wire
+from tests.brokers.strict.attempts import ATTEMPT, Attempts
 from tests.brokers.strict.call import Call
 from tests.brokers.strict.faults import MESSAGING, Fate, Fates, Faults
 from tests.brokers.strict.judging import Verdict, judge
 from tests.brokers.strict.places import Places
 from tests.brokers.strict.raw import discarded
 from tests.brokers.strict.receipts import Receipts
+from tests.brokers.strict.refusing import Parameters
 from tests.brokers.strict.waiting import Waiting
 from tests.brokers.strict.wire import Answer
 
@@ -39,6 +41,7 @@ class Proxy:
         """calls: at once."""
         self.to, self.session, self.turns = to, session, asyncio.Semaphore(calls)
         self.places, self.receipts, self.waiting = Places(), Receipts(), Waiting()
+        self.attempts = Attempts(self.receipts)
         self.fates = Fates(Faults())
         self.calls: Counter[tuple[str, str]] = Counter()
         self.entries: Counter[tuple[str, str]] = Counter()
@@ -65,33 +68,44 @@ class Proxy:
         """As long as it shall wait, while somebody waits."""
 
         async def look() -> Answer | None:
-            answer = await self.carry_out(once, fate, headers)
-            return None if answer.status == 200 and b'"Messages"' not in answer.body else answer
+            brought = None if fate.refusal else self.attempts.again(call, time.monotonic())
+            if brought:
+                await self.hide(call, brought.answer, self.visibility(call))
+            answer = brought.answer if brought else await self.carry_out(once, fate, headers)
+            if answer.status != 200:
+                return answer
+            if b'"Messages"' not in answer.body:
+                return None
+            self.attempts.remember(call, answer, time.monotonic())
+            return answer
 
         def gone() -> bool:
             return request.transport is None or request.transport.is_closing()
 
         seconds = call.parameters.get("WaitTimeSeconds", 0)
-        once = (
-            replace(call, parameters={**call.parameters, "WaitTimeSeconds": 0}, raw=None)
-            if 0 < seconds <= LONGEST
-            else call
-        )
+        once = replace(call, parameters=_for_now(call.parameters), raw=None)
         found = await self.waiting.receive(call.target, seconds, look, gone)
         if found is not None and found.status == 200 and gone():
-            await self.give_back(call, found)
+            if ATTEMPT not in call.parameters:  # else whoever tries again has it
+                await self.hide(call, found, 0)  # AWS may keep it until its time is over: that would be left to chance
+                self.waiting.tell()
             raise ConnectionResetError
         return found or wire.done(call)
 
-    async def give_back(self, call: Call, answer: Answer) -> None:
-        """What nobody waits for any more. AWS may keep it until its time is over; here that would be left to chance."""
+    async def hide(self, call: Call, answer: Answer, seconds: float) -> None:
+        """From now on, for so many seconds, what a receive has brought."""
         handles = [message["ReceiptHandle"] for message in json.loads(answer.body)["Messages"]]
-        entries = [{"Id": str(n), "ReceiptHandle": each, "VisibilityTimeout": 0} for n, each in enumerate(handles)]
+        entries = [
+            {"Id": str(n), "ReceiptHandle": each, "VisibilityTimeout": seconds} for n, each in enumerate(handles)
+        ]
         parameters = {"QueueUrl": call.parameters["QueueUrl"], "Entries": entries}
         await self.ask(Call("sqs", "ChangeMessageVisibilityBatch", parameters))
         for handle in handles:
-            self.receipts.changed(handle, 0, time.monotonic())
-        self.waiting.tell()
+            self.receipts.changed(handle, seconds, time.monotonic())
+
+    def visibility(self, call: Call) -> float:
+        found: float = call.parameters.get("VisibilityTimeout", self.places.find("sqs", call.target).visibility)
+        return found
 
     async def answered(self, request: web.Request, asked: Awaitable[Answer], fate: Fate = NOTHING) -> web.Response:
         try:
@@ -159,7 +173,7 @@ class Proxy:
                 attributes = {call.parameters["AttributeName"]: call.parameters.get("AttributeValue", "")}
             self.places.learn(place, attributes)
         elif call.action == "ReceiveMessage":
-            visibility = call.parameters.get("VisibilityTimeout", place.visibility)
+            visibility = self.visibility(call)
             for message in json.loads(answer.body)["Messages"]:
                 self.receipts.received(place, message["MessageId"], message["ReceiptHandle"], visibility, now)
         elif call.action.startswith(("DeleteMessage", "ChangeMessageVisibility")):
@@ -202,6 +216,12 @@ class Proxy:
         if request.transport is not None:
             request.transport.abort()
         return web.Response(status=503)
+
+
+def _for_now(receive: Parameters) -> Parameters:
+    """Those of a receive that does not wait, without what the emulators do not understand."""
+    waits = {"WaitTimeSeconds": 0} if 0 < receive.get("WaitTimeSeconds", 0) <= LONGEST else {}
+    return {name: value for name, value in receive.items() if name != ATTEMPT} | waits
 
 
 async def serve(to: str, calls: int) -> None:

@@ -75,7 +75,7 @@ class Behaviour:
     @property
     def limit(self) -> float:
         """Seconds after which it counts as broken."""
-        return 60.0 + 4 * self.seconds
+        return 120.0 + 4 * self.seconds
 
 
 def behaviour(

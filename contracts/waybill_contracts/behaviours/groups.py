@@ -144,7 +144,7 @@ async def fifty_members_of_a_group_handle_five_thousand_messages_and_lose_none(b
     bench.once(journal.numbers())
 
 
-@behaviour("G10", seconds=1)
+@behaviour("G10", seconds=10)
 async def twenty_topics_are_published_to_and_consumed_at_once_and_each_is_complete(bench: Bench) -> None:
     topics = [bench.topic(f"topic-{number}") for number in range(20)]
     app, journal = bench.consumer(topics, concurrency=20)

@@ -66,7 +66,8 @@ class FileTurn:
         self._ours.release()
 
     def close(self) -> None:
-        os.close(self._fd)
+        fd, self._fd = self._fd, -1  # whoever still wants the turn must not lock what has the number next
+        os.close(fd)
 
     def _open(self) -> int:
         return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -115,7 +116,11 @@ class Helper:
     async def do(self, job: Callable[[], R]) -> R:
         future: Future[R] = self._loop.create_future()
         self._jobs.put((job, future))
-        return await asyncio.shield(future)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(_pass_over)
+            raise
 
     async def take(self, turn: Turn) -> None:
         """Take a turn; while it waits for that, this thread can do nothing else."""
@@ -149,6 +154,12 @@ def succeed(future: Future[Any], result: Any) -> None:
     """Give the result to whoever still waits for it."""
     if not future.done():
         future.set_result(result)
+
+
+def _pass_over(future: Future[Any]) -> None:
+    """Nobody waits for it any more, whatever came of it."""
+    if not future.cancelled():
+        future.exception()
 
 
 def fail(future: Future[Any], error: BaseException) -> None:

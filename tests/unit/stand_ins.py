@@ -47,12 +47,12 @@ LEAST: frozenset[SettlementKind] = frozenset({Ack, Release})
 CAN = Capabilities(broker="the bench", ordered=True, durable=False, acks_surely=True, sends_in_order=True)
 
 
-async def until(true: Callable[[], Any], *, within: float = 10.0) -> None:
-    """Wait until `true()`, at most `within` seconds."""
+async def until(true: Callable[[], Any], *, within: float = 20.0, seen: Callable[[], object] = lambda: "") -> None:
+    """Wait until `true()`, at most `within` seconds. `seen()` is what is told if it does not become so."""
     end = time.monotonic() + within
     while not true():
         if time.monotonic() > end:
-            raise AssertionError(f"not within {within:g} s")
+            raise AssertionError(f"not within {within:g} s: {seen()!r}")
         await asyncio.sleep(0.002)
 
 

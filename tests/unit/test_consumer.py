@@ -105,7 +105,7 @@ async def test_whatever_a_reject_is_given_as_reason_it_dead_letters(reason: Any)
     bench = Bench()
     async with consuming(bench, Recorder(a=Reject(reason)), concurrency=1):
         bench.push(message("a"), message("b"))
-        await until(lambda: bench.ids(DeadLetter) == ["a"] and bench.ids(Ack) == ["b"], within=1)
+        await until(lambda: bench.ids(DeadLetter) == ["a"] and bench.ids(Ack) == ["b"])
 
 
 async def test_retry_after_is_honoured_and_counts_as_an_attempt() -> None:
@@ -376,7 +376,7 @@ async def test_a_full_window_whose_messages_were_all_taken_away_fetches_again() 
         await asyncio.sleep(0.05)  # both wait in place, and the window is full
         bench.revoke("a", "b")
         bench.push(message("c", key="kc"))
-        await until(lambda: bench.ids(Ack) == ["c"], within=1)
+        await until(lambda: bench.ids(Ack) == ["c"])
 
 
 async def test_a_handler_freed_by_a_retry_in_place_takes_another_key() -> None:
@@ -393,7 +393,7 @@ async def test_a_handler_freed_by_a_retry_in_place_takes_another_key() -> None:
         await asyncio.sleep(0.02)
         bench.push(message("b", key="kb"))
         gate.set()
-        await until(lambda: bench.ids(Ack) == ["b"], within=1)
+        await until(lambda: bench.ids(Ack) == ["b"])
 
 
 # ------------------------------------------------------------------ lanes
@@ -467,7 +467,7 @@ async def test_a_key_whose_retry_is_too_long_for_the_broker_is_not_closed_for_ev
     bench, handler = Bench(can=can), Recorder(a0=RetryAfter(0.2))
     async with consuming(bench, handler, ordered=True, grace=0.1, retry=Retry.fixed(2, delay=0.2)):
         bench.push(message("a0", key="a"), message("a1", key="a"))
-        await until(lambda: "a1" in handler.ids, within=2)
+        await until(lambda: "a1" in handler.ids)
     assert handler.ids == ["a0", "a0", "a1"]
 
 
@@ -669,7 +669,7 @@ async def test_a_key_waiting_in_place_works_again_when_its_partition_comes_back(
         await until(lambda: len(bench.ids(Release)) == 3)
         assert bench.ids(Release) == ["a0", "a1", "a2"]
         handler.acts.clear()
-        await until(lambda: bench.ids(Ack) == ["a0", "a1", "a2"], within=1)
+        await until(lambda: bench.ids(Ack) == ["a0", "a1", "a2"])
 
 
 async def test_a_revoked_partition_releases_what_has_not_started_and_settles_what_runs() -> None:
@@ -835,7 +835,7 @@ async def test_an_adapters_bug_in_settle_does_not_end_settling() -> None:
     async with consuming(bench, Recorder(), grace=0.2):
         bench.push(message("a"))
         await until(lambda: not bench.ready)
-        await until(lambda: bench.ids(Ack) == ["a"], within=1)
+        await until(lambda: bench.ids(Ack) == ["a"])
 
 
 async def test_an_adapters_bug_in_receive_does_not_end_fetching_unnoticed() -> None:
@@ -844,7 +844,7 @@ async def test_an_adapters_bug_in_receive_does_not_end_fetching_unnoticed() -> N
         await until(lambda: bench.asked)
         bench.fail_receive(KeyError("bug"))
         bench.push(message("a"))
-        await until(lambda: bench.ids(Ack) == ["a"] or consumer.trouble, within=1)
+        await until(lambda: bench.ids(Ack) == ["a"] or consumer.trouble)
 
 
 async def test_an_adapters_bug_in_extend_does_not_end_the_renewing_of_leases_unnoticed() -> None:
@@ -879,7 +879,7 @@ async def test_an_observer_that_raises_does_not_stop_settling() -> None:
     bench = Bench()
     async with consuming(bench, Recorder(), observers=[broken], concurrency=1, window=1, grace=0.1):
         bench.push(message("a"), message("b"), message("c"))
-        await until(lambda: bench.ids(Ack) == ["a", "b", "c"], within=1)
+        await until(lambda: bench.ids(Ack) == ["a", "b", "c"])
 
 
 async def test_observers_hear_what_became_of_each_handling() -> None:

@@ -117,18 +117,28 @@ async def test_a_copy_made_beside_a_publisher_has_all_that_was_confirmed_before_
 async def test_a_copy_does_not_hold_up_those_who_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Publishes are confirmed between its steps, and it does not begin anew for them."""
     monkeypatch.setattr(backing, "STEP", 1)
+    copy_pages, confirmed, steps = backing._copy_pages, threading.Semaphore(0), list[bool]()
+
+    def in_step(source: sqlite3.Connection, target: sqlite3.Connection, tell: Callable[[float, str], None]) -> None:
+        def told(share: float, what: str) -> None:
+            tell(share, what)
+            if len(steps) < 4:  # it waits for a publish, which would wait for it
+                steps.append(confirmed.acquire(timeout=10))
+
+        copy_pages(source, target, told)
+
+    monkeypatch.setattr(backing, "_copy_pages", in_step)
     app = App("counter", settings=Settings(url=f"sqlite:///{path}"))
     async with app.running(consume=False):
         await app.publish_many(numbers, range(5000))
         shares: list[float] = []
         copying = asyncio.ensure_future(copy(path, path.with_name("copy.db"), lambda share, _: shares.append(share)))
         await until(lambda: shares)
-        confirmed = 0
         while not copying.done():
             await app.publish(numbers, -1)
-            confirmed += 1
+            confirmed.release()
         copied = await copying
-    assert confirmed > 3
+    assert steps == [True] * 4, "a publish was not confirmed while the copy was being made"
     assert shares == sorted(shares)
     assert copied.messages == 5000
 

@@ -28,8 +28,10 @@ Meanings: TypeAlias = Sequence[tuple[tuple[type[BaseException], ...], type[Broke
 def translated(doing: str, meanings: Meanings) -> Generator[None, None, None]:
     """Let nothing of a library out but as what it means, with what was being done when it was raised.
 
-    Where a connection has died, libraries raise `CancelledError` in a task that nobody has cancelled.
+    Where a connection has died, libraries raise `CancelledError` in a task that nobody has cancelled; and where a call is
+    cancelled, some raise what came of that: whoever was told to end would only try again.
     """
+    before = _cancellations()
     try:
         yield
     except asyncio.CancelledError as error:
@@ -40,10 +42,21 @@ def translated(doing: str, meanings: Meanings) -> Generator[None, None, None]:
     except BrokerError:
         raise
     except Exception as error:
+        if _cancellations() > before:
+            raise asyncio.CancelledError(f"{doing}: cancelled") from error
         for kinds, ours in meanings:
             if isinstance(error, kinds):
                 raise ours(f"{doing}: {said(error)}") from error
         raise
+
+
+def _cancellations() -> int:
+    """How often this task was told to end."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop, and so no task
+        return 0
+    return 0 if task is None else task.cancelling()
 
 
 def said(error: BaseException) -> str:

@@ -67,6 +67,7 @@ class Guard:
         """
         if not self._known:
             return
+        self._looked = float("-inf")  # until all is found in place: what was lost is not lost anew a moment later
         if self._cut_log():
             raise BrokerFileError(f"{self._path}: {_EMPTIED.format(what=f'{self._path}-wal')}")
         try:

@@ -146,14 +146,6 @@ class Channel(aiormq.channel.Channel):
         library: Any = self  # of whose types much is left open
         library.closing.add_done_callback(ended)
 
-    async def close(self, exc: Any = asyncio.CancelledError, timeout: float | None = None) -> None:  # noqa: ASYNC109 - theirs
-        """As the library does, which forgets meanwhile that it was cancelled: whoever is told to end would go on."""
-        task = asyncio.current_task()
-        before = 0 if task is None else task.cancelling()
-        await super().close(exc, timeout)
-        if task is not None and task.cancelling() > before:
-            raise asyncio.CancelledError
-
     async def consume(self, queue: str, deliver: Deliver, *, tag: str, arguments: dict[str, Any] | None = None) -> None:
         self.on_delivery[tag] = deliver
         await self.basic_consume(queue, unused, consumer_tag=tag, arguments=arguments)

@@ -29,7 +29,7 @@ def translated(doing: str, meanings: Meanings) -> Generator[None, None, None]:
     """Let nothing of a library out but as what it means, with what was being done when it was raised.
 
     Where a connection has died, libraries raise `CancelledError` in a task that nobody has cancelled; and where a call is
-    cancelled, some raise what came of that: whoever was told to end would only try again.
+    cancelled, some raise what came of that, or nothing: whoever was told to end would go on.
     """
     before = _cancellations()
     try:
@@ -48,6 +48,8 @@ def translated(doing: str, meanings: Meanings) -> Generator[None, None, None]:
             if isinstance(error, kinds):
                 raise ours(f"{doing}: {said(error)}") from error
         raise
+    if _cancellations() > before:
+        raise asyncio.CancelledError(f"{doing}: cancelled")
 
 
 def _cancellations() -> int:

@@ -8,19 +8,21 @@ from waybill.errors import BrokerUnavailable
 from waybill.foreign import translated
 
 
-async def call(begun: asyncio.Event) -> None:
-    """As a library does that raises what became of it when it is cancelled."""
+async def call(begun: asyncio.Event, *, forgets: bool = False) -> None:
+    """As a library does that raises what became of it when it is cancelled, or `forgets` that."""
     with translated("asking", [((ConnectionError,), BrokerUnavailable)]):
         try:
             begun.set()
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            raise ConnectionError("the channel is closed") from None
+            if not forgets:
+                raise ConnectionError("the channel is closed") from None
 
 
-async def test_what_a_library_makes_of_being_cancelled_is_being_cancelled() -> None:
+@pytest.mark.parametrize("forgets", [False, True])
+async def test_what_a_library_makes_of_being_cancelled_is_being_cancelled(forgets: bool) -> None:
     begun = asyncio.Event()
-    calling = asyncio.create_task(call(begun))
+    calling = asyncio.create_task(call(begun, forgets=forgets))
     await begun.wait()
     calling.cancel()
     await asyncio.wait({calling})

@@ -2,7 +2,7 @@
 
 A message that was handed out in vain again and again may be one that kills its process, and everybody beside it loses what he
 did. So a suspect is handed out alone: when nothing else is out, and nothing else while it is. Those who come back together take
-turns at being first, so that the innocent ones are handled before the other within two of its turns.
+turns at being first, so that the innocent ones are handled before the other: as a rule within two of its turns.
 """
 
 from __future__ import annotations

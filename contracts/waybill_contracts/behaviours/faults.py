@@ -69,7 +69,7 @@ async def restarts_while_publishing_lose_nothing_that_was_confirmed(bench: Bench
     assert len(confirmed) >= total // 2, f"{len(confirmed)} of {total} were confirmed"
     consumer, journal = bench.consumer(topic, concurrency=50)
     async with consumer.running():
-        await bench.until(lambda: confirmed <= set(journal.numbers()), "all that was confirmed is handled", within=40.0)
+        await bench.until(lambda: confirmed <= set(journal.numbers()), "all that was confirmed is handled")
 
 
 @behaviour("C02", verbs=("away",), seconds=10)

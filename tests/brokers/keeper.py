@@ -55,9 +55,17 @@ class Keeper:
         await self.over.wait()
         server.close()
         await self._discard_all()
+        if logs := os.environ.get("TEST_BROKERS_LOGS"):
+            self._save_logs(Path(logs))
         shutil.rmtree(self.folder, ignore_errors=True)
         self.gone.set()
         await asyncio.sleep(0)  # those who wait for the end are told
+
+    def _save_logs(self, logs: Path) -> None:
+        """What the native brokers have said, to be read when they are gone."""
+        logs.mkdir(parents=True, exist_ok=True)
+        for log in self.folder.glob("*/console.log"):
+            shutil.copyfile(log, logs / f"{log.parent.name}.log")
 
     async def _user(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.unused.cancel()

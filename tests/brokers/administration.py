@@ -14,7 +14,24 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from tests.brokers.owning import ours
-from tests.brokers.running import Running
+from tests.brokers.running import Broken, Running
+
+WORKERS = """
+    Missing = fun() ->
+        Strategy = {longstr, <<"at-least-once">>},
+        Queues = [Queue || Queue <- rabbit_amqqueue:list(),
+            rabbit_misc:table_lookup(amqqueue:get_arguments(Queue), <<"x-dead-letter-strategy">>) =:= Strategy],
+        length(Queues) - proplists:get_value(active, supervisor:count_children(rabbit_fifo_dlx_sup))
+    end,
+    Wait = fun Wait(0) -> Missing(); Wait(Left) ->
+        case Missing() of
+            Some when Some > 0 -> timer:sleep(50), Wait(Left - 1);
+            _ -> settled
+        end
+    end,
+    Wait(600).
+"""
+"""Waits for 30 s at most; else says how many workers are missing."""
 
 
 class Administration:
@@ -74,6 +91,15 @@ class Administration:
     def store(self) -> None:
         """Have what was declared just now on the disk: RabbitMQ may lose it for a second or two when it is killed."""
         self.ctl("eval", "catch mnesia:sync_log(), [dets:sync(T) || T <- dets:all()].")
+
+    def settle(self) -> None:
+        """After a restart, and before any queue is removed: wait until each queue that dead-letters at least once has its worker.
+
+        Removing many of them while their workers start ends the supervisor of those workers (4.0.5), and then no such queue can
+        be declared any more.
+        """
+        if (said := self.ctl("eval", WORKERS)) != "settled":
+            raise Broken(f"The workers that dead-letter at least once do not start: {said}")
 
     def ctl(self, *arguments: str) -> str:
         """Run `rabbitmqctl`, and return what it printed."""

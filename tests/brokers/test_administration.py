@@ -52,6 +52,32 @@ def test_rabbitmqctl_runs_beside_the_broker(boss: Administration) -> None:
     assert boss.ctl("version").startswith(boss.broker.version)
 
 
+LETTERS = {
+    "x-queue-type": "quorum",
+    "x-dead-letter-exchange": "letters",
+    "x-dead-letter-strategy": "at-least-once",
+    "x-overflow": "reject-publish",
+}
+
+
+async def declared(url: str, count: int) -> None:
+    async with await aio_pika.connect(url) as connection:
+        channel = await connection.channel()
+        for number in range(count):
+            await channel.declare_queue(f"queue-{number}", durable=True, arguments=LETTERS)
+
+
+@pytest.mark.disturbs
+async def test_what_a_restarted_broker_has_settled_can_be_removed(boss: Administration) -> None:
+    """Or 4.0.5, which has many workers to start then, takes no such queue any more."""
+    with boss.vhost() as url:
+        await declared(url, 120)
+        await asyncio.to_thread(boss.broker.restart)
+        await asyncio.to_thread(boss.settle)
+    with boss.vhost() as url:
+        await declared(url, 1)
+
+
 AS_PLAIN: dict[str, Any] = {
     "security_protocol": "SASL_PLAINTEXT",
     "sasl_mechanism": "PLAIN",

@@ -57,7 +57,8 @@ def test_the_demo_holds_every_check_on_the_emulators_of_aws(
 
 @pytest.mark.disturbs
 def test_the_demo_holds_every_check_when_the_broker_is_restarted_as_well(rabbitmq: Running, tmp_path: Path) -> None:
-    with Administration(rabbitmq).vhost() as url:
+    boss = Administration(rabbitmq)
+    with boss.vhost() as url:
         demo = start(tmp_path, url, "--restarts", "1")
         assert demo.stdout is not None
         before = list[str]()
@@ -67,4 +68,5 @@ def test_the_demo_holds_every_check_when_the_broker_is_restarted_as_well(rabbitm
                 break
         rabbitmq.restart()
         output, _ = demo.communicate(timeout=150)
+        boss.settle()
     assert demo.returncode == 0, "".join(before) + output

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -14,9 +12,6 @@ from waybill_contracts.harness import Broker
 from waybill_rabbitmq import RabbitMQ
 
 __all__ = ["Rabbit"]
-
-SETTLED = 3.0
-"""Seconds after a restart."""
 
 
 class Rabbit:
@@ -50,6 +45,4 @@ class Rabbit:
                 )
             finally:
                 await verbs.bring_back()
-                # Removing many queues that dead-letter at least once, while their workers start after a restart, ends the
-                # supervisor of those workers (4.0.5): then no such queue can be declared any more.
-                await asyncio.sleep(verbs.restarted + SETTLED - time.monotonic())
+                await verbs.settle()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any
@@ -27,7 +26,7 @@ class Verbs(Outages):
 
     def __init__(self, server: Running, stack: ExitStack) -> None:
         super().__init__(server)
-        self.restarted = float("-inf")
+        self._restarted = False
         self._boss = boss = Administration(server)
         own = stack.enter_context(boss.vhost())
         self.url = stack.enter_context(boss.user(own, **ALL))
@@ -44,7 +43,12 @@ class Verbs(Outages):
 
     async def restart(self) -> None:
         await super().restart()
-        self.restarted = time.monotonic()
+        self._restarted = True
+
+    async def settle(self) -> None:
+        """Let what goes with the test be removed."""
+        if self._restarted:
+            await asyncio.to_thread(self._boss.settle)
 
     # ---------------------------------------------------------------- what an operator does
 

@@ -50,8 +50,8 @@ TRIES = 100
 """How often to look for a worker in the middle of a message before one is killed anyhow."""
 CHUNK = 500
 """Departures published at a time."""
-PATIENCE = 30.0
-"""Seconds without any progress after which the rest counts as lost."""
+PATIENCE = 75.0
+"""Seconds without any progress after which the rest counts as lost: what a killed worker held comes back after its lease of 30 s."""
 
 
 @dataclass

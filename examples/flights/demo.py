@@ -50,8 +50,8 @@ TRIES = 100
 """How often to look for a worker in the middle of a message before one is killed anyhow."""
 CHUNK = 500
 """Departures published at a time."""
-PATIENCE = 75.0
-"""Seconds without any progress after which the rest counts as lost: what a killed worker held comes back after its lease of 30 s."""
+PATIENCE = 45.0
+"""Seconds without any progress after which the rest counts as lost, beyond the lease of what a killed worker held."""
 
 
 @dataclass
@@ -140,8 +140,8 @@ async def publish(run: Run, url: str) -> None:
 
 async def watch(run: Run, process: subprocess.Popen[bytes], bus: Admin, journal: JournalReader, report: Report) -> None:
     """Follow the journal until all is handled and nothing is left on the bus; kill a worker when half of it is."""
-    last = time.monotonic()
-    while process.poll() is None and time.monotonic() - last < PATIENCE:
+    last, patience = time.monotonic(), Settings().lease + PATIENCE
+    while process.poll() is None and time.monotonic() - last < patience:
         await asyncio.sleep(0.05)
         run.workers = journal.processes
         for entry in journal.new():

@@ -67,6 +67,8 @@ def test_the_demo_holds_every_check_when_the_broker_is_restarted_as_well(rabbitm
             if "published 27,004" in line and any("was killed" in said for said in before):
                 break
         rabbitmq.restart()
-        output, _ = demo.communicate(timeout=150)
-        boss.settle()
+        try:
+            output, _ = demo.communicate(timeout=150)
+        finally:
+            boss.settle()
     assert demo.returncode == 0, "".join(before) + output

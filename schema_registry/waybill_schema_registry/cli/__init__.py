@@ -1,0 +1,1 @@
+"""The verbs `waybill registry …` and `waybill schema …`."""

@@ -1,0 +1,1 @@
+"""The codec for topics: Avro bodies with the id of their schema before them."""

@@ -1,0 +1,1 @@
+"""The rules of the registry: subjects, versions, ids, levels, modes, deletion."""

@@ -1,0 +1,1 @@
+"""Avro: parsing, texts, fingerprints, resolution."""

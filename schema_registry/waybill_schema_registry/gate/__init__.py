@@ -1,0 +1,1 @@
+"""The gate: contracts compared with a registry or a git revision, before anything is deployed."""

@@ -1,0 +1,1 @@
+"""The engine over HTTP: the REST API of Confluent."""

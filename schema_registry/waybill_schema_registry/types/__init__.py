@@ -1,0 +1,1 @@
+"""Python types to Avro, and Avro to Python types."""

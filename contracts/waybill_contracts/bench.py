@@ -214,13 +214,20 @@ class Bench:
     # ---------------------------------------------------------------- waiting
 
     async def until(
-        self, true: Callable[[], Any], what: str = "", *, within: float | None = None, every: float = 0.01
+        self,
+        true: Callable[[], Any],
+        what: str | Callable[[], str] = "",
+        *,
+        within: float | None = None,
+        every: float = 0.01,
     ) -> None:
-        """Wait until `true()`, at most `within` seconds; look `every` so many."""
+        """Wait until `true()`, at most `within` seconds; look `every` so many. `what`: said where it was not, or made then."""
         within = self.patience if within is None else within
         end = time.monotonic() + within
         while not true():
-            assert time.monotonic() < end, f"not within {within:g} s: {what or 'what must happen'}"
+            if time.monotonic() >= end:
+                told = what if isinstance(what, str) else what()
+                raise AssertionError(f"not within {within:g} s: {told or 'what must happen'}")
             await asyncio.sleep(every)
 
     async def eventually(

@@ -54,13 +54,24 @@ def _over_sixteen_keys() -> list[Task]:
     return [Task(n, f"key-{n // 3 % 16}", f"sleep={n * 7 % 5 / 1000}") for n in range(1000)]
 
 
+async def _all_handled(bench: Bench, journal: Journal, many: int) -> None:
+    """Or what is missing, and since when nothing has happened."""
+
+    def told() -> str:
+        missing = sorted(set(range(many)) - set(journal.numbers()))
+        idle = time.monotonic() - max((step.at for step in journal.steps), default=0.0)
+        return f"all are handled: {len(missing)} are not ({missing!s:.80}), the last step was {idle:.1f} s ago"
+
+    await bench.until(lambda: len(set(journal.numbers())) == many, told, within=60.0)
+
+
 @behaviour("O01", needs=("ordered",), seconds=10)
 async def one_member_handles_each_keys_messages_in_the_order_they_were_published(bench: Bench) -> None:
     topic = bench.topic()
     app, journal = bench.consumer(topic, ordered=True, concurrency=8)
     async with app.running():
         await app.publish_many(topic, _over_sixteen_keys())
-        await bench.until(lambda: len(set(journal.numbers())) == 1000, "all are handled", within=60.0)
+        await _all_handled(bench, journal, 1000)
     in_order(journal.steps)
     bench.once(journal.numbers())
 
@@ -71,7 +82,7 @@ async def three_members_handle_each_keys_messages_in_the_order_they_were_publish
     apps = [bench.consumer(topic, journal=journal, ordered=True, concurrency=8)[0] for _ in range(3)]
     async with bench.running(*apps):
         await apps[0].publish_many(topic, _over_sixteen_keys())
-        await bench.until(lambda: len(set(journal.numbers())) == 1000, "all are handled", within=60.0)
+        await _all_handled(bench, journal, 1000)
     in_order(journal.steps)
     bench.once(journal.numbers())
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
-from waybill import App, Delivery, Message, Retry, Settings, Topic, TopicPattern
+from waybill import App, Confirmed, Delivery, Message, Retry, Settings, Topic, TopicPattern
 from waybill.adapter import Capabilities, Limits
 from waybill.clock import SystemClock
 from waybill.letters import pages
@@ -104,6 +104,12 @@ class Bench:
             return [(await app.publish(topic, value, **options)).id for value in values]
         async with self.app("publisher").running(consume=False) as publisher:
             return [(await publisher.publish(topic, value, **options)).id for value in values]
+
+    async def publish_many(self, app: App, topic: Topic[Any], values: Sequence[Any]) -> None:
+        """Publish in one call, each confirmed: what was refused would be waited for in vain."""
+        results = await app.publish_many(topic, values, deadline=60.0)
+        failed = [result for result in results if not isinstance(result, Confirmed)]
+        assert not failed, f"{len(failed)} of {len(results)} were not confirmed, the first: {failed[0]}"
 
     async def declare(self, *apps: App) -> None:
         """Make what these applications name, without running them."""

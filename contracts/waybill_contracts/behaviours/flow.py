@@ -30,7 +30,7 @@ async def the_number_of_handlers_can_be_changed_while_they_run(bench: Bench) -> 
     app, journal = bench.consumer(topic, concurrency=10, shutdown_grace=0.1)
     async with app.running():
         # Faster than they are handled.
-        await app.publish_many(topic, [Task(n, str(n), "sleep=0.2") for n in range(150)])
+        await bench.publish_many(app, topic, [Task(n, str(n), "sleep=0.2") for n in range(150)])
         await bench.until(lambda: journal.running == 10, "ten run at once")
         consumer = app.consumer(topic, group="group")
         consumer.concurrency = 2
@@ -141,7 +141,7 @@ async def a_batch_is_handled_when_it_is_full_or_its_time_is_over(bench: Bench) -
 
     async with app.running():
         began = time.monotonic()
-        await app.publish_many(topic, [Task(n, str(n)) for n in range(12)])
+        await bench.publish_many(app, topic, [Task(n, str(n)) for n in range(12)])
         ended = time.monotonic()
         await bench.until(lambda: sum(size for _, size in batches) >= 12, "all are handled")
     assert [size for _, size in batches] == [5, 5, 2], f"batches of {[size for _, size in batches]}"

@@ -18,7 +18,7 @@ async def members_of_a_group_share_its_messages_and_none_goes_to_two(bench: Benc
     first, one = bench.consumer(topic, concurrency=4)
     second, two = bench.consumer(topic, concurrency=4)
     async with bench.running(first, second):
-        await first.publish_many(topic, [Task(n, str(n % 40), "sleep=0.01") for n in range(200)])
+        await bench.publish_many(first, topic, [Task(n, str(n % 40), "sleep=0.01") for n in range(200)])
         await bench.until(lambda: len({*one.numbers(), *two.numbers()}) == 200, "all are handled by one or the other")
         await bench.never(lambda: len(one.steps) + len(two.steps) > 420, "more is handled than was published")
     assert one.numbers(), "the first member got none"
@@ -32,7 +32,7 @@ async def each_group_gets_every_message(bench: Bench) -> None:
     billing, bills = bench.consumer(topic, "billing")
     shipping, parcels = bench.consumer(topic, "shipping")
     async with bench.running(billing, shipping):
-        await billing.publish_many(topic, [Task(n, str(n)) for n in range(50)])
+        await bench.publish_many(billing, topic, [Task(n, str(n)) for n in range(50)])
         await bench.until(lambda: len(set(bills.numbers())) == 50, "one group has all")
         await bench.until(lambda: len(set(parcels.numbers())) == 50, "the other group has all")
     bench.once(bills.numbers())
@@ -45,8 +45,8 @@ async def what_is_published_to_one_topic_is_not_seen_on_another(bench: Bench) ->
     one, ones = bench.consumer(left)
     two, twos = bench.consumer(right)
     async with bench.running(one, two):
-        await one.publish_many(left, [Task(n, str(n)) for n in range(30)])
-        await one.publish_many(right, [Task(n, str(n)) for n in range(100, 130)])
+        await bench.publish_many(one, left, [Task(n, str(n)) for n in range(30)])
+        await bench.publish_many(one, right, [Task(n, str(n)) for n in range(100, 130)])
         await bench.until(lambda: len({*ones.numbers(), *twos.numbers()}) == 60, "all are handled")
         await bench.never(lambda: len(ones.of("done") + twos.of("done")) > 63, "they go on coming", during=0.2)
     assert set(ones.numbers()) == set(range(30)), "the consumer of one topic handled what went to the other"
@@ -58,8 +58,8 @@ async def one_consumer_of_two_topics_gets_both_and_knows_which(bench: Bench) -> 
     placed, refunded = bench.topic("placed"), bench.topic("refunded")
     app, journal = bench.consumer([placed, refunded])
     async with app.running():
-        await app.publish_many(placed, [Task(n, str(n)) for n in range(20)])
-        await app.publish_many(refunded, [Task(n, str(n)) for n in range(100, 120)])
+        await bench.publish_many(app, placed, [Task(n, str(n)) for n in range(20)])
+        await bench.publish_many(app, refunded, [Task(n, str(n)) for n in range(100, 120)])
         await bench.until(lambda: len(set(journal.numbers())) == 40, "the messages of both topics are handled")
     came = {(step.topic, step.number >= 100) for step in journal.steps}
     assert came == {(placed.name, False), (refunded.name, True)}, f"deliveries name their topics wrongly: {came}"
@@ -150,7 +150,7 @@ async def twenty_topics_are_published_to_and_consumed_at_once_and_each_is_comple
     app, journal = bench.consumer(topics, concurrency=20)
     async with app.running():
         lots = [[Task(100 * place + n, str(n)) for n in range(100)] for place in range(20)]
-        await asyncio.gather(*(app.publish_many(topic, lot) for topic, lot in zip(topics, lots, strict=True)))
+        await asyncio.gather(*(bench.publish_many(app, topic, lot) for topic, lot in zip(topics, lots, strict=True)))
         await bench.until(lambda: len(set(journal.numbers())) == 2000, "all are handled", within=2 * bench.patience)
     bench.once(journal.numbers())
     for place, topic in enumerate(topics):
@@ -163,7 +163,7 @@ async def what_a_consumer_had_not_handled_when_it_ended_is_there_when_it_comes_b
     topic = bench.topic()
     app, journal = bench.consumer(topic, concurrency=4)
     async with app.running():
-        await app.publish_many(topic, [Task(n, str(n), "sleep=0.02") for n in range(60)])
+        await bench.publish_many(app, topic, [Task(n, str(n), "sleep=0.02") for n in range(60)])
         await bench.until(lambda: len(journal.of("done")) >= 30, "half of them are handled")
     assert len(journal.of("done")) < 60, "it handled all before it ended"
     async with app.running():
@@ -177,7 +177,7 @@ async def members_join_and_leave_under_load_and_nothing_is_lost(bench: Bench) ->
     topic, journal = bench.topic(), Journal(bench.gate)
     staying, _ = bench.consumer(topic, journal=journal, concurrency=2)
     async with staying.running():
-        await staying.publish_many(topic, [Task(n, str(n % 50), "sleep=0.02") for n in range(240)])
+        await bench.publish_many(staying, topic, [Task(n, str(n % 50), "sleep=0.02") for n in range(240)])
         for turn in range(3):
             moving, _ = bench.consumer(topic, journal=journal, concurrency=4)
             async with moving.running():

@@ -130,7 +130,7 @@ async def ten_that_stop_at_once_do_not_hold_each_other_up_and_leave_the_rest_to_
 
     running = [asyncio.create_task(run(app)) for app in apps]
     await bench.until(lambda: len(ready) == 10, "ten run")
-    await ready[0].publish_many(topic, [Task(n, str(n), "sleep=0.05") for n in range(400)])
+    await bench.publish_many(ready[0], topic, [Task(n, str(n), "sleep=0.05") for n in range(400)])
     await bench.until(lambda: len(journal.of("done")) >= 20, "they are at work")
     stop.set()
     ended, stuck = await asyncio.wait(running, timeout=bench.patience)
@@ -153,7 +153,7 @@ async def after_a_clean_stop_nothing_that_was_handled_comes_again(bench: Bench) 
     app, journal = bench.consumer(topic)
     for turn in range(1, 4):
         async with app.running():
-            await app.publish_many(topic, [Task(n, str(n)) for n in range(50 * (turn - 1), 50 * turn)])
+            await bench.publish_many(app, topic, [Task(n, str(n)) for n in range(50 * (turn - 1), 50 * turn)])
             await bench.until(lambda turn=turn: len(set(journal.numbers())) == 50 * turn, "all are handled")  # type: ignore[misc]
     async with app.running():
         await bench.never(lambda: len(journal.of("started")) > 160, "they come again")
@@ -204,7 +204,7 @@ async def after_its_end_an_application_says_that_it_is_closed_and_takes_nothing_
     assert app.health().status is Status.DOWN, "its health is not down"
     assert not consumer.running, "its consumer still has handlers at work"
     async with other.running():
-        await other.publish_many(topic, [Task(n, str(n), "sleep=0.01") for n in range(10, 40)])
+        await bench.publish_many(other, topic, [Task(n, str(n), "sleep=0.01") for n in range(10, 40)])
         await bench.until(lambda: len(set(others.numbers())) == 30, "another gets all that is published later")
     assert journal.numbers("started") == [0], "it has handled something after its end"
 

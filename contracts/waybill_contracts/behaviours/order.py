@@ -70,7 +70,7 @@ async def one_member_handles_each_keys_messages_in_the_order_they_were_published
     topic = bench.topic()
     app, journal = bench.consumer(topic, ordered=True, concurrency=8)
     async with app.running():
-        await app.publish_many(topic, _over_sixteen_keys())
+        await bench.publish_many(app, topic, _over_sixteen_keys())
         await _all_handled(bench, journal, 1000)
     in_order(journal.steps)
     bench.once(journal.numbers())
@@ -81,7 +81,7 @@ async def three_members_handle_each_keys_messages_in_the_order_they_were_publish
     topic, journal = bench.topic(), Journal(bench.gate)
     apps = [bench.consumer(topic, journal=journal, ordered=True, concurrency=8)[0] for _ in range(3)]
     async with bench.running(*apps):
-        await apps[0].publish_many(topic, _over_sixteen_keys())
+        await bench.publish_many(apps[0], topic, _over_sixteen_keys())
         await _all_handled(bench, journal, 1000)
     in_order(journal.steps)
     bench.once(journal.numbers())
@@ -94,7 +94,7 @@ async def a_slow_key_does_not_hold_up_another(bench: Bench) -> None:
     async with app.running():
         await bench.publish(topic, *(Task(n, "A", "wait") for n in range(3)), app=app)
         await bench.until(lambda: journal.of("started"), "the slow one is begun")
-        await app.publish_many(topic, [Task(n, f"key-{n % 5}") for n in range(10, 60)])
+        await bench.publish_many(app, topic, [Task(n, f"key-{n % 5}") for n in range(10, 60)])
         await bench.until(lambda: len(set(journal.numbers())) == 50, "the others are handled while the slow key waits")
         assert journal.numbers("started").count(0) == 1, "the slow one was begun twice"
         assert not {1, 2} & set(journal.numbers("started")), "its key's later ones did not wait"
@@ -139,7 +139,7 @@ async def a_keys_new_owner_never_overlaps_its_old_one_when_that_leaves_or_dies(b
 
     async def publish(lot: list[Task]) -> None:
         async with bench.app("publisher").running(consume=False) as publisher:
-            await publisher.publish_many(topic, lot)
+            await bench.publish_many(publisher, topic, lot)
 
     def steps() -> list[Step]:
         return [step for worker in bench.workers for step in worker.journal().steps if step.key]

@@ -185,7 +185,7 @@ async def _spread(bench: Bench, name: str, first: float, cap: float) -> str:
     app, journal = bench.consumer(topic, concurrency=50, retry=retry)
     async with app.running():
         tasks = [Task(n, str(n), "after=0.5" if n in by_the_clock else "fail=2") for n in range(240)]
-        await app.publish_many(topic, tasks)
+        await bench.publish_many(app, topic, tasks)
         await bench.until(lambda: len(set(journal.numbers())) == 240, "all are handled in the end")
     lateness = [waits(journal, n)[0] - 0.5 for n in by_the_clock]  # as all are on a busy machine
     late, latest = statistics.median(lateness), LATE + max(lateness)

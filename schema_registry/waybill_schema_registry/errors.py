@@ -10,6 +10,7 @@ WaybillError
     ├── Forbidden          401, 403: who asks may not
     ├── StoreError         50001
     └── RegistryUnavailable  the registry cannot be reached now; trying again may help
+        └── NoRegistry       something else answers there: the URL leads elsewhere
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ __all__ = [
     "Incompatible",
     "Invalid",
     "InvalidSchema",
+    "NoRegistry",
     "NotFound",
     "RegistryError",
     "RegistryUnavailable",
@@ -89,3 +91,7 @@ class RegistryUnavailable(RegistryError):
     """The registry cannot be reached now, or answers that it cannot. Trying again may help."""
 
     code = 50301
+
+
+class NoRegistry(RegistryUnavailable):
+    """What answers is no registry: its URL leads elsewhere. It says nothing about any schema."""

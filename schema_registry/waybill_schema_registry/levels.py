@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import Literal, TypeAlias, TypeVar
 
-__all__ = ["Level"]
+__all__ = ["Direction", "Level"]
+
+Direction: TypeAlias = Literal["backward", "forward"]
+"""Who reads: `backward`, the new schema what was written with an old one; `forward`, the old one what the new one writes."""
+V = TypeVar("V")
 
 
 class Level(StrEnum):
@@ -36,3 +42,12 @@ class Level(StrEnum):
     def transitive(self) -> bool:
         """Whether every version counts, not the latest alone."""
         return self.name.endswith("_TRANSITIVE")
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """In the order in which Confluent reports them."""
+        return (*(("forward",) if self.forward else ()), *(("backward",) if self.backward else ()))
+
+    def looked_at(self, history: Sequence[V]) -> Sequence[V]:
+        """Of a history, oldest first: the versions that count, newest first."""
+        return history[::-1] if self.transitive else history[-1:]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-__all__ = ["Difference", "Format", "Parsed"]
+__all__ = ["Counterexample", "Difference", "Format", "Parsed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,22 @@ class Difference:
     reader_fragment: Any = None
     writer_fragment: Any = None
     advice: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counterexample:
+    """Evidence of a difference, proved by decoding it: a datum, as who has the writer's schema reads it, and its bytes.
+
+    outcome: `refused`, the reader raises; `misread`, it makes something else of it. what_happened: in words. difference: the
+    one that it proves; reason: its type, or that of what is behind it, where the difference is that no branch fits.
+    """
+
+    datum: Any
+    body: bytes
+    outcome: Literal["refused", "misread"]
+    what_happened: str
+    reason: str
+    difference: Difference
 
 
 class Parsed(Protocol):
@@ -59,4 +75,8 @@ class Format(Protocol):
 
     def differences(self, reader: Parsed, writer: Parsed) -> Sequence[Difference]:
         """Why the reader cannot read what the writer writes; empty if it can."""
+        ...
+
+    def counterexample(self, reader: Parsed, writer: Parsed, found: Sequence[Difference]) -> Counterexample | None:
+        """A datum for the first of these differences of which one can be made and proved. It takes longer than finding them."""
         ...

@@ -1,0 +1,1 @@
+"""Random bytes into what must bear any: the parser of schemas, and the bounded decoder."""

@@ -1,0 +1,1 @@
+"""Counterexamples and the stricter rules."""

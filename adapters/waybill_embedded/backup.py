@@ -17,9 +17,10 @@ from pathlib import Path
 
 from waybill.backing import Copied, Progress
 from waybill.errors import BrokerFileError, ConfigurationError
+from waybill.sqlitefile.form import code_of
+from waybill.sqlitefile.outside import SIDES, check_log, size
 from waybill_embedded.claims import release_owner
-from waybill_embedded.file import MIGRATIONS, Location, check_owner, code_of, connect_again, foreign
-from waybill_embedded.outside import SIDES, check_log, size
+from waybill_embedded.file import MIGRATIONS, Location, check_owner, connect_again, foreign
 
 __all__ = ["back_up"]
 

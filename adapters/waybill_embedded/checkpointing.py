@@ -19,8 +19,9 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 from waybill.errors import BrokerError
-from waybill_embedded.file import Location, connect_again, look
-from waybill_embedded.outside import size
+from waybill.sqlitefile.form import look
+from waybill.sqlitefile.outside import size
+from waybill_embedded.file import Location, connect_again
 from waybill_embedded.turn import Helper, Turn
 
 __all__ = ["Checkpointer"]

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from waybill.errors import BrokerError
 from waybill.findings import Finding
-from waybill_embedded.file import MIGRATIONS, Location, check_owner, code_of, connect_again, foreign
-from waybill_embedded.guard import least_free
+from waybill.sqlitefile.form import code_of
+from waybill.sqlitefile.guard import least_free
+from waybill.sqlitefile.outside import check_log, free_space, holders, obstacle, size
+from waybill_embedded.file import MIGRATIONS, Location, check_owner, connect_again, foreign
 from waybill_embedded.members import Members
-from waybill_embedded.outside import check_log, free_space, holders, obstacle, size
 
 __all__ = ["diagnose"]
 

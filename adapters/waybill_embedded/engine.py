@@ -14,29 +14,27 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-import threading
 from asyncio import Future, Task
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from copy import copy
 from typing import Any, TypeVar
 
 from waybill.errors import BrokerError, BrokerFileError, ClosedError
+from waybill.sqlitefile.form import code_of, is_locked
+from waybill.sqlitefile.guard import Guard, keep_open
+from waybill.sqlitefile.outside import check_log, cut_off
 from waybill_embedded.checkpointing import Checkpointer
 from waybill_embedded.file import (
-    LOCKED,
     InDoubt,
     Location,
     check_owner,
-    code_of,
     connect,
     connect_again,
     foreign,
     mapped,
     prepare,
 )
-from waybill_embedded.guard import Guard
-from waybill_embedded.outside import check_log, cut_off
 from waybill_embedded.turn import FileTurn, Helper, MemoryTurn, Turn, fail, succeed
 
 __all__ = ["Engine", "Work"]
@@ -162,7 +160,7 @@ class Engine:
                 try:
                     step()
                 except sqlite3.OperationalError as error:
-                    if not _is_locked(error) or self._loop.time() > end or self._closed:
+                    if not is_locked(error) or self._loop.time() > end or self._closed:
                         raise
                     self._locked = True
                     await asyncio.sleep(0.01)
@@ -211,7 +209,7 @@ class Engine:
         self._helper.join(1.0 if self._queues is None else MOMENT)
         connections = [self._writer] if self._log is None else [self._log.connection, self._reader, self._writer]
         if self._guard.must_not_close():
-            _never_close(connections)
+            keep_open(connections)
             connections = []
         for connection in connections:
             connection.close()
@@ -356,10 +354,6 @@ class Engine:
             self._log.rescue()
 
 
-def _is_locked(error: Exception) -> bool:
-    return isinstance(error, sqlite3.Error) and "_".join(code_of(error).split("_")[:2]) in LOCKED
-
-
 def _doubt(error: Exception) -> InDoubt:
     return InDoubt(f"{error}. What was just being written may be found there later, or not")
 
@@ -368,12 +362,3 @@ def _cannot_open(error: OSError) -> sqlite3.Error:
     cannot = sqlite3.OperationalError(str(error))
     cannot.sqlite_errorname = "SQLITE_CANTOPEN"
     return cannot
-
-
-def _never_close(connections: Sequence[sqlite3.Connection]) -> None:
-    """Keep them as they are until the process ends: the interpreter, clearing up, leaves what a running thread holds."""
-
-    def hold(_: Sequence[sqlite3.Connection]) -> None:
-        threading.Event().wait()
-
-    threading.Thread(target=hold, args=(connections,), name="waybill-left-open", daemon=True).start()

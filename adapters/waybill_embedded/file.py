@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -15,24 +15,22 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from waybill.errors import BrokerError, BrokerFileError, BrokerUnavailable, ConfigurationError
-from waybill_embedded.outside import holders, is_full, obstacle
+from waybill.errors import BrokerError, BrokerFileError, ConfigurationError
+from waybill.sqlitefile import form
+from waybill.sqlitefile.form import look
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 __all__ = [
     "APPLICATION_ID",
-    "LOCKED",
     "InDoubt",
     "Location",
     "check_owner",
-    "code_of",
     "connect",
     "connect_again",
     "foreign",
     "locate",
-    "look",
     "mapped",
     "migrate",
     "prepare",
@@ -112,19 +110,6 @@ class InDoubt(BrokerFileError):
     """A commit failed in such a way that what it wrote may be found later, or not."""
 
 
-LOCKED = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_INTERRUPT"}
-_NO_WRITING = "it cannot be written to: check the permissions of the file and of its folder"
-_FIX = {
-    "SQLITE_CANTOPEN": "it cannot be opened: check that its folder exists and may be written to",
-    "SQLITE_READONLY": _NO_WRITING,
-    "SQLITE_PERM": _NO_WRITING,
-    "SQLITE_CORRUPT": "it is damaged: stop all processes, keep a copy, and restore a backup or try `sqlite3 FILE .recover`",
-    "SQLITE_NOTADB": "it is not an SQLite file, or its beginning is damaged: name another one, or restore a backup",
-    "SQLITE_IOERR": "the disk reports an error: see the system's log (dmesg), and whether a quota or a limit on the size of "
-    "files is reached",
-}
-
-
 @contextmanager
 def mapped(location: Location) -> Generator[None, None, None]:
     """SQLite's errors as ours."""
@@ -136,28 +121,7 @@ def mapped(location: Location) -> Generator[None, None, None]:
 
 def foreign(error: sqlite3.Error, location: Location) -> BrokerError:
     """Our error for one of SQLite's."""
-    code = code_of(error)
-    short = "_".join(code.split("_")[:2])
-    if short in LOCKED:
-        others = ", ".join(holders(location.path)) if location.path is not None else ""
-        return BrokerUnavailable(
-            f"{location.name}: another program holds the file locked ({error}); it goes on when that lets go"
-            + (f". Open in: {others}" if others else "")
-        )
-    said = f"({code or type(error).__name__}: {error})"
-    seen = ""
-    if location.path is not None and short in {"SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_IOERR"}:
-        short = "SQLITE_FULL" if is_full(location.path) else short
-        seen = obstacle(location.path)
-    if short == "SQLITE_FULL":
-        return BrokerUnavailable(f"{location.name}: the disk is full: make room; what was confirmed is safe {said}")
-    fix = _FIX.get(short, "SQLite reports an error")
-    return BrokerFileError(f"{location.name}: {fix}{seen and '. '}{seen} {said}")
-
-
-def code_of(error: sqlite3.Error) -> str:
-    """SQLite's own name for the error, such as `SQLITE_IOERR_FSYNC`; empty where it has none."""
-    return getattr(error, "sqlite_errorname", None) or ""
+    return form.foreign(error, location.name, location.path)
 
 
 # --------------------------------------------------------------------------- schema
@@ -188,11 +152,6 @@ def connect_again(location: Location) -> sqlite3.Connection:
     return connection
 
 
-def look(connection: sqlite3.Connection) -> None:
-    """Read something, so that the connection knows the file as it is now."""
-    connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-
-
 def _set_up(connection: sqlite3.Connection, location: Location) -> sqlite3.Connection:
     if location.path is None:
         connection.execute("PRAGMA read_uncommitted = ON")  # what is read outside a turn is a hint only
@@ -204,61 +163,22 @@ def _set_up(connection: sqlite3.Connection, location: Location) -> sqlite3.Conne
 
 def check_owner(connection: sqlite3.Connection, location: Location) -> None:
     """Raise `BrokerFileError` for a file that is not ours. Changes nothing and makes no files beside it."""
-    owner = connection.execute("PRAGMA application_id").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    if owner != APPLICATION_ID and tables:
-        raise BrokerFileError(
-            f"{location.name} is an SQLite file of another program: name a file of its own for Waybill"
-        )
+    form.check_owner(connection, location.name, _form())
 
 
 def prepare(connection: sqlite3.Connection, location: Location) -> None:
     """Bring a new or older file to this version. The caller holds the file's turn. Raises `BrokerFileError`."""
     check_owner(connection, location)
-    if location.path is not None:
-        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        if mode != "wal":
-            raise BrokerFileError(
-                f"{location.name}: its file system cannot share memory among processes, as network file systems cannot "
-                f"(journal mode {mode}): name a file on a local disk"
-            )
-    migrate(connection, location)
-    if location.path is not None:
-        with (
-            suppress(BrokerUnavailable),
-            mapped(location),
-        ):  # locked by somebody else: not now, but it can be written to
-            _try_to_write(connection)
-
-
-def _try_to_write(connection: sqlite3.Connection) -> None:
-    """SQLite opens what may not be written to for reading, and says so with the first write only."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        connection.execute(f"PRAGMA user_version = {version}")
-    finally:
-        connection.execute("ROLLBACK")
+    form.prepare(connection, location.name, location.path, lambda: migrate(connection, location))
 
 
 def migrate(connection: sqlite3.Connection, location: Location) -> None:
     """Apply every migration the file has not seen, each in a transaction of its own."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(MIGRATIONS):
-        raise BrokerFileError(
-            f"{location.name} was written by a later version of Waybill (file version {version}, this one knows "
-            f"{len(MIGRATIONS)}): upgrade this installation, or use another file. Nothing was changed"
-        )
-    for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            migration(connection)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {number}")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
+    form.migrate(connection, location.name, _form())
+
+
+def _form() -> form.Form:
+    return form.Form(APPLICATION_ID, MIGRATIONS)
 
 
 def _first(connection: sqlite3.Connection) -> None:

@@ -9,12 +9,12 @@ agree: whoever asks for `revision` after a commit has returned is told of it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol, TypeAlias
 
 import msgspec
 
-from waybill_schema_registry.entities import Config, Mode, Schema
+from waybill_schema_registry.entities import Config, Mode, Reference, Schema
 
 __all__ = [
     "Change",
@@ -35,11 +35,16 @@ class Moved(Exception):
 
 
 class SchemaAdded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A text under its id. In one context an id and a guid stand once each. schema: None where changes are read back."""
+    """A text under its id. In one context an id and a guid stand once each. context: `.` the default, else `.name`.
+
+    references: the versions that it needs, their subjects qualified, their numbers never -1. schema: None where changes are
+    read back; references are there in both directions.
+    """
 
     context: str
     id: int
     guid: str
+    references: tuple[Reference, ...] = ()
     schema: Schema | None = None
 
 
@@ -107,10 +112,11 @@ class Store(Protocol):
         """Of the last commit, by whomever; 0 in an empty store. Called before every read: it is as cheap as can be."""
         ...
 
-    def changes(self, after: int) -> AsyncIterator[tuple[int, Sequence[Change]]]:
+    def changes(self, after: int) -> AsyncGenerator[tuple[int, Sequence[Change]], None]:
         """What was committed after a revision, in order: each revision that is reached, with changes that lead there.
 
-        It need not say what was changed and changed again in between, only what leads to the present state. A reader that
+        It need not say what was changed and changed again in between, only what leads to the present state; but the highest
+        id that ever stood in a context is among them, as erased if it is, so that it is not given again. A reader that
         stops after any pair has a consistent state of that revision. Schemas come without their texts.
         """
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from waybill_contracts.behaviour import BEHAVIOURS
 from waybill_contracts.behaviour import NOT_YET as PROMISES_NOT_YET
 from waybill_contracts.faults.fault import FAULTS
 from waybill_contracts.faults.fault import NOT_YET as FAULTS_NOT_YET
+from waybill_contracts.registry.promise import PREFIX, PROMISES
 
 __all__ = ["AT_TIMES", "Result", "Row", "differences", "matrix", "page", "read", "write"]
 
@@ -87,14 +88,28 @@ def _sure(row: Row) -> tuple[Result, str]:
 
 def matrix(rows: Sequence[Row]) -> list[list[str]]:
     """A line a promise, a column a broker; first the heading."""
+    names = {ident: known.name.replace("_", " ") for ident, known in (BEHAVIOURS | FAULTS).items()} | NOT_YET
+    order = sorted(names, key=lambda ident: (SECTIONS.index(ident[0]), ident))
+    return _matrix([row for row in rows if not _of_a_store(row)], {ident: names[ident] for ident in order})
+
+
+def _stores(rows: Sequence[Row]) -> list[list[str]]:
+    """The same for the stores of the registry."""
+    names = {ident: known.name.replace("_", " ") for ident, known in sorted(PROMISES.items())}
+    return _matrix([row for row in rows if _of_a_store(row)], names)
+
+
+def _matrix(rows: Sequence[Row], names: Mapping[str, str]) -> list[list[str]]:
     brokers = sorted({row.broker for row in rows})
     found = {(row.id, row.broker): row for row in rows}
-    names = {ident: known.name.replace("_", " ") for ident, known in (BEHAVIOURS | FAULTS).items()} | NOT_YET
     lines = [["", "promise", *brokers]]
-    for ident in sorted(names, key=lambda ident: (SECTIONS.index(ident[0]), ident)):
-        signs = [_sign(found.get((ident, broker)), ident) for broker in brokers]
-        lines.append([ident, names[ident], *signs])
+    for ident, name in names.items():
+        lines.append([ident, name, *(_sign(found.get((ident, broker)), ident) for broker in brokers)])
     return lines
+
+
+def _of_a_store(row: Row) -> bool:
+    return row.id.startswith(PREFIX)
 
 
 def _sign(row: Row | None, ident: str) -> str:
@@ -105,7 +120,6 @@ def _sign(row: Row | None, ident: str) -> str:
 
 def page(rows: Sequence[Row]) -> str:
     """The ledger as Markdown."""
-    lines = matrix(rows)
     versions = sorted({(row.broker, row.version, row.provider) for row in rows})
     text = [
         "# What was shown, on which broker",
@@ -116,15 +130,21 @@ def page(rows: Sequence[Row]) -> str:
         "",
         *(f"- {broker}: {version or 'no version'}, from {provider}" for broker, version, provider in versions),
         "",
-        _line(lines[0]),
-        _line(["---"] * len(lines[0])),
-        *(_line(line) for line in lines[1:]),
+        *_table(matrix(rows)),
+        "",
+        "## Stores of the schema registry",
+        "",
+        *_table(_stores(rows)),
         "",
         "## Notes",
         "",
         *(f"- {row.id} on {row.broker} ({row.result.value}): {row.note}" for row in sorted(rows) if row.note),
     ]
     return "\n".join(text) + "\n"
+
+
+def _table(lines: Sequence[Sequence[str]]) -> list[str]:
+    return [_line(lines[0]), _line(["---"] * len(lines[0])), *(_line(line) for line in lines[1:])]
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
@@ -22,7 +22,23 @@ from waybill_contracts.linking import linked
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["contract", "load_all", "load_behaviours", "load_faults", "prove", "survives"]
+__all__ = ["cases", "contract", "load_all", "load_behaviours", "load_faults", "prove", "survives"]
+
+
+class Case(Protocol):
+    """What a test is made of."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def verbs(self) -> tuple[str, ...]: ...
+    @property
+    def limit(self) -> float: ...
+
+
+P = TypeVar("P", bound=Case)
 
 
 def load_behaviours() -> dict[str, Behaviour]:
@@ -97,7 +113,7 @@ def contract(harness: Harness, *, disturbing: pytest.MarkDecorator | None = None
 
     disturbing: the mark of cases that end or hold the broker, where tests that run at the same time share it.
     """
-    return _cases(harness, load_behaviours().values(), disturbing)
+    return cases(load_behaviours().values(), lambda promise, folder: prove(harness, promise, folder), disturbing)
 
 
 def survives(harness: Harness, *, disturbing: pytest.MarkDecorator | None = None) -> Callable[..., Any]:
@@ -105,28 +121,31 @@ def survives(harness: Harness, *, disturbing: pytest.MarkDecorator | None = None
 
     disturbing: as of `contract`.
     """
-    return _cases(harness, load_faults().values(), disturbing)
+    return cases(load_faults().values(), lambda promise, folder: prove(harness, promise, folder), disturbing)
 
 
-def _cases(
-    harness: Harness, promises: Iterable[Behaviour], disturbing: pytest.MarkDecorator | None
+def cases(
+    promises: Iterable[P],
+    show: Callable[[P, Path], Awaitable[Row]],
+    disturbing: pytest.MarkDecorator | None = None,
 ) -> Callable[..., Any]:
+    """A test function, with a case for each promise. show: in an empty folder; it raises what shows that it is broken."""
     import pytest  # noqa: PLC0415 - needed by tests only
 
     from waybill_contracts.pytest_plugin import PROPERTY, SHOWS  # noqa: PLC0415
 
-    def marks(promise: Behaviour) -> list[pytest.MarkDecorator]:
+    def marks(promise: P) -> list[pytest.MarkDecorator]:
         found = [disturbing] if disturbing is not None and DISTURBING & set(promise.verbs) else []
-        if find_spec("pytest_timeout"):  # where it is not there, `prove` ends it
+        if find_spec("pytest_timeout"):  # where it is not there, `show` ends it
             found.append(pytest.mark.timeout(promise.limit + 60))
         return found
 
-    cases = [pytest.param(p, id=f"{p.id}-{p.name}", marks=marks(p)) for p in promises]
+    parameters = [pytest.param(p, id=f"{p.id}-{p.name}", marks=marks(p)) for p in promises]
 
     @pytest.mark.asyncio  # in whatever mode pytest-asyncio is
-    @pytest.mark.parametrize("promise", cases)
-    async def test_contract(promise: Behaviour, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-        row = await prove(harness, promise, tmp_path)
+    @pytest.mark.parametrize("promise", parameters)
+    async def test_contract(promise: P, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+        row = await show(promise, tmp_path)
         request.node.user_properties.append((PROPERTY, msgspec.to_builtins(row)))
 
     setattr(test_contract, SHOWS, True)

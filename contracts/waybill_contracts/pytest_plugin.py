@@ -63,8 +63,10 @@ class Ledger:
         shown = {(row.id, row.broker) for row in self._rows}
         if session.config.getoption("--conformance-write"):
             from waybill_contracts.proving import load_all  # noqa: PLC0415 - only here
+            from waybill_contracts.registry.proving import load_promises  # noqa: PLC0415
 
-            load_all()  # the page names them all, whichever have been shown
+            load_all()
+            load_promises()  # the page names them all, whichever have been shown
             rows = [*self._rows, *(row for row in kept if (row.id, row.broker) not in shown)]
             write(self._path, rows)
             self._path.with_suffix(".md").write_text(page(rows))

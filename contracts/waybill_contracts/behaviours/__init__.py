@@ -17,5 +17,6 @@ SECTIONS = (
     "topology",
     "capabilities",
     "history",
+    "schemas",
 )
 """Importing one of these registers its promises."""

@@ -15,21 +15,21 @@ LATE = 5.0
 MONTH = 30 * 86400.0
 
 
-@behaviour("S01", needs=("delays",), seconds=2)
+@behaviour("S01", needs=("delays",), seconds=4)
 async def a_delayed_message_comes_after_its_delay_and_soon_after(bench: Bench) -> None:
-    topic = bench.topic()
+    topic, delay = bench.topic(), 3.0  # longer than a publish takes on a busy machine
     app, journal = bench.consumer(topic)
     async with app.running():
         began = time.monotonic()
-        await bench.publish(topic, Task(1, "a"), app=app, delay=1.0)
+        await bench.publish(topic, Task(1, "a"), app=app, delay=delay)
         stored = time.monotonic()
         await bench.publish(topic, Task(2, "b"), app=app)
         await bench.until(lambda: 2 in journal.numbers(), "what is not delayed comes at once")
         await bench.until(lambda: 1 in journal.numbers(), "it comes")
     assert _at(journal, 2) < _at(journal, 1), "what is not delayed waited for what is"
     early, late = _at(journal, 1) - began, _at(journal, 1) - stored
-    assert early >= 0.99, f"it came after {early:.2f} s, its delay is 1 s"
-    assert late <= 1.0 + LATE, f"it came after {late:.2f} s, its delay is 1 s"
+    assert early >= delay - 0.01, f"it came after {early:.2f} s, its delay is {delay:g} s"
+    assert late <= delay + LATE, f"it came after {late:.2f} s, its delay is {delay:g} s"
 
 
 @behaviour("S02", needs=("delays",), seconds=2)

@@ -8,12 +8,15 @@ import logging
 from asyncio import Future
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from waybill.adapter import Admin
+from waybill.asking import Lines, check_codecs, close_codecs
 from waybill.brokers import Brokers
 from waybill.clock import Clock, SystemClock
+from waybill.codec import Lacking
 from waybill.composing import Duration, message_of
 from waybill.consumer import Consumer
 from waybill.decorators import Consume, ConsumeBatch
@@ -90,6 +93,8 @@ class App:
         self._observers: list[Callable[[Handled], None]] = []
         self._runtime: Runtime | None = None
         self._open_already = False
+        self._further: dict[int, Readable[Any]] = {}
+        self._lines = Lines()
         self.sync = SyncApp(self)
         """Publishing from code that is not asynchronous. See `waybill.sync`."""
 
@@ -188,11 +193,16 @@ class App:
         return explain(self._registrations, brokers, lease=settings.lease)
 
     @property
+    def _known(self) -> list[Readable[Any]]:
+        """The topics that its code names when it starts."""
+        return [*(registration.topic for registration in self._registrations), *self._topics]
+
+    @property
     def topology(self) -> Topology:
         """Every topic and group this application's code names, but those groups that live as long as their consumer."""
         registrations = self._registrations
         subscriptions = {r.subscription.name: r.subscription for r in registrations if not r.subscription.ephemeral}
-        named = [*(registration.topic for registration in registrations), *self._topics]
+        named = self._known
         for topic in named:
             if isinstance(topic, Topic):
                 for declared in topic.subscriptions():
@@ -227,9 +237,13 @@ class App:
         runtime = self._running()
         port = runtime.ready(topic)
         now, end = runtime.clock.time(), runtime.deadline(deadline)
-        message = message_of(
-            self.name, topic, value, now=now, key=key, headers=headers, delay=delay, expires=expires, cause=cause
-        )
+
+        def compose() -> Message:
+            return message_of(
+                self.name, topic, value, now=now, key=key, headers=headers, delay=delay, expires=expires, cause=cause
+            )
+
+        message = compose() if topic.remote is None else await self._composed(topic, compose, end)
         if port is None:
             try:
                 port = await runtime.port(topic, end)
@@ -259,10 +273,15 @@ class App:
             return [Refused(str(error), transient=isinstance(error, BrokerUnavailable)) for _ in values]
         waiting: list[Future[SendResult] | SendResult] = []
         for value in values:
+            now = runtime.clock.time()
             try:
-                message = message_of(self.name, topic, value, now=runtime.clock.time(), headers=headers)
-            except EncodeError as error:
-                waiting.append(Refused(str(error)))
+                if topic.remote is None:
+                    message = message_of(self.name, topic, value, now=now, headers=headers)
+                else:
+                    compose = partial(message_of, self.name, topic, value, now=now, headers=headers)
+                    message = await self._composed(topic, compose, end)
+            except (EncodeError, PublishRefused) as error:
+                waiting.append(Refused(str(error), transient=isinstance(error, PublishRefused)))
             else:
                 waiting.append(await port.submit(message, end))
         return [await result if isinstance(result, Future) else result for result in waiting]
@@ -293,6 +312,7 @@ class App:
         Raises `CapabilityError` where the broker cannot, `ConfigurationError`, `ClosedError`, `BrokerError`.
         """
         runtime, group = self._running(), self.name if group is None else group
+        self._asks_for(topic)
         known = {registration.subscription.name: registration for registration in self._registrations}
         if to is not None:
             ordered = isinstance(topic, Topic) and topic.key is not None
@@ -409,6 +429,7 @@ class App:
             self._check(brokers, connected=False)
             async with brokers.connected():
                 self._check(brokers, connected=True)
+                await check_codecs(self._known)
                 runtime = Runtime(
                     brokers,
                     settings,
@@ -431,13 +452,31 @@ class App:
                     await runtime.stop()
         finally:
             self._runtime = None
-            self._open_already = False
+            try:
+                await close_codecs([*self._known, *self._further.values()])
+            finally:
+                self._further.clear()
+                self._open_already = False
 
     def _brokers(self, url: str, settings: Settings, clock: Clock, *, create: bool = True) -> Brokers:
         context = AdapterContext(application=self.name, clock=clock, options=settings.broker, create=create)
         check_tables(settings.broker)
         named = {name: open_adapter(where, context) for name, where in settings.brokers.items()}
         return Brokers({None: open_adapter(url, context)} | named)
+
+    async def _composed(self, topic: Topic[Any], compose: Callable[[], Message], end: float) -> Message:
+        """A message whose codec may lack something. Who composes one while others wait goes behind them, or keys lost order."""
+        try:
+            message = compose()
+        except Lacking:
+            self._asks_for(topic)
+            return await self._lines.turn(topic, compose, end)
+        return await self._lines.turn(topic, lambda: message, end) if self._lines.waits(topic) else message
+
+    def _asks_for(self, topic: Readable[Any]) -> None:
+        """Its codec may have connections from now on, whether the code named the topic before or not."""
+        if topic.remote is not None:
+            self._further[id(topic.remote)] = topic
 
     def _running(self) -> Runtime:
         if self._runtime is None:

@@ -9,16 +9,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, Protocol, TypeVar, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 import msgspec
 
-from waybill.errors import ConfigurationError, DecodeError, EncodeError, describe
-from waybill.message import Tombstone
+from waybill.errors import CodecError, ConfigurationError, DecodeError, EncodeError, describe
+from waybill.message import Message, Tombstone
 
-__all__ = ["BytesCodec", "Codec", "JsonCodec", "StructCodec", "TombstoneCodec", "codec_for"]
+__all__ = [
+    "BytesCodec",
+    "Codec",
+    "CodecFactory",
+    "JsonCodec",
+    "Lacking",
+    "RemoteCodec",
+    "StructCodec",
+    "TombstoneCodec",
+    "codec_for",
+    "remote_of",
+    "text_codec_of",
+]
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 JSON = "application/json"
 LISTED = 1000
@@ -39,6 +53,50 @@ class Codec(Protocol[T]):
 
     def decode(self, body: bytes) -> T:
         """Raises `DecodeError`, whatever the bytes are."""
+        ...
+
+
+@runtime_checkable
+class CodecFactory(Protocol):
+    """Makes a codec for each topic that it is given to: `Topic(…, codec=factory)`."""
+
+    def for_topic(self, name: str, payload: type[T]) -> Codec[T]:
+        """name: the topic's, or a pattern of names. Raises `ConfigurationError`."""
+        ...
+
+
+class Lacking(CodecError):
+    """What a remote codec's `encode` and `decode_message` raise while they lack something: await `fetch`, then call again.
+
+    fetch: raises `CodecUnavailable` where nobody answers now, `DecodeError` or `EncodeError` where there is no such thing.
+    """
+
+    def __init__(self, text: str, fetch: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(text)
+        self.fetch = fetch
+
+
+@runtime_checkable
+class RemoteCodec(Protocol[T_co]):
+    """What a codec has besides that must ask somebody, e.g. a registry of schemas.
+
+    Its calls never wait either. Where they lack something they raise `Lacking`; who called fetches it and calls once more,
+    so what is known already costs nothing.
+    """
+
+    def decode_message(self, message: Message) -> T_co:
+        """Instead of `decode`: it may look at the headers as well. The message has a body. Raises `DecodeError`, `Lacking`."""
+        ...
+
+    async def check(self) -> str:
+        """Called when an application starts, and by `waybill doctor`: what was reached, in words.
+
+        Raises `ConfigurationError` for what will never work as it is configured, `CodecUnavailable` for what may pass.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections, when an application stops. It may be used again: it connects anew."""
         ...
 
 
@@ -148,15 +206,15 @@ class TombstoneCodec(Generic[T]):
 
     def __init__(self, inner: Codec[T]) -> None:
         self.content_type = inner.content_type
-        self._inner = inner
+        self.inner = inner
 
     def encode(self, value: T | Tombstone) -> bytes:
         if isinstance(value, Tombstone):
             raise EncodeError("a tombstone has no body")
-        return self._inner.encode(value)
+        return self.inner.encode(value)
 
     def decode(self, body: bytes) -> T | Tombstone:
-        return self._inner.decode(body)
+        return self.inner.decode(body)
 
 
 def codec_for(payload: type[T]) -> Codec[T]:
@@ -168,6 +226,17 @@ def codec_for(payload: type[T]) -> Codec[T]:
     if isinstance(payload, type) and issubclass(payload, msgspec.Struct):
         return StructCodec(payload)
     return JsonCodec(payload)
+
+
+def remote_of(codec: Codec[T]) -> RemoteCodec[T] | None:
+    """What the codec has besides, if it must ask somebody."""
+    inner = codec.inner if isinstance(codec, TombstoneCodec) else codec
+    return inner if isinstance(inner, RemoteCodec) else None
+
+
+def text_codec_of(codec: Codec[T], payload: type[T]) -> Codec[T]:
+    """What reads a topic's values where a person writes them: its codec, or JSON where nobody could write what that reads."""
+    return codec if remote_of(codec) is None else codec_for(payload)
 
 
 def _summary(error: Exception) -> str:

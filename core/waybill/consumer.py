@@ -20,8 +20,10 @@ from typing import Any, Literal
 
 from waybill.adapter import Adapter, Event, Resumed, Revoked, Revoking, Source, capabilities_of
 from waybill.admitting import Admission
+from waybill.asking import Standstill
 from waybill.clock import Clock
-from waybill.errors import BrokerError, LeaseLost, shown
+from waybill.codec import Lacking
+from waybill.errors import BrokerError, CodecUnavailable, LeaseLost, shown
 from waybill.fetching import LAST_CALL, Fetcher
 from waybill.handling import Handlings
 from waybill.holding import Held, Slots, Window
@@ -61,16 +63,19 @@ class Consumer:
         options: ConsumerOptions,
         *,
         clock: Clock,
+        remote: bool = False,
         observers: Sequence[Callable[[Handled], None]] = (),
         slots: Slots | None = None,
     ) -> None:
-        """`handler`: one of batches where `options.batch` is given. `slots`: shared with other consumers, if given."""
+        """`handler`: one of batches where `options.batch` is given. `remote`: whether `decode` may raise `Lacking`. `slots`:
+        shared with other consumers, if given."""
         self.subscription = subscription
         self.options = options
         self._adapter = adapter
         self._handler = handler
         self.decode = decode
         self._clock = clock
+        self._remote = remote
         self._observers = Observers(observers, name=subscription.name)
         self._window = Window(options.held, options.window_bytes)
         self._slots = Slots(options.concurrency) if slots is None else slots
@@ -96,6 +101,9 @@ class Consumer:
         self._waiting = self._make_waiting()
         self._admission = self._make_admission()
         self._handlings = self._make_handlings()
+        self._standstill = Standstill(
+            on_trouble=lambda cause: self._troubles.note("codec", cause), on_over=self._go_on, name=str(self)
+        )
         self._slots.join(self._handlings.dispatch)
         self._fetcher.start()
         self._tasks = [self._spawn(self._leases.beat(), "leases"), self._spawn(self._handlings.sweep(), "timeouts")]
@@ -168,6 +176,7 @@ class Consumer:
             slots=self._slots,
             clock=self._clock,
             on_retry=self._on_retry,
+            on_unavailable=self._stand_still if self._remote else None,
             torn_down=lambda: self._tasks[0].cancelling() > 0,
             name=str(self),
         )
@@ -209,6 +218,7 @@ class Consumer:
     async def _close(self, last: float) -> None:
         self._slots.leave(self._handlings.dispatch)
         self._handlings.cancel()  # those that `stop` did not come to
+        await self._standstill.end()
         tasks = [self._fetcher.task, *self._tasks]
         for task in tasks:
             task.cancel()
@@ -282,6 +292,17 @@ class Consumer:
     def paused(self) -> bool:
         return self._handlings.paused
 
+    def _stand_still(self, lacking: Lacking, error: CodecUnavailable) -> None:
+        """Nothing is wrong with the messages: none is started until there is an answer."""
+        self._handlings.standing = True
+        self._standstill.begin(lacking, error)
+
+    def _go_on(self) -> None:
+        self._began = time.monotonic()
+        self._handlings.standing = False
+        self._dispatch()
+        self._fetcher.wake()
+
     @property
     def concurrency(self) -> int:
         """Handlers at once. May be set while running: fewer takes effect as running ones end, more at once.
@@ -316,7 +337,7 @@ class Consumer:
 
     def _wanted(self) -> int:
         """How many deliveries to ask for: none while settling is stuck."""
-        if self._settler.stuck or self._handlings.paused:
+        if self._settler.stuck or self._handlings.paused or self._handlings.standing:
             return 0
         return self._window.wanted(idle=self._slots.free)
 

@@ -8,15 +8,16 @@ from typing import Any
 
 from waybill.adapter import Admin
 from waybill.app import App
+from waybill.asking import codecs_of
 from waybill.brokers import on_each
-from waybill.errors import BrokerError, BrokerUnavailable, WaybillError
+from waybill.errors import BrokerError, BrokerUnavailable, CodecUnavailable, WaybillError
 from waybill.findings import Diagnoses, Finding, KnowsRights
 from waybill.registration import Registration
 from waybill.retry import duration
-from waybill.topic import Topic
+from waybill.topic import Readable, Topic
 from waybill.topology import Backlog, Plan, Topology
 
-__all__ = ["examine", "of_backlog", "of_plan", "of_topics"]
+__all__ = ["examine", "of_backlog", "of_codecs", "of_plan", "of_topics"]
 
 WAITING = 60.0
 """Seconds that the oldest message of a group may wait while nobody handles any."""
@@ -53,6 +54,8 @@ async def examine(
                 raise
             except BrokerError as error:  # what we may not see is told by what follows
                 note(Finding("topology", "", str(error)))
+            for finding in await of_codecs([*(r.topic for r in app.registrations), *topics]):
+                note(finding)
             for name, part in on_each(_done(app, topics)).items():
                 if isinstance(knows := brokers.all.get(name), KnowsRights):
                     for finding in await knows.rights(part):
@@ -86,6 +89,23 @@ async def _look(
                 note(finding)
     for finding in of_topics(topics, app.registrations):
         note(finding)
+
+
+async def of_codecs(topics: Iterable[Readable[Any]]) -> list[Finding]:
+    """Whether those codecs that must ask somebody, e.g. a registry of schemas, are answered."""
+    found: list[Finding] = []
+    for name, codec in codecs_of(topics):
+        try:
+            found.append(Finding(f"codec of {name}", await codec.check()))
+        except CodecUnavailable as error:
+            found.append(
+                Finding(f"codec of {name}", "", str(error), "see that it runs, and that this machine may reach it")
+            )
+        except WaybillError as error:
+            found.append(Finding(f"codec of {name}", "", str(error)))
+        finally:
+            await codec.close()
+    return found
 
 
 def of_plan(plan: Plan, options: str) -> Generator[Finding]:

@@ -14,7 +14,8 @@
     │   └── BrokerFileError           the embedded broker's file cannot be used (newer, corrupt, read-only …)
     ├── CodecError
     │   ├── EncodeError               a value could not be turned into bytes; raised to the publisher
-    │   └── DecodeError               bytes could not be turned into a value; the message is dead-lettered
+    │   ├── DecodeError               bytes could not be turned into a value; the message is dead-lettered
+    │   └── CodecUnavailable          what a codec must ask, e.g. a schema registry, does not answer now; it is asked again
     ├── LeaseLost                     a delivery is no longer ours; what its handler did may be done again elsewhere
     ├── HandlerTimeout                a handler ran longer than its subscription allows
     ├── ClosedError                   used before start or after stop
@@ -43,6 +44,7 @@ __all__ = [
     "CapabilityError",
     "ClosedError",
     "CodecError",
+    "CodecUnavailable",
     "ConfigurationError",
     "DecodeError",
     "DestinationMissing",
@@ -150,6 +152,14 @@ class EncodeError(CodecError):
 
 class DecodeError(CodecError):
     """A body could not be decoded for its topic. The message is dead-lettered with its raw bytes."""
+
+
+class CodecUnavailable(CodecError):
+    """What a codec must ask, e.g. a registry of schemas, does not answer now.
+
+    Nothing is wrong with the message: a consumer gives it back, at no cost in attempts, and waits until there is an answer;
+    a publisher waits until its deadline, and then meets `PublishRefused`.
+    """
 
 
 class LeaseLost(WaybillError):

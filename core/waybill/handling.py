@@ -14,12 +14,14 @@ import time
 from asyncio import Task
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar, copy_context
+from math import inf
 from traceback import clear_frames
 from types import MappingProxyType
 from typing import Any
 
 from waybill.clock import Clock
-from waybill.errors import ItemsFailed, one_line, shown
+from waybill.codec import Lacking
+from waybill.errors import CodecUnavailable, DecodeError, ItemsFailed, one_line, shown
 from waybill.holding import Held, Run, Slots
 from waybill.judging import failed, interrupted
 from waybill.message import Delivery
@@ -34,6 +36,8 @@ __all__ = ["Handlings", "current_handling"]
 
 log = logging.getLogger("waybill.handling")
 
+ROUNDS = 8
+"""Answers that the decoding of one message may need: its schema, what that refers to, …"""
 HUNG = 5.0
 """Seconds at least that a handler is given to end after its time is over."""
 
@@ -56,10 +60,13 @@ class Handlings:
         slots: Slots,
         clock: Clock,
         on_retry: Callable[[Held, Defer], None],
+        on_unavailable: Callable[[Lacking, CodecUnavailable], None] | None,
         torn_down: Callable[[], bool],
         name: str,
     ) -> None:
         """Handlers run in copies of the context this is made in. `name`: the subscription's.
+
+        `on_unavailable`: called when what decoding lacks cannot be had now; `None`: it never lacks anything.
 
         `on_retry`: called when a handling has ended and nothing is settled, since its delivery waits here for its retry.
         `torn_down`: whether all tasks of the program were cancelled at once.
@@ -71,6 +78,7 @@ class Handlings:
         self._slots = slots
         self._clock = clock
         self._on_retry = on_retry
+        self._on_unavailable = on_unavailable
         self._torn_down = torn_down
         self._name = name
         self._running: set[Run] = set()
@@ -79,6 +87,8 @@ class Handlings:
         self._context = copy_context()
         self.paused = False
         """Start none meanwhile; those that run go on."""
+        self.standing = False
+        """The same, for as long as what decoding lacks cannot be had."""
         self.hung = 0
         """How many were cancelled for running too long and run on: they ignore it, or are stuck in a thread."""
 
@@ -96,11 +106,11 @@ class Handlings:
 
     def dispatch(self) -> None:
         """Start what may start."""
-        if self._settler.stuck or self.paused or self._closed:
+        if self._settler.stuck or self.paused or self.standing or self._closed:
             return
         timeout = self._options.timeout
         now = time.monotonic()
-        deadline = float("inf") if timeout is None else now + timeout
+        deadline = inf if timeout is None else now + timeout
         while self._slots.free:
             helds = self._waiting.next(now)
             if not helds:
@@ -119,6 +129,8 @@ class Handlings:
         current_handling.set(held)
         try:
             run.begin()
+            if self._on_unavailable is not None:
+                await self._decode(run, held)
             await self._handler(held.delivery)
         except BaseException as error:
             if isinstance(error, MemoryError):  # before anything else: what the handler heaped up leaves no room for it
@@ -132,12 +144,14 @@ class Handlings:
             self._ended(run, NO_ERRORS)
 
     async def _handle_batch(self, run: Run) -> None:
-        errors = _undecodable(run.helds)
-        sound = [held for held in run.helds if held not in errors] if errors else run.helds
-        current_handling.set(sound[0] if len(sound) == 1 else None)
+        errors: dict[Held, BaseException] = {}
+        sound = run.helds
         failure: BaseException | None = None
         try:
             run.begin()
+            errors = await self._undecodable(run)
+            sound = [held for held in run.helds if held not in errors] if errors else run.helds
+            current_handling.set(sound[0] if len(sound) == 1 else None)
             if sound:
                 await self._handler([held.delivery for held in sound])
         except BaseException as error:
@@ -150,6 +164,50 @@ class Handlings:
         self._ended(run, errors)
         if failure is not None and interrupted(failure):
             raise failure
+
+    # ---------------------------------------------------------------- decode
+
+    async def _undecodable(self, run: Run) -> dict[Held, BaseException]:
+        """What of a batch cannot be decoded, so that a body that does not fit fails alone. The others are decoded by this."""
+        errors: dict[Held, BaseException] = {}
+        for held in run.helds:
+            try:
+                if self._on_unavailable is not None:
+                    await self._decode(run, held)
+                held.delivery.value  # noqa: B018 - looking at it decodes it
+            except CodecUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - a codec that breaks as well: judged for each
+                errors[held] = error
+        return errors
+
+    async def _decode(self, run: Run, held: Held) -> None:
+        """Decode it, once all that this lacks was fetched, in time of its own. What cannot be decoded is met by who looks at it.
+
+        Raises `CodecUnavailable`, and `DecodeError` where there is no such thing.
+        """
+        for _ in range(ROUNDS):
+            try:
+                held.delivery.value  # noqa: B018 - looking at it decodes it
+            except Lacking as lacking:
+                await self._fetch(run, lacking)
+            except Exception:  # noqa: BLE001 - the middleware shall see it
+                return
+            else:
+                return
+        raise DecodeError(f"after {ROUNDS} answers decoding still lacks something: what it knows is forgotten too soon")
+
+    async def _fetch(self, run: Run, lacking: Lacking) -> None:
+        run.deadline = inf
+        try:
+            await lacking.fetch()
+        except CodecUnavailable as error:
+            run.cause = "codec"
+            assert self._on_unavailable is not None  # noqa: S101 - or nothing would have been lacking
+            self._on_unavailable(lacking, error)
+            raise
+        timeout = self._options.timeout
+        run.deadline = inf if timeout is None else time.monotonic() + timeout
 
     def _is_thrown_away(self, error: BaseException) -> bool:
         """Whether nobody runs this any more, and the interpreter clears up."""
@@ -182,7 +240,7 @@ class Handlings:
         torn_down = (
             isinstance(error, asyncio.CancelledError) and self._torn_down()
         )  # the program ends, and did not stop us
-        if run.cause in {"shutdown", "lease"} or interrupted(error) or torn_down:
+        if run.cause in {"shutdown", "lease", "codec"} or interrupted(error) or torn_down:
             return held.released  # not the message's fault, whatever the handler made of being cancelled
         settlement = failed(
             held.delivery,
@@ -282,17 +340,6 @@ class Handlings:
 
     def _tasks(self) -> list[Task[None]]:
         return [run.task for run in self._running if run.task is not None]
-
-
-def _undecodable(helds: Sequence[Held]) -> dict[Held, BaseException]:
-    """What of a batch cannot be decoded, so that a body that does not fit fails alone. The others are decoded by this."""
-    errors: dict[Held, BaseException] = {}
-    for held in helds:
-        try:
-            held.delivery.value  # noqa: B018 - looking at it decodes it
-        except Exception as error:  # noqa: BLE001 - a codec that breaks as well: judged for each
-            errors[held] = error
-    return errors
 
 
 def _by_item(helds: Sequence[Held], error: BaseException) -> dict[Held, BaseException]:

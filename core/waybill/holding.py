@@ -73,7 +73,7 @@ class Run(msgspec.Struct, eq=False):
     """When it is cancelled, on `time.monotonic()`."""
     task: Task[None] | None = None
     cause: str | None = None
-    """Why it was cancelled: `timeout`, `lease` or `shutdown`."""
+    """Why it was cancelled: `timeout`, `lease` or `shutdown`; or `codec`: what decoding lacks cannot be had now."""
     begun: bool = False
 
     def begin(self) -> None:

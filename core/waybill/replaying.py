@@ -112,7 +112,9 @@ async def replay(
     async with history.past(subscription, stretch) as past:
         source = _Source(past, takes, pace, limit, on_progress)
         options, decode = registration.options, registration.topic.decode
-        consumer = Consumer(_Shadow(adapter, source), subscription, handler, decode, options, clock=clock)
+        remote = registration.topic.remote is not None
+        shadow = _Shadow(adapter, source)
+        consumer = Consumer(shadow, subscription, handler, decode, options, clock=clock, remote=remote)
         await consumer.start()
         try:
             await source.over.wait()

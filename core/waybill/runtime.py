@@ -194,6 +194,7 @@ class Runtime:
                 registration.topic.decode,
                 options,
                 clock=self.clock,
+                remote=registration.topic.remote is not None,
                 observers=observers,
                 slots=slots.setdefault(registration.shared, Slots(options.concurrency)),
             )

@@ -32,6 +32,17 @@ PREFIX = "WAYBILL_"
 FILE = "waybill.toml"
 SECRET = re.compile(r"((?:^|(?<=&))[^=&]*(?:password|passwd|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
 """Parameters of a URL that are not shown."""
+TABLES_ELSEWHERE = frozenset({"schema"})
+"""Tables of `waybill.toml` that the schema registry reads."""
+REGISTRY = PREFIX + "REGISTRY"
+ENVIRONMENT_ELSEWHERE = frozenset(
+    {REGISTRY}
+    | {
+        f"{REGISTRY}_{name}"
+        for name in ("USER", "PASSWORD", "TOKEN", "STORE", "USERS", "ADMINISTRATOR", "KEY_PASSWORD")
+    }
+)
+"""And variables of the environment."""
 
 
 class Settings(BaseSettings):
@@ -101,7 +112,14 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         del dotenv_settings, file_secret_settings
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, File(settings_cls)
+
+
+class File(TomlConfigSettingsSource):
+    """`waybill.toml`, without what others read."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__call__().items() if name not in TABLES_ELSEWHERE}
 
 
 def _wrong(error: ErrorDetails) -> str:
@@ -118,7 +136,7 @@ def _did_you_mean(names: Iterable[str], known: Iterable[str], *, cutoff: float) 
 
 def load(**arguments: Any) -> Settings:
     """The settings of this process. Raises `ConfigurationError` naming each setting that cannot be used."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | ENVIRONMENT_ELSEWHERE
     unknown = [
         name
         for name in os.environ
@@ -145,7 +163,7 @@ def origins(settings: Settings, arguments: Mapping[str, str]) -> dict[str, str]:
             found |= dict.fromkeys(_flat({name: getattr(settings, name)}), "the code")
     for name in _flat(EnvSettingsSource(Settings)()):
         found.setdefault(name, PREFIX + name.upper().replace(".", "__"))
-    for name in _flat(TomlConfigSettingsSource(Settings)()):
+    for name in _flat(File(Settings)()):
         found.setdefault(name, FILE)
     return found
 

@@ -19,7 +19,7 @@ import time
 from asyncio.subprocess import Process
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from waybill.serving import MARGIN, SAME
 
@@ -47,7 +47,8 @@ class Orders:
     """What to run. `app`: as `module:attribute`. `watchdog`: seconds without a sign of life; 0: never.
 
     `edited`: its files are being edited, so that importing them again without a change is of no use: a worker that ends
-    before it has imported them ends the run.
+    before it has imported them ends the run. `module`: what a worker runs, of a program that has workers of its own;
+    `further`: what it is told besides, as JSON.
     """
 
     app: str
@@ -56,6 +57,8 @@ class Orders:
     url: str | None = None
     dev: bool = False
     edited: bool = False
+    module: str = MODULE
+    further: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 class Worker:
@@ -182,10 +185,17 @@ class Supervisor:
     async def _start(self, number: int) -> Worker:
         orders = self._orders
         hear, beats = os.pipe()
-        order = {"app": orders.app, "url": orders.url, "dev": orders.dev, "beats": beats, "lifeline": self._lifeline}
+        order = {
+            "app": orders.app,
+            "url": orders.url,
+            "dev": orders.dev,
+            "further": {**orders.further, "worker": number},
+            "beats": beats,
+            "lifeline": self._lifeline,
+        }
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", MODULE,  # the working directory is searched for the application only
+                sys.executable, "-P", "-m", orders.module,  # the working directory is searched for the application only
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(beats, self._lifeline),
                 env=self._environment(order),

@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, TypeVar, cast
 
 import msgspec
 
-from waybill.codec import Codec, TombstoneCodec, codec_for
+from waybill.codec import Codec, CodecFactory, RemoteCodec, TombstoneCodec, codec_for, remote_of
 from waybill.errors import ConfigurationError, DecodeError, EncodeError
 from waybill.headers import is_id, is_text
 from waybill.message import Message, Tombstone
@@ -38,22 +38,30 @@ def check_name(name: str, what: str) -> str:
 class Readable(Generic[T]):
     """What can be consumed: a topic, or a pattern of topics. Immutable."""
 
-    __slots__ = ("codec", "key", "payload", "spec")
+    __slots__ = ("codec", "key", "payload", "remote", "spec")
 
     payload: type[T]
     key: Callable[[T], str | None] | None
     codec: Codec[T]
+    remote: RemoteCodec[T] | None
+    """What its codec has besides, if that must ask somebody."""
     spec: TopicSpec
     """As an adapter sees it."""
 
     def __init__(
-        self, spec: TopicSpec, payload: type[T], key: Callable[[T], str | None] | None, codec: Codec[T] | None
+        self,
+        spec: TopicSpec,
+        payload: type[T],
+        key: Callable[[T], str | None] | None,
+        codec: Codec[T] | CodecFactory | None,
     ) -> None:
         if key is not None and not callable(key):
             raise ConfigurationError(f"{spec.name}: key={key!r}: key is a function from a value to a text, or None")
         self._set("payload", payload)
         self._set("key", key)
-        self._set("codec", codec_for(payload) if codec is None else codec)
+        made = _codec(spec.name, payload, codec)
+        self._set("codec", made)
+        self._set("remote", remote_of(made))
         self._set("spec", spec)
 
     @property
@@ -61,7 +69,7 @@ class Readable(Generic[T]):
         return self.spec.name
 
     def decode(self, message: Message) -> T:
-        """The message's value. Raises `DecodeError`."""
+        """The message's value. Raises `DecodeError`, and `Lacking` where the codec must ask somebody first."""
         body, given, codec = message.body, message.content_type, self.codec
         if body is None:
             if isinstance(codec, TombstoneCodec) and message.key is not None:
@@ -69,6 +77,8 @@ class Readable(Generic[T]):
             raise DecodeError("a tombstone (no body): Topic.with_tombstones makes a topic whose handlers get them")
         if given is not None and given != codec.content_type:
             _check_content_type(given, codec.content_type)
+        if self.remote is not None:
+            return self.remote.decode_message(message)
         return codec.decode(body)
 
     def _set(self, name: str, value: object) -> None:
@@ -87,7 +97,7 @@ class Topic(Readable[T]):
     name: letters, digits, `.`, `_` and `-`. payload: a dataclass, TypedDict (before Python 3.12 that of
     typing_extensions), pydantic model, msgspec.Struct, `bytes` or a built-in type. key: from a value to the text whose
     messages keep their order. groups: those that belong to the topic wherever they run, so that a publisher declares
-    them before their first consumer exists. codec: instead of the one chosen by `payload`.
+    them before their first consumer exists. codec: instead of the one chosen by `payload`, or what makes one for a topic.
 
     id: from a value to the message's id, where the value has one of its own; else every publish makes one.
     dedup_window: how long a second message with the same id is confirmed without being stored again; with another body it
@@ -112,7 +122,7 @@ class Topic(Readable[T]):
         *,
         key: Callable[[T], str | None] | None = None,
         groups: Sequence[str] = (),
-        codec: Codec[T] | None = None,
+        codec: Codec[T] | CodecFactory | None = None,
         id: Callable[[T], str] | None = None,  # noqa: A002 - the attribute's name
         dedup_window: float | timedelta | None = None,
         retention: float | timedelta | None = None,
@@ -148,14 +158,14 @@ class Topic(Readable[T]):
         *,
         key: Callable[[U], str | None],
         groups: Sequence[str] = (),
-        codec: Codec[U] | None = None,
+        codec: Codec[U] | CodecFactory | None = None,
         **others: Any,
     ) -> Topic[U | Tombstone]:
         """A topic whose keys can be deleted: it carries values, and `Tombstone(key)` for a key whose value is gone.
 
         Its handlers get either. The arguments are those of `Topic`.
         """
-        inner = codec_for(payload) if codec is None else codec
+        inner = _codec(name, payload, codec)
 
         def key_of(value: U | Tombstone) -> str | None:
             return value.key if isinstance(value, Tombstone) else key(value)
@@ -185,7 +195,7 @@ class Topic(Readable[T]):
                 raise ConfigurationError(f"{self.name}.on(…): {type(option).__name__} is given twice")
         kept = [option for option in self.spec.options if type(option) not in kinds]
         other: Topic[T] = object.__new__(type(self))
-        for name in ("payload", "key", "codec", "groups", "id"):
+        for name in ("payload", "key", "codec", "remote", "groups", "id"):
             object.__setattr__(other, name, getattr(self, name))
         object.__setattr__(other, "spec", msgspec.structs.replace(self.spec, options=(*kept, *options)))
         return other
@@ -231,7 +241,7 @@ class TopicPattern(Readable[T]):
         payload: type[T],
         *,
         key: Callable[[T], str | None] | None = None,
-        codec: Codec[T] | None = None,
+        codec: Codec[T] | CodecFactory | None = None,
         broker: str | None = None,
     ) -> None:
         if not isinstance(pattern, str) or not WORDS.fullmatch(pattern) or len(pattern) > 128:
@@ -250,6 +260,12 @@ def check_key(key: object, topic: str) -> str | None:
     if key is not None and (not isinstance(key, str) or not key or not is_text(key)):
         raise EncodeError(f"{topic}: the key must be a text of at least one character, not {key!r}")
     return key
+
+
+def _codec(name: str, payload: type[T], codec: Codec[T] | CodecFactory | None) -> Codec[T]:
+    if codec is None:
+        return codec_for(payload)
+    return codec.for_topic(name, payload) if isinstance(codec, CodecFactory) else codec
 
 
 def _check_content_type(given: str, expected: str) -> None:

@@ -25,7 +25,8 @@ import pytest
 from tests.mounting import disk
 from tests.unit.stand_ins import until
 from waybill import App, BrokerError, Handled, PublishRefused, PublishUnknown, Settings, Topic
-from waybill_embedded import checkpointing, engine, guard
+from waybill.sqlitefile import guard
+from waybill_embedded import checkpointing, engine
 from waybill_embedded.checkpointing import Checkpointer
 from waybill_embedded.file import InDoubt
 

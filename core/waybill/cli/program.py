@@ -12,12 +12,14 @@ from waybill.cli.backup import backup
 from waybill.cli.deadletters import group as dead_letters
 from waybill.cli.doctor import doctor, installed
 from waybill.cli.explain import explain
+from waybill.cli.further import Verbs
 from waybill.cli.publish import publish
 
 __all__ = ["program"]
 
 program = typer.Typer(
     name="waybill",
+    cls=Verbs,
     help="Run and operate applications written with Waybill.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong use or drift.",
     no_args_is_help=True,

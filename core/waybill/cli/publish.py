@@ -17,6 +17,7 @@ import typer
 from waybill.cli import options
 from waybill.cli.application import bus_of, choose_app, find_topic, reference_of
 from waybill.cli.lines import Line, chunks
+from waybill.codec import text_codec_of
 from waybill.errors import ConfigurationError, DecodeError, EncodeError, PublishRefused, PublishUnknown
 from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
 from waybill.topic import Topic
@@ -129,7 +130,7 @@ def _open(source: str) -> FileIO:
 
 async def _publish_one(way: Way, data: str) -> Counts:
     try:
-        value = way.topic.codec.decode(data.encode())
+        value = text_codec_of(way.topic.codec, way.topic.payload).decode(data.encode())
     except DecodeError as error:
         raise DecodeError(f"--data does not fit {way.topic.name} ({_payload(way.topic)}): {error}") from error
     async with way.app.running(consume=False):
@@ -173,9 +174,10 @@ def _decoded(way: Way, lines: Sequence[Line]) -> tuple[list[tuple[int, Any]], li
     """The values that fit, and what is wrong with the others; without --skip-bad, up to the first that is wrong."""
     good: list[tuple[int, Any]] = []
     bad: list[tuple[int, str]] = []
+    codec = text_codec_of(way.topic.codec, way.topic.payload)
     for number, text in lines:
         try:
-            good.append((number, way.topic.codec.decode(text)))
+            good.append((number, codec.decode(text)))
         except DecodeError as error:
             bad.append((number, str(error)))
             if not way.skip_bad:

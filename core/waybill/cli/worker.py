@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from waybill.app import App
 from waybill.cli import report
@@ -20,7 +21,7 @@ from waybill.errors import BrokerFileError, ConfigurationError, WaybillError
 from waybill.serving import MARGIN, leave, serve
 from waybill.supervisor import ORDER, WRONG
 
-__all__ = ["main"]
+__all__ = ["Beats", "Lifeline", "main", "stop_with", "told"]
 
 log = logging.getLogger("waybill.worker")
 
@@ -53,12 +54,31 @@ class Beats:
             os.write(self._fd, (json.dumps(news) if news else "").encode() + b"\n")
 
 
-def main() -> int:
-    """Import the application and serve it as the environment says. Returns the exit code."""
+def told() -> tuple[Any, Beats, Lifeline]:
+    """What the supervisor wants of this process, and the two pipes to it. To be called once."""
     order = json.loads(os.environ.pop(ORDER))
     for fd in (order["beats"], order["lifeline"]):
         os.set_inheritable(fd, False)
-    beats, lifeline = Beats(order["beats"]), Lifeline(order["lifeline"])
+    return order, Beats(order["beats"]), Lifeline(order["lifeline"])
+
+
+def stop_with(lifeline: Lifeline, stop: asyncio.Event, grace: float) -> None:
+    """Set `stop`, of the running loop, when the supervisor ends; end this process by force `grace` seconds later."""
+    loop = asyncio.get_running_loop()
+
+    def orphaned() -> None:
+        log.warning("the supervisor is gone: shutting down")
+        with suppress(RuntimeError):  # the loop has just ended
+            loop.call_soon_threadsafe(stop.set)
+        time.sleep(grace)  # then the loop is blocked, and nobody else is there to end this process
+        leave(1)
+
+    lifeline.on_end = orphaned
+
+
+def main() -> int:
+    """Import the application and serve it as the environment says. Returns the exit code."""
+    order, beats, lifeline = told()
     try:
         app, settings = open_app(order["app"], url=order["url"], dev=order["dev"])
         if not app.registrations:
@@ -76,17 +96,8 @@ def main() -> int:
 
 
 async def _serve(app: App, grace: float, beats: Beats, lifeline: Lifeline) -> None:
-    loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-
-    def orphaned() -> None:
-        log.warning("the supervisor is gone: shutting down")
-        with suppress(RuntimeError):  # the loop has just ended
-            loop.call_soon_threadsafe(stop.set)
-        time.sleep(grace + MARGIN + 1.0)  # then the loop is blocked, and nobody else is there to end this process
-        leave(1)
-
-    lifeline.on_end = orphaned
+    stop_with(lifeline, stop, grace + MARGIN + 1.0)
     await serve(app, alive=beats.tell, ready=lambda: beats.tell(ready=True), stop=stop, supervised=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from waybill_schema_registry.entities import Config, Schema, Version
+from waybill_schema_registry.entities import Config, Mode, Schema, Version
 from waybill_schema_registry.levels import Level
 
 __all__ = ["RegistryClient"]
@@ -13,7 +13,7 @@ __all__ = ["RegistryClient"]
 
 class RegistryClient(Protocol):
     """Raises `NotFound`, `Incompatible`, `Invalid`, `Forbidden` by what the registry says, and `RegistryUnavailable` where it
-    cannot be asked now. Subjects may name their context: `:.context:subject`."""
+    cannot be asked now, or where what answers is no registry. Subjects may name their context: `:.context:subject`."""
 
     async def register_schema(self, subject: str, schema: Schema, *, normalize: bool = False) -> Version:
         """A new version, or the one that has this schema already. Doing it twice is the same as once."""
@@ -21,9 +21,13 @@ class RegistryClient(Protocol):
 
     async def lookup_schema(
         self, subject: str, schema: Schema, *, normalize: bool = False, deleted: bool = False
-    ) -> Version: ...
+    ) -> Version:
+        """The version of the subject that has this schema. deleted: also one that is softly deleted."""
+        ...
 
-    async def get_schema(self, schema_id: int, subject: str | None = None) -> Schema: ...
+    async def get_schema(self, schema_id: int, subject: str | None = None) -> Schema:
+        """subject: where the id is looked for, since each context counts its own."""
+        ...
 
     async def get_schema_by_guid(self, guid: str) -> Schema: ...
 
@@ -35,7 +39,9 @@ class RegistryClient(Protocol):
 
     async def get_latest_version(self, subject: str) -> Version: ...
 
-    async def delete_subject(self, subject: str, *, permanent: bool = False) -> Sequence[int]: ...
+    async def delete_subject(self, subject: str, *, permanent: bool = False) -> Sequence[int]:
+        """The versions that went. permanent: for good, of a subject that is softly deleted already."""
+        ...
 
     async def delete_version(self, subject: str, version: int, *, permanent: bool = False) -> int: ...
 
@@ -44,10 +50,37 @@ class RegistryClient(Protocol):
         history, as the subject's level has it."""
         ...
 
-    async def get_compatibility(self, subject: str | None = None) -> Level: ...
+    async def get_compatibility(self, subject: str | None = None) -> Level:
+        """The level that counts: the subject's own, else that of its context, else the registry's."""
+        ...
 
     async def set_compatibility(self, level: Level, subject: str | None = None) -> Level: ...
 
-    async def get_config(self, subject: str | None = None) -> Config: ...
+    async def get_config(self, subject: str | None = None, *, effective: bool = False) -> Config:
+        """The settings of a subject, or of the whole registry; `NotFound` where a subject has none of its own.
+        effective: with what the wider scopes say."""
+        ...
 
-    async def set_config(self, config: Config, subject: str | None = None) -> Config: ...
+    async def set_config(self, config: Config, subject: str | None = None) -> Config:
+        """Change what `config` says; what it leaves out stays."""
+        ...
+
+    async def delete_config(self, subject: str | None = None) -> Config:
+        """From now on the wider scope's settings count. The settings as they were; `NotFound` if there were none."""
+        ...
+
+    async def get_mode(self, subject: str | None = None) -> Mode:
+        """The mode that counts, as for `get_compatibility`."""
+        ...
+
+    async def set_mode(self, mode: Mode, subject: str | None = None, *, force: bool = False) -> Mode:
+        """force: IMPORT even where schemas are."""
+        ...
+
+    async def delete_mode(self, subject: str) -> Mode:
+        """From now on the wider scope's mode counts. The mode as it was; `NotFound` if there was none."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back connections and files. Twice is the same as once."""
+        ...

@@ -1,5 +1,6 @@
 """What travels between the programs: two topics, and the types they carry."""
 
+import os
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -33,5 +34,14 @@ class AircraftDelayed:
     """Minutes."""
 
 
-departures = Topic("flights.departures", Departure, key=lambda departure: departure.tail, groups=["delays"])
-delays = Topic("aircraft.delayed", AircraftDelayed, key=lambda event: event.tail, groups=["alerts"])
+codec = None
+"""JSON, and Avro where a schema registry is named."""
+if registry := os.environ.get("FLIGHTS_REGISTRY"):
+    from waybill_schema_registry.codec import Avro
+
+    codec = Avro(registry)
+
+departures = Topic(
+    "flights.departures", Departure, key=lambda departure: departure.tail, groups=["delays"], codec=codec
+)
+delays = Topic("aircraft.delayed", AircraftDelayed, key=lambda event: event.tail, groups=["alerts"], codec=codec)

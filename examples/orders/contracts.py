@@ -1,5 +1,6 @@
 """What travels: one topic and its type. One group shares it, so it is a work queue."""
 
+import os
 from dataclasses import dataclass
 
 from waybill import Topic
@@ -16,4 +17,11 @@ class OrderPlaced:
     cents: int
 
 
-orders = Topic("orders.placed", OrderPlaced, groups=["billing"])
+codec = None
+"""JSON, and Avro where a schema registry is named."""
+if registry := os.environ.get("ORDERS_REGISTRY"):
+    from waybill_schema_registry.codec import Avro
+
+    codec = Avro(registry)
+
+orders = Topic("orders.placed", OrderPlaced, groups=["billing"], codec=codec)

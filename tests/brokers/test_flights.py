@@ -1,4 +1,4 @@
-"""The flights on RabbitMQ, SQS and SNS, unchanged: a worker is killed."""
+"""The flights on RabbitMQ, Kafka, SQS and SNS, unchanged, as JSON and as Avro: a worker is killed."""
 
 from __future__ import annotations
 
@@ -31,10 +31,17 @@ def start(folder: Path, url: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_the_demo_holds_every_check_when_a_worker_is_killed(rabbitmq: Running, tmp_path: Path) -> None:
+@pytest.mark.parametrize("codec", ["json", "avro"])
+def test_the_demo_holds_every_check_when_a_worker_is_killed(rabbitmq: Running, codec: str, tmp_path: Path) -> None:
     with Administration(rabbitmq).vhost() as url:
-        demo = start(tmp_path, url, "--limit", "4000")
+        demo = start(tmp_path, url, "--limit", "2000", "--codec", codec)
         output, _ = demo.communicate(timeout=100)
+    assert demo.returncode == 0, output
+
+
+def test_the_demo_holds_every_check_on_kafka(kafka: Running, tmp_path: Path) -> None:
+    demo = start(tmp_path, kafka.url, "--limit", "2000", "--codec", "avro")
+    output, _ = demo.communicate(timeout=110)
     assert demo.returncode == 0, output
 
 
@@ -50,7 +57,7 @@ def test_the_demo_holds_every_check_on_the_emulators_of_aws(
 ) -> None:
     prefix = f"w{secrets.token_hex(5)}-"
     url = f"sqs://us-east-1?endpoint={running(name).url}&fifo=true&direct={direct}&wait=1&prefix={prefix}"
-    demo = start(tmp_path, url, "--limit", str(limit))
+    demo = start(tmp_path, url, "--limit", str(limit), "--codec", "avro")
     output, _ = demo.communicate(timeout=110)
     assert demo.returncode == 0, output
 

@@ -45,8 +45,9 @@ def processes_with(text: str) -> list[str]:
     return found
 
 
-def test_the_demo_holds_every_check_when_a_worker_is_killed(tmp_path: Path) -> None:
-    demo = start(tmp_path, "--limit", "2000")
+@pytest.mark.parametrize("codec", ["json", "avro"])
+def test_the_demo_holds_every_check_when_a_worker_is_killed(tmp_path: Path, codec: str) -> None:
+    demo = start(tmp_path, "--limit", "2000", "--codec", codec)
     output, _ = demo.communicate(timeout=60)
     assert demo.returncode == 0, output
     assert "✗" not in output

@@ -8,11 +8,12 @@ from tests.examples.user import EXAMPLES, User, commands, lines, shown
 PAGE = EXAMPLES / "orders" / "README.md"
 
 
-def test_it_prints_what_the_page_shows(tmp_path: Path) -> None:
-    (command,) = commands(PAGE)
-    output = User(tmp_path).run(command)
-    assert lines(output) == shown(PAGE)[0]
-    assert list(tmp_path.iterdir()) == []
+def test_it_prints_what_the_page_shows_as_json_and_as_avro(tmp_path: Path) -> None:
+    command, as_avro = commands(PAGE)
+    for each in (command, as_avro):
+        output = User(tmp_path).run(each)
+        assert lines(output) == shown(PAGE)[0], each
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_explain_answers_what_happens_to_a_message_that_fails_five_times_and_when(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ REGION ?=
 # Test processes at once, more than there are cores: much of a test is waiting. JOBS=0 runs all in one.
 JOBS ?= 6
 ROUNDS ?= 100
+SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-containers test-aws check conformance mutants flakes bench soak docs brokers brokers-down format lock clean
+.PHONY: help demo test test-containers test-aws check conformance mutants flakes bench soak fuzz docs brokers brokers-down format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,10 +39,11 @@ bench: $(BENCH)/.ready ## ours beside hand-written loops and peers, in one run
 	@$(BENCH)/bin/python -m benchmarks
 
 conformance: $(VENV)/.ready ## show every promise on every broker here, and write down what came of it
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal tests/contract --conformance docs/conformance.json --conformance-write
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal tests/contract tests/registry/stores/test_contract.py --conformance docs/conformance.json --conformance-write
 
 mutants: $(VENV)/.ready ## show that each wrong adapter is noticed by the promises that must
 	@$(BIN)/python -m waybill_contracts.mutants
+	@$(BIN)/python -m waybill_contracts.registry.mutants
 	@$(BIN)/python -m tests.contract.mutating
 
 flakes: $(VENV)/.ready ## the promises on the embedded broker again and again, half of the time on a busy machine
@@ -50,6 +52,9 @@ flakes: $(VENV)/.ready ## the promises on the embedded broker again and again, h
 soak: $(VENV)/.ready ## the fault tests with many rounds
 	@FAULT_SOAK=1 $(BIN)/python -m pytest -q -s tests/faults tests/contract -k faults
 	@$(BIN)/python -m pytest -q -m soak
+
+fuzz: $(VENV)/.fuzz ## random bytes into the schema parser and the decoder, guided by what they reach: make fuzz SECONDS=3600
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 brokers: $(VENV)/.ready ## RabbitMQ, Kafka, SQS, SNS and PostgreSQL to try things on; prints their URLs
 	@$(BIN)/python -m tests.brokers
@@ -72,6 +77,10 @@ clean: ## remove the virtual environments and everything built
 
 $(VENV)/.ready: pyproject.toml constraints.txt scripts/venv
 	@scripts/venv $(PYTHON) $(VENV) dev
+
+$(VENV)/.fuzz: $(VENV)/.ready
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --group fuzz
+	@touch $@
 
 $(BENCH)/.ready: pyproject.toml constraints.txt scripts/venv
 	@scripts/venv $(PYTHON) $(BENCH) bench

@@ -191,7 +191,6 @@ async def test_it_may_be_called_where_a_loop_runs(url: str) -> None:
         assert registry.get_mode() is Mode.READWRITE
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_it_starts_anew_in_a_forked_process(tmp_path: Path) -> None:
     program = f"""
 import os

@@ -20,7 +20,7 @@ from waybill.judging import ordinary, unhandled
 from waybill.memory import Memory, identity
 from waybill.message import Delivery
 from waybill.options import ConsumerOptions
-from waybill.outcomes import ACK, Settlement
+from waybill.outcomes import ACK, RELEASE, Settlement
 from waybill.settling import Settler
 from waybill.topology import Subscription, fits
 from waybill.waiting import Waiting
@@ -98,8 +98,8 @@ class Admission:
         for held in self._window.held:
             if held.lost or held.lane is not None or identity(held.delivery.message, held.handed) != it:
                 continue
-            if held.outcome is ACK and self._settler.busy:
-                return False  # it may be on its way: see `_was_handled`
+            if held.asked or (held.outcome is ACK and self._settler.busy):
+                return False  # it may be on its way: see `_was_handled` and `_is_settled_now`
             held.former = (*held.former, Held(msgspec.structs.replace(held.delivery), inf, skipped=True))
             msgspec.structs.force_setattr(held.delivery, "token", delivery.token)
             held.lease_until = delivery.lease_until
@@ -112,8 +112,12 @@ class Admission:
         if self._skips and not fits(self._subscription.where, delivery.message.headers):
             held.skipped = True
             return ACK
-        if delivery.redelivered and self._was_handled(delivery):
-            return ACK
+        if delivery.redelivered:
+            if self._was_handled(delivery):
+                return ACK
+            if held.lane is None and self._is_settled_now(delivery):
+                held.skipped = True
+                return RELEASE
         if ordinary(delivery, self._most, self._limits, self._deadly):
             return None
         return unhandled(delivery, self._most, self._clock.time(), self._limits, self._deadly)
@@ -129,4 +133,12 @@ class Admission:
         it = identity(delivery.message, delivery.attempt)
         return self._settler.busy and any(
             held.outcome is ACK and identity(held.delivery.message, held.handed) == it for held in self._window.held
+        )
+
+    def _is_settled_now(self, delivery: Delivery[Any]) -> bool:
+        """Whether the broker is being told what becomes of it under another token: it comes again, and is known by then."""
+        it = identity(delivery.message, delivery.attempt)
+        return any(
+            held.asked and held.lane is None and identity(held.delivery.message, held.handed) == it
+            for held in self._window.held
         )

@@ -30,6 +30,8 @@ class Held(msgspec.Struct, eq=False):
     """Whether it was handled here before and waited in place for its retry."""
     outcome: Settlement | None = None
     """What was decided."""
+    asked: bool = False
+    """The source is being told of it now, under the token that its delivery has."""
     placed: bool = False
     """Its copy lies at its new place: what is left to do is to acknowledge."""
     skipped: bool = False

@@ -209,17 +209,19 @@ class Settler:
             batch, again, cause = await self._emulate(batch)
         if not batch:
             return again, cause
-        settled = [Settled(held.delivery, ACK if held.placed else held.outcome or ACK) for held in batch]
         try:
             async with self.lock:
-                results = await self.source.settle(settled)
+                results = await self.source.settle(_asked(batch))
         except BrokerError as error:
-            return batch + again, str(error)
+            return _unasked(batch) + again, str(error)
+        except BaseException:
+            _unasked(batch)
+            raise
         taken: list[tuple[Held, SettleResult]] = []
         for pair in zip(batch, results, strict=True):
             held, result = pair
             if type(result) is Failed:
-                again.append(held)
+                again += _unasked([held])
                 cause = result.cause
             else:
                 taken.append(pair)
@@ -277,3 +279,16 @@ class Settler:
             )
         assert isinstance(settlement, DeadLetter)  # noqa: S101 - _emulate asks for these two only
         return msgspec.structs.replace(message, due=None, dead=settlement.record)
+
+
+def _asked(batch: Sequence[Held]) -> list[Settled]:
+    """What the source is asked for. Their deliveries keep their tokens until it has answered."""
+    for held in batch:
+        held.asked = True
+    return [Settled(held.delivery, ACK if held.placed else held.outcome or ACK) for held in batch]
+
+
+def _unasked(batch: list[Held]) -> list[Held]:
+    for held in batch:
+        held.asked = False
+    return batch

@@ -115,6 +115,8 @@ class Bench:
         self.asked: list[int] = []
         self.most_held = 0
         self.before_settle: Callable[[Sequence[Settled]], Awaitable[None]] | None = None
+        self.after_settle: Callable[[Sequence[Settled]], Awaitable[None]] | None = None
+        """Awaited when the broker has taken it, before the answer comes."""
         self.answer_settle: Callable[[Settled], SettleResult | None] = lambda _: None
         self.receive_error: BaseException | None = None
         self.quiesce_error: BaseException | None = None
@@ -205,6 +207,8 @@ class Bench:
                 asyncio.get_running_loop().call_later(settlement.after, self._return, [again])
             results.append(DONE)
         self._return(back)
+        if self.after_settle is not None:
+            await self.after_settle(settled)
         return results
 
     def _return(self, deliveries: list[Delivery[Any]]) -> None:

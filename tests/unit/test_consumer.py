@@ -1025,6 +1025,26 @@ async def test_of_two_messages_under_one_id_none_stays_leased_when_one_comes_aga
     assert not bench.held
 
 
+async def test_of_two_messages_under_one_id_none_stays_leased_when_one_comes_while_the_other_is_put_off() -> None:
+    gate = asyncio.Event()
+    bench, handler = Bench(), Recorder(a=ValueError("as told"))
+
+    async def hang(_: Any) -> None:
+        await gate.wait()
+
+    bench.after_settle = hang
+    async with consuming(bench, handler, retry=Retry.fixed(3, delay=60.0)):
+        bench.push(message("a"))
+        await until(lambda: bench.ids(Defer) == ["a"])
+        bench.push(message("a"), redelivered=True)  # the broker has the answer for the first, and we do not know it yet
+        await until(lambda: bench.held)
+        bench.after_settle = None
+        gate.set()
+        await until(lambda: bench.ids(Defer) == ["a", "a"], seen=lambda: bench.settled)
+        await until(lambda: not bench.held, seen=lambda: bench.held)
+    assert handler.seen == [("a", 1), ("a", 1)]
+
+
 async def test_a_lost_acknowledgement_after_a_retry_in_place_is_remembered_too() -> None:
     async def once(delivery: Delivery[Any]) -> None:
         if delivery.attempt == 1 and not handler.ended:

@@ -14,12 +14,14 @@ TURN = 10.0
 """Seconds that sending one batch may take at the wanted rate; a smaller one is taken where it would take longer."""
 TICK = 0.1
 """Seconds' worth sent together where there is a rate."""
-SLACK = 0.25
-"""Seconds' worth that may be caught up after the broker was slow; beyond that they would come as a burst."""
+OWED = 5.0
+"""Seconds' worth that may be caught up after the broker was slow, …"""
+HASTE = 1.25
+"""… so much faster than the rate at most, so that they do not come as a burst."""
 
 
 class Pace:
-    """When the next may go. The n-th goes n / rate seconds after the start, and not before.
+    """When the next may go. The n-th goes n / rate seconds after the start, and not before; what is late is caught up.
 
     rate: so many a second; `None`: as they come. Raises `ConfigurationError` for one that is not above 0.
     """
@@ -29,7 +31,7 @@ class Pace:
             raise ConfigurationError(f"rate={rate!r}: {of} per second, above 0; None for no limit")
         self._rate = rate
         self._now = asyncio.get_running_loop().time
-        self._due = self._now()
+        self._due = self._last = self._now()
         self.chunk = BATCH if rate is None else max(1, min(BATCH, int(rate * TICK)))
         """How many go together."""
         self.batch = BATCH if rate is None else max(1, min(BATCH, int(rate * TURN)))
@@ -38,5 +40,7 @@ class Pace:
     def next(self, count: int) -> float:
         """When `count` more may go, on the loop's clock."""
         if self._rate is not None:
-            self._due = max(self._due, self._now() - SLACK) + count / self._rate
-        return self._due
+            now, turn = self._now(), count / self._rate
+            self._due = max(self._due, now - OWED) + turn
+            self._last = max(self._due, max(self._last, now - turn) + turn / HASTE)
+        return self._last

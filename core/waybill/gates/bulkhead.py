@@ -1,0 +1,83 @@
+"""Handlers at once, shared by several subscriptions."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from waybill.errors import ConfigurationError
+from waybill.gates.gate import Failure
+
+__all__ = ["Bulkhead"]
+
+
+class Bulkhead:
+    """Something that bears so many handlers at once, of all the subscriptions in this process that name it.
+
+    Whoever had to wait longest is the next: none of them starves. See `Gate` for what a consumer asks of it.
+    """
+
+    shut = None
+    """It is only busy."""
+
+    def __init__(self, name: str, handlers: int) -> None:
+        """Raises `ConfigurationError`."""
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise ConfigurationError(f"Bulkhead({name!r}, …): name what it protects, e.g. Bulkhead('database', 20)")
+        if isinstance(handlers, bool) or not isinstance(handlers, int) or handlers < 1:
+            raise ConfigurationError(f"Bulkhead({name!r}, {handlers!r}): at least 1 handler at once")
+        self.name = name
+        self.handlers = handlers
+        self.running = 0
+        """Handlers at work now."""
+        self._members: deque[Callable[[], None]] = deque()
+        self._refused = False
+
+    def join(self, on_open: Callable[[], None]) -> None:
+        self._members.append(on_open)
+
+    def leave(self, on_open: Callable[[], None]) -> None:
+        self._members.remove(on_open)
+
+    def wanted(self, number: int, waiting: int) -> int:
+        if self.running < self.handlers or waiting < self.handlers:
+            return number
+        self._refused = True
+        return 0
+
+    def free(self, now: float) -> bool:
+        del now
+        if self.running < self.handlers:
+            return True
+        self._refused = True
+        return False
+
+    def start(self, now: float) -> None:
+        del now
+        self.running += 1
+
+    def end(self, now: float, took: float, failures: Sequence[Failure] | None, number: int) -> None:
+        del now, took, failures, number
+        self.running -= 1
+        if self._refused:
+            self._offer()
+
+    def forgives(self, failure: Failure) -> bool:
+        del failure
+        return False
+
+    def _offer(self) -> None:
+        """Let members start what they can, in the order in which they had to wait; who could goes to the end."""
+        self._refused = False
+        for member in tuple(self._members):
+            before = self.running
+            member()
+            if self.running > before and member in self._members:
+                self._members.remove(member)
+                self._members.append(member)
+            if self.running >= self.handlers:
+                self._refused = True
+                return
+
+    def __str__(self) -> str:
+        return f"{self.name}: at most {self.handlers} at once, of all that share it"

@@ -47,6 +47,7 @@ from waybill.errors import (
     TopologyMismatch,
     WaybillError,
 )
+from waybill.gates import Bulkhead, CircuitBreaker, RateLimit, RetryBudget
 from waybill.health import Health, Status
 from waybill.history import Stretch
 from waybill.message import DeadLetterRecord, Delivery, Message, Outgoing, Tombstone
@@ -72,7 +73,9 @@ __all__ = [
     "BrokerFileError",
     "BrokerOptions",
     "BrokerUnavailable",
+    "Bulkhead",
     "CapabilityError",
+    "CircuitBreaker",
     "ClosedError",
     "CodecError",
     "CodecUnavailable",
@@ -95,11 +98,13 @@ __all__ = [
     "PublishError",
     "PublishRefused",
     "PublishUnknown",
+    "RateLimit",
     "Refused",
     "Reject",
     "Replayed",
     "Retry",
     "RetryAfter",
+    "RetryBudget",
     "Send",
     "SendMiddleware",
     "SendResult",

@@ -13,7 +13,7 @@ and `settling.back_off`; docs/adapters.md walks through one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -26,7 +26,9 @@ from waybill.topology import Backlog, Destination, Plan, Subscription, TopicSpec
 __all__ = [
     "Adapter",
     "Admin",
+    "Attributes",
     "Capabilities",
+    "Describes",
     "Event",
     "Explains",
     "Limits",
@@ -336,6 +338,33 @@ class Varies(Protocol):
 
     def narrowed(self, can: Capabilities, topic: TopicSpec) -> Capabilities:
         """What can be done with this topic, where `can` is what can be done with one without options. No I/O."""
+        ...
+
+
+Attributes: TypeAlias = Mapping[str, str | int | bool]
+"""What OpenTelemetry's messaging conventions say of something, by their names."""
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """An adapter that knows what OpenTelemetry's messaging conventions say of its broker. Offered beside `Adapter`; asked once it
+    has connected, and answered without I/O. Of an adapter that does not offer it, its name and the topic's are told."""
+
+    def place_attributes(self, place: Destination | Subscription) -> Attributes:
+        """Of all that is sent to a destination, or received from a subscription: `messaging.system`, `messaging.destination.name`
+        in the form that is the broker's, `messaging.consumer.group.name`, `server.address` …"""
+        ...
+
+    def message_attributes(self, place: Destination, message: Message) -> Attributes:
+        """Of one message that is sent there, beside those of the place and `messaging.message.id`."""
+        ...
+
+    def delivery_attributes(self, delivery: Delivery[Any]) -> Attributes:
+        """Of one delivery, beside those of its subscription: partition, offset, delivery tag …"""
+        ...
+
+    def position_attributes(self, position: str) -> Attributes:
+        """Of where a message was stored, from `Confirmed.position`."""
         ...
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 from waybill.adapter import Admin
 from waybill.asking import Lines, check_codecs, close_codecs
 from waybill.brokers import Brokers
+from waybill.classifying import NONE, ErrorTable, Kinds
 from waybill.clock import Clock, SystemClock
 from waybill.codec import Lacking
 from waybill.composing import Duration, message_of
@@ -23,15 +24,17 @@ from waybill.decorators import Consume, ConsumeBatch
 from waybill.errors import BrokerError, BrokerUnavailable, ClosedError, ConfigurationError, EncodeError, PublishRefused
 from waybill.explaining import Explained, explain
 from waybill.gaps import check_gaps
+from waybill.gates import CircuitBreaker
 from waybill.health import Health, Status
 from waybill.history import Stretch
+from waybill.instruments import Instrument
 from waybill.loading import AdapterContext, check_tables, open_adapter
 from waybill.message import Delivery, Message
 from waybill.middleware import BatchMiddleware, Middleware, SendMiddleware
 from waybill.observing import Handled
 from waybill.options import Batch, ConsumeOptions
 from waybill.outcomes import Confirmed, Refused, SendResult
-from waybill.registration import Registration, check_groups, name_of, registrar
+from waybill.registration import Registration, breakers_of, check_groups, name_of, registrar
 from waybill.replaying import Replayed, replay
 from waybill.retry import Retry
 from waybill.runtime import Runtime
@@ -63,6 +66,8 @@ class App:
     `middleware`: functions from handler to handler, the first outermost. `send_middleware`: the same on the way out.
     `batch_middleware`: the same around handlers of batches, which `middleware` does not touch: so an application that has
     both must say which (or an empty list).
+    `instruments`: what sees its messages and decides nothing, e.g. `waybill.telemetry.tracing.Tracing()`.
+    `errors`: what exception classes say of a message, for all handlers: `{BankDown: "systemic"}`. See `waybill.classifying`.
     """
 
     def __init__(
@@ -74,6 +79,8 @@ class App:
         middleware: Sequence[Middleware] = (),
         batch_middleware: Sequence[BatchMiddleware] | None = None,
         send_middleware: Sequence[SendMiddleware] = (),
+        instruments: Sequence[Instrument] = (),
+        errors: ErrorTable = NONE,
     ) -> None:
         self.name = check_name(name, "application")
         self.settings = settings
@@ -85,10 +92,16 @@ class App:
         self._middleware = tuple(middleware)
         self._batch_middleware = None if batch_middleware is None else tuple(batch_middleware)
         self._send_middleware = tuple(send_middleware)
+        for instrument in instruments:
+            if not isinstance(instrument, Instrument):
+                raise ConfigurationError(f"App(instruments=[{instrument!r}, …]): give objects of Instrument's classes")
+        self._instruments = tuple(instruments)
         for topic in topics:
             if not isinstance(topic, Topic):
                 raise ConfigurationError(f"App(topics=[{topic!r}, …]): give Topic objects")
         self._topics = tuple(topics)
+        Kinds(application=errors)  # raises for what is no such table
+        self._errors = errors
         self._registrations: list[Registration] = []
         self._observers: list[Callable[[Handled], None]] = []
         self._runtime: Runtime | None = None
@@ -134,7 +147,7 @@ class App:
 
         if self._runtime is not None:
             raise ConfigurationError(f"application {self.name!r} runs already: register handlers before it starts")
-        register = registrar(self.name, topics, batch, options)
+        register = registrar(self.name, topics, batch, options, self._errors)
 
         def decorate(handler: Callable[..., Any]) -> Any:
             made = register(handler)
@@ -144,6 +157,7 @@ class App:
                     f"or an empty list"
                 )
             check_groups(made, self._registrations)
+            breakers_of([*self._registrations, *made])
             self._registrations += made
             return handler
 
@@ -157,6 +171,16 @@ class App:
     def registrations(self) -> Sequence[Registration]:
         """The handlers, in the order they were registered."""
         return tuple(self._registrations)
+
+    @property
+    def instruments(self) -> Sequence[Instrument]:
+        """What sees its messages, the first outermost."""
+        return self._instruments
+
+    @property
+    def breakers(self) -> Mapping[str, CircuitBreaker]:
+        """The circuit breakers of its handlers, by name: to see them, and to open and close them by hand."""
+        return breakers_of(self._registrations)
 
     def consumer(self, topic: Readable[Any], *, group: str | None = None) -> Consumer:
         """The running consumer of `topic` for `group` (default: the application's name), to pause, resume and resize.
@@ -381,11 +405,12 @@ class App:
 
     @asynccontextmanager
     async def connected(self, *, create: bool = True) -> AsyncGenerator[Brokers, None]:
-        """The brokers themselves, connected, for tools such as `waybill.redrive`; nothing is declared, published or consumed.
+        """The brokers, connected, for tools such as `waybill.redrive`, whose work the instruments see; nothing is declared,
+        published or consumed.
 
         create: as of `brokers`. Raises `ConfigurationError`, `BrokerError`.
         """
-        async with self.brokers(create=create).connected() as brokers:
+        async with self._seen(self.brokers(create=create)).connected() as brokers:
             yield brokers
 
     def run(self) -> None:
@@ -421,10 +446,14 @@ class App:
         around_batches: Sequence[BatchMiddleware] = (),
         observers: Sequence[Callable[[Handled], None]] = (),
         accept_unrouted: bool = False,
+        hurried: bool = False,
     ) -> AsyncGenerator[Runtime, None]:
         if self._open_already:
             raise ConfigurationError(f"application {self.name!r} is running already: one `running()` at a time")
         self._open_already = True
+        for instrument in self._instruments:
+            instrument.configured(settings)
+        brokers = self._seen(brokers)
         try:
             self._check(brokers, connected=False)
             async with brokers.connected():
@@ -434,8 +463,13 @@ class App:
                     brokers,
                     settings,
                     clock,
-                    send_middleware=self._send_middleware,
+                    send_middleware=(
+                        *(wrap for each in self._instruments if (wrap := each.send_middleware()) is not None),
+                        *self._send_middleware,
+                    ),
                     accept_unrouted=accept_unrouted,
+                    name=self.name,
+                    hurried=hurried,
                 )
                 await runtime.declare(self.topology)
                 self._runtime = runtime
@@ -445,11 +479,21 @@ class App:
                             self._registrations,
                             (*around, *self._middleware),
                             (*around_batches, *(self._batch_middleware or ())),
-                            (*self._observers, *observers),
+                            (
+                                *(each.handled for each in self._instruments if each.on_handled),
+                                *self._observers,
+                                *observers,
+                            ),
+                            self._instruments,
                         )
+                    for instrument in self._instruments:
+                        instrument.started(self)
+                    runtime.stage = "running"
                     yield runtime
                 finally:
                     await runtime.stop()
+                    for instrument in self._instruments:
+                        instrument.stopped()
         finally:
             self._runtime = None
             try:
@@ -463,6 +507,12 @@ class App:
         check_tables(settings.broker)
         named = {name: open_adapter(where, context) for name, where in settings.brokers.items()}
         return Brokers({None: open_adapter(url, context)} | named)
+
+    def _seen(self, brokers: Brokers) -> Brokers:
+        """The same, as the instruments see what they send and receive."""
+        for instrument in reversed(self._instruments):
+            brokers = brokers.each(instrument.around)
+        return brokers
 
     async def _composed(self, topic: Topic[Any], compose: Callable[[], Message], end: float) -> Message:
         """A message whose codec may lack something. Who composes one while others wait goes behind them, or keys lost order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from waybill.adapter import Adapter, Admin, Page
@@ -21,6 +21,10 @@ class Brokers:
         self._adapters = adapters
         self._everywhere = everywhere
         self.admin: Admin = Routed(self)
+
+    def each(self, around: Callable[[Adapter], Adapter]) -> Brokers:
+        """The same brokers, each adapter as `around` makes it."""
+        return Brokers({name: around(adapter) for name, adapter in self._adapters.items()}, everywhere=self._everywhere)
 
     @asynccontextmanager
     async def connected(self) -> AsyncGenerator[Brokers, None]:

@@ -18,13 +18,18 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Literal
 
-from waybill.adapter import Adapter, Event, Resumed, Revoked, Revoking, Source, capabilities_of
+from waybill.adapter import Adapter, Describes, Event, Resumed, Revoked, Revoking, Source, capabilities_of
 from waybill.admitting import Admission
 from waybill.asking import Standstill
 from waybill.clock import Clock
 from waybill.codec import Lacking
+from waybill.deadletters import Origin
 from waybill.errors import BrokerError, CodecUnavailable, LeaseLost, shown
 from waybill.fetching import LAST_CALL, Fetcher
+from waybill.gates.budget import Spending
+from waybill.gates.gate import Gate
+from waybill.gates.limit import KeyLimiter, Limiter
+from waybill.gates.turn import Turn
 from waybill.handling import Handlings
 from waybill.holding import Held, Slots, Window
 from waybill.leases import Leases
@@ -32,7 +37,7 @@ from waybill.message import Delivery
 from waybill.middleware import BatchHandler, Handler
 from waybill.observing import Handled, Observers, Troubles
 from waybill.options import ConsumerOptions
-from waybill.outcomes import ACK, DONE, Ack, Defer, Lost, Release, SettleResult
+from waybill.outcomes import ACK, DONE, Ack, DeadLetter, Defer, Lost, Release, SettleResult
 from waybill.settling import Place, Settler
 from waybill.topology import Destination, Subscription
 from waybill.waiting import Waiting
@@ -66,9 +71,10 @@ class Consumer:
         remote: bool = False,
         observers: Sequence[Callable[[Handled], None]] = (),
         slots: Slots | None = None,
+        origin: Origin | None = None,
     ) -> None:
         """`handler`: one of batches where `options.batch` is given. `remote`: whether `decode` may raise `Lacking`. `slots`:
-        shared with other consumers, if given."""
+        shared with other consumers, if given. `origin`: what its dead letters tell of us."""
         self.subscription = subscription
         self.options = options
         self._adapter = adapter
@@ -76,12 +82,26 @@ class Consumer:
         self.decode = decode
         self._clock = clock
         self._remote = remote
-        self._observers = Observers(observers, name=subscription.name)
+        self._origin = origin or Origin()
+        self._observers = Observers(observers, name=subscription.name, marked=self._origin.marked)
         self._window = Window(options.held, options.window_bytes)
         self._slots = Slots(options.concurrency) if slots is None else slots
+        limit, budget = options.limit, options.budget
+        self.gates: tuple[Gate, ...] = options.gates
+        self._turns: list[Turn] = []
+        self._spending = None if budget is None else Spending(budget, clock, options.retry.max_age)
+        if limit is not None and limit.by is None:
+            self.gates += (Limiter(limit, batch=1 if options.batch is None else options.batch.size),)
+        elif limit is not None:
+            self._turns.append(KeyLimiter(limit))
+        if self._spending is not None:
+            self._turns.append(self._spending)
+        """What may keep its handlers from starting."""
         self._stack = AsyncExitStack()
         self._tasks: list[Task[None]] = []
         self._began = time.monotonic()
+        self._barred = False
+        """Whether nothing was to be fetched, when that was asked last."""
         self.delivered: float | None = None
         """When something was delivered last, on `time.monotonic()`."""
         self.stalled: str | None = None
@@ -105,6 +125,8 @@ class Consumer:
             on_trouble=lambda cause: self._troubles.note("codec", cause), on_over=self._go_on, name=str(self)
         )
         self._slots.join(self._handlings.dispatch)
+        for gate in self.gates:
+            gate.join(self._on_gate)
         self._fetcher.start()
         self._tasks = [self._spawn(self._leases.beat(), "leases"), self._spawn(self._handlings.sweep(), "timeouts")]
 
@@ -131,6 +153,7 @@ class Consumer:
             clock=self._clock,
             on_results=self._on_results,
             on_stuck=self._on_stuck,
+            sign=self._sign,
         )
 
     def _make_leases(self) -> Leases:
@@ -152,6 +175,7 @@ class Consumer:
             ordered=self.subscription.ordered,
             batch=self.options.batch,
             on_ready=self._dispatch,
+            turns=self._turns,
         )
 
     def _make_admission(self) -> Admission:
@@ -179,7 +203,17 @@ class Consumer:
             on_unavailable=self._stand_still if self._remote else None,
             torn_down=lambda: self._tasks[0].cancelling() > 0,
             name=str(self),
+            gates=self.gates,
+            marked=self._origin.marked,
+            spending=self._spending,
         )
+
+    def _sign(self, delivery: Delivery[Any], letter: DeadLetter) -> DeadLetter:
+        told: dict[str, object] = {}
+        if isinstance(self._adapter, Describes):
+            told |= self._adapter.place_attributes(self.subscription)
+            told |= self._adapter.delivery_attributes(delivery)
+        return DeadLetter(self._origin.sign(letter.record, delivery, told))
 
     def _place(self, kind: Literal["retry", "dead"]) -> Place:
         return Place(self._adapter, Destination(kind, self.subscription.topic, self.subscription.group), self._stack)
@@ -217,6 +251,8 @@ class Consumer:
 
     async def _close(self, last: float) -> None:
         self._slots.leave(self._handlings.dispatch)
+        for gate in self.gates:
+            gate.leave(self._on_gate)
         self._handlings.cancel()  # those that `stop` did not come to
         await self._standstill.end()
         tasks = [self._fetcher.task, *self._tasks]
@@ -236,7 +272,7 @@ class Consumer:
     @property
     def fetching(self) -> bool:
         """Whether it still asks for messages."""
-        return self._fetcher.stopped or not self._fetcher.task.done()
+        return self._fetcher.lives
 
     @property
     def trouble(self) -> str | None:
@@ -275,8 +311,9 @@ class Consumer:
 
     def waits_for_messages(self, patience: float) -> bool:
         """Whether it could handle more, holds none, and has got none for `patience` seconds."""
-        idle = time.monotonic() - max(self._began, self.delivered or 0.0)
-        return idle > patience and not self._window.held and self._wanted() > 0 and not self._fetcher.stopped
+        if self._window.held or self._fetcher.stopped or not self._wanted():
+            return False
+        return time.monotonic() - max(self._began, self.delivered or 0.0) > patience
 
     def pause(self) -> None:
         """Start no handler until `resume`. Those that run finish; what is held stays held, its leases renewed."""
@@ -339,12 +376,22 @@ class Consumer:
         """How many deliveries to ask for: none while settling is stuck."""
         if self._settler.stuck or self._handlings.paused or self._handlings.standing:
             return 0
-        return self._window.wanted(idle=self._slots.free)
+        wanted = self._window.wanted(idle=self._slots.free)
+        for gate in self.gates:
+            wanted = gate.wanted(wanted, self._waiting.ready) if wanted else 0
+        if self.gates and self._barred and wanted:
+            self._began = time.monotonic()  # what lay ready until now is nobody's fault
+        self._barred = not wanted
+        return wanted
 
     def _admit(self, deliveries: Sequence[Delivery[Any]]) -> None:
         self.delivered = now = time.monotonic()
         self._admission.admit(deliveries, now)
         self._dispatch()
+
+    def _on_gate(self) -> None:
+        self._dispatch()
+        self._fetcher.wake()
 
     def _dispatch(self) -> None:
         self._handlings.dispatch()

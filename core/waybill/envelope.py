@@ -51,8 +51,11 @@ class Transit(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     v: int
     attempts: int = 0
     redrives: int = 0
+    redrive: str | None = None
+    edit_of: str | None = None
     due: datetime | None = None
     first_failure: datetime | None = None
+    redrive_span: str | None = None
     dead: DeadLetterRecord | None = None
 
 
@@ -90,8 +93,11 @@ def encode(message: Message) -> dict[str, str]:
             v=VERSION,
             attempts=message.attempts,
             redrives=message.redrives,
+            redrive=message.redrive,
+            edit_of=message.edit_of,
             due=message.due,
             first_failure=message.first_failure,
+            redrive_span=message.redrive_span,
             dead=message.dead,
         )
         attributes["waybill"] = _encode_transit(transit).decode()
@@ -141,7 +147,10 @@ def _further(message: Message, attributes: Mapping[str, str]) -> Message:
         due=transit.due,
         attempts=max(0, transit.attempts),
         redrives=max(0, transit.redrives),
+        redrive=transit.redrive,
+        edit_of=transit.edit_of,
         first_failure=transit.first_failure,
+        redrive_span=transit.redrive_span,
         dead=transit.dead,
     )
 

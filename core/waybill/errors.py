@@ -233,13 +233,16 @@ def describe(error: BaseException | None) -> str:
         return f"<{type(error).__qualname__}.__str__ raised {type(second).__qualname__}>"
 
 
-def one_line(error: BaseException) -> str:
-    """The error for a log: class, text and the place where it was raised, on one line of bounded length."""
+def one_line(error: BaseException, safe: Callable[[str], str] = str) -> str:
+    """The error for a log: class, text and the place where it was raised, on one line of bounded length.
+
+    safe: leaves out of its text what is secret.
+    """
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
     place = "" if frame is None else f" ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})"
-    return f"{type(error).__name__}: {shown(describe(error), 256)}{place}"
+    return f"{type(error).__name__}: {shown(safe(describe(error)[:4096]), 256)}{place}"
 
 
 def shown(text: str, most: int = 80) -> str:

@@ -8,12 +8,16 @@ import msgspec
 
 from waybill.adapter import Adapter, Capabilities, Explains, claims_of
 from waybill.brokers import Brokers
+from waybill.classifying import KINDS, Kind
+from waybill.course import Step, course
+from waybill.gates import Bulkhead, CircuitBreaker
+from waybill.options import ConsumerOptions
 from waybill.outcomes import DeadLetter, Defer
 from waybill.registration import Registration
-from waybill.retry import Retry, duration
+from waybill.retry import Retry, duration, seconds
 from waybill.topology import Subscription, TopicSpec
 
-__all__ = ["Explained", "emulated", "explain", "timeline"]
+__all__ = ["Explained", "explain", "timeline", "weaker"]
 
 COPIED = "emulated: a copy is published and confirmed, then the message acknowledged; if the process dies in between, both are left"
 
@@ -24,6 +28,8 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
     subscription: str
     handler: str
     facts: Sequence[tuple[str, str]]
+    course: Sequence[Step]
+    """What becomes of a message that fails at each attempt, and when."""
 
 
 def explain(registrations: Sequence[Registration], brokers: Brokers, *, lease: float) -> list[Explained]:
@@ -33,6 +39,7 @@ def explain(registrations: Sequence[Registration], brokers: Brokers, *, lease: f
             subscription=registration.subscription.name,
             handler=registration.name,
             facts=_facts(registration, brokers.of(registration.subscription.topic), lease),
+            course=course(registration.options.retry, registration.options.timeout),
         )
         for registration in registrations
     ]
@@ -46,6 +53,7 @@ def _facts(registration: Registration, adapter: Adapter, lease: float) -> list[t
         ("payload", getattr(registration.topic.payload, "__name__", str(registration.topic.payload))),
         *_share(subscription, can),
         ("handlers at once", _concurrency(registration)),
+        *_guards(options),
         ("order", _order(registration)),
         ("a handler that runs long", timeout),
         ("a message that fails", timeline(options.retry)),
@@ -54,41 +62,42 @@ def _facts(registration: Registration, adapter: Adapter, lease: float) -> list[t
     if options.retry.never:
         kinds = ", ".join(kind.__name__ for kind in options.retry.never)
         facts.append(("never tried again", f"{kinds}: dead-lettered at once"))
+    facts += _told(options)
     kept = f"kept for {subscription.name}, until somebody takes them"
     gone = "GO WITH THE GROUP, when this process ends"
     facts += [
         ("a body that does not fit", "dead-lettered at once, with its bytes"),
         ("dead letters", gone if subscription.ephemeral else kept),
         ("a process that dies", f"its messages go to others; one that hangs loses them after {duration(lease)}"),
-        (
-            "a restart of the broker",
-            "confirmed messages are kept" if can.durable else "EVERYTHING IS LOST: this broker is memory",
-        ),
-        *emulated(adapter),
+        *([("a restart of the broker", "confirmed messages are kept")] if can.durable else ()),
+        *weaker(adapter, subscription),
         *_topic(subscription.topic, can),
         *(adapter.facts(subscription) if isinstance(adapter, Explains) else ()),
     ]
     return facts
 
 
-def emulated(adapter: Adapter) -> Iterator[tuple[str, str]]:
-    """What the broker does not settle by itself, and what that is worth."""
-    longest = adapter.claims.longest_defer
+def weaker(adapter: Adapter, subscription: Subscription) -> Iterator[tuple[str, str]]:
+    """Where the broker does less than others do, or Waybill in its place: what about, and what that is worth."""
+    can = claims_of(adapter, subscription.topic)
     if Defer not in adapter.native_settlements:
         yield "waiting for a retry", COPIED
-    elif longest is not None:
-        yield "waiting for a retry", f"beyond {duration(longest)} {COPIED}"
+    elif can.longest_defer is not None:
+        yield "waiting for a retry", f"beyond {duration(can.longest_defer)} {COPIED}"
     if DeadLetter not in adapter.native_settlements:
         yield "becoming a dead letter", COPIED
+    if subscription.where and not can.filters:
+        wanted = _wanted(subscription)
+        yield "only messages", f"{wanted}; the others are fetched and passed over here"
+    if not can.durable:
+        yield "a restart of the broker", "EVERYTHING IS LOST: this broker is memory"
 
 
 def _share(subscription: Subscription, can: Capabilities) -> Iterator[tuple[str, str]]:
     if subscription.topic.pattern:
         yield "topics", f"every topic that fits {subscription.topic.name}, also one that comes later"
-    if subscription.where:
-        wanted = ", ".join(f"{name} is {' or '.join(values)}" for name, values in subscription.where)
-        how = "" if can.filters else "; the others are fetched and passed over here"
-        yield "only messages", f"whose header {wanted}{how}"
+    if subscription.where and can.filters:
+        yield "only messages", _wanted(subscription)
     if subscription.ephemeral:
         yield "the group", "comes and goes with each process: it gets only what is published meanwhile"
     elif subscription.start is not None:
@@ -98,6 +107,10 @@ def _share(subscription: Subscription, can: Capabilities) -> Iterator[tuple[str,
         yield "a new group begins", f"with {kept}"
 
 
+def _wanted(subscription: Subscription) -> str:
+    return "whose header " + ", ".join(f"{name} is {' or '.join(values)}" for name, values in subscription.where)
+
+
 def _concurrency(registration: Registration) -> str:
     options, batch = registration.options, registration.options.batch
     held = f"holding at most {options.held} messages or {options.window_bytes >> 20} MiB"
@@ -105,6 +118,54 @@ def _concurrency(registration: Registration) -> str:
         return f"{options.concurrency}, {held}"
     alone = "; after a batch has failed, its messages one by one"
     return f"{options.concurrency}, each for up to {batch.size} messages or what has come in {duration(batch.pause)}{alone}; {held}"
+
+
+def _guards(options: ConsumerOptions) -> Iterator[tuple[str, str]]:
+    """What keeps handlers from starting, or from starting again."""
+    if options.limit is not None:
+        held = (
+            "what could not start soon stays with the broker" if options.limit.by is None else "others pass meanwhile"
+        )
+        yield "starts at most", f"{options.limit}, in each process; {held}"
+    for gate in options.gates:
+        if isinstance(gate, Bulkhead):
+            yield "shares", str(gate)
+        elif isinstance(gate, CircuitBreaker):
+            yield "depends on", _circuit(gate)
+    if options.budget is not None:
+        yield "retries", f"{options.budget}; beyond that they come later, and nothing is given up for it"
+
+
+def _circuit(breaker: CircuitBreaker) -> str:
+    rules = breaker.rules
+    window = "" if rules.window is None else f" within {duration(seconds(rules.window, 'window'))}"
+    slow = (
+        ""
+        if rules.slow is None
+        else f", or {rules.slow_share:.0%} take longer than {duration(seconds(rules.slow, 'slow'))}"
+    )
+    opened = duration(seconds(rules.open_for, "open_for"))
+    return (
+        f"{breaker.name}: when {rules.failures:.0%} of {rules.calls} handlings fail{window}{slow}, nothing is fetched for {opened} "
+        f"or longer; what is held waits here, and no attempt is spent but by probes"
+    )
+
+
+def _told(options: ConsumerOptions) -> Iterator[tuple[str, str]]:
+    """What errors say."""
+    for kind in KINDS:
+        if classes := options.kinds.named(kind):
+            yield f"{kind} errors", f"{', '.join(cls.__name__ for cls in classes)}: {MEANING[kind]}"
+    if options.retry.heed and options.retry.most > 1:
+        yield "Retry-After", f"of a dependency is waited for, up to {duration(options.retry.heed)}"
+
+
+MEANING: dict[Kind, str] = {
+    "transient": "tried again",
+    "systemic": "tried again; circuit breakers count them",
+    "permanent": "dead-lettered at once",
+    "poison": "dead-lettered at once",
+}
 
 
 def _topic(topic: TopicSpec, can: Capabilities) -> Iterator[tuple[str, str]]:

@@ -10,8 +10,9 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from waybill.adapter import Adapter, Notify, Source
-from waybill.errors import BrokerError
+from waybill.errors import BrokerError, one_line
 from waybill.message import Delivery
+from waybill.redaction import redact
 from waybill.settling import back_off
 from waybill.topology import Subscription
 
@@ -55,12 +56,18 @@ class Fetcher:
         self._on_connected = on_connected
         self._link = AsyncExitStack()
         self._linked = False
+        self._leaving = False
         self._room = asyncio.Event()
         self._stopped = asyncio.Event()
 
     @property
     def stopped(self) -> bool:
         return self._stopped.is_set()
+
+    @property
+    def lives(self) -> bool:
+        """Whether it fetches, or will again, or was told not to."""
+        return self.stopped or self._leaving or not self.task.done()
 
     async def connect(self) -> None:
         source = self._adapter.source(self._subscription, window=self._window(), notify=self._on_event)
@@ -78,10 +85,16 @@ class Fetcher:
 
     async def reconnect(self, *, on_left: Callable[[], None]) -> None:
         """Leave the source, and connect anew as often as it takes. `on_left`: what was held is somebody else's by then."""
-        self.task.cancel()
-        await asyncio.wait([self.task], timeout=LAST_CALL)
-        if self.stopped:
-            return
+        self._leaving = True
+        try:
+            self.task.cancel()
+            await asyncio.wait([self.task], timeout=LAST_CALL)
+            if not self.stopped:
+                await self._leave_and_start(on_left)
+        finally:
+            self._leaving = False
+
+    async def _leave_and_start(self, on_left: Callable[[], None]) -> None:
         link, self._link, self._linked = self._link, AsyncExitStack(), False
         try:
             async with asyncio.timeout(LAST_CALL):
@@ -137,7 +150,7 @@ class Fetcher:
             return f"cannot receive: {error}"
         except Exception as error:  # an adapter's bug: said loudly, and tried again, since nobody else would
             log.exception("%s: the adapter failed to receive", self._subscription.name)
-            return f"the adapter failed to receive: {error!r}"
+            return f"the adapter failed to receive: {one_line(error, redact)}"
         return None
 
     async def _pause(self, seconds: float) -> None:

@@ -12,22 +12,30 @@ import logging
 import random
 import time
 from asyncio import Task
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar, copy_context
+from functools import partial
 from math import inf
 from traceback import clear_frames
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
+
 from waybill.clock import Clock
 from waybill.codec import Lacking
-from waybill.errors import CodecUnavailable, DecodeError, ItemsFailed, one_line, shown
+from waybill.errors import CodecUnavailable, DecodeError, HandlerTimeout, ItemsFailed, one_line, shown
+from waybill.gates.breaker import CircuitBreaker
+from waybill.gates.budget import Spending
+from waybill.gates.gate import Failure, Gate
 from waybill.holding import Held, Run, Slots
-from waybill.judging import failed, interrupted
+from waybill.judging import failed, interrupted, kind_of
 from waybill.message import Delivery
 from waybill.middleware import BatchHandler, Handler
+from waybill.observing import about
 from waybill.options import ConsumerOptions
 from waybill.outcomes import ACK, Defer, Release, Settlement
+from waybill.redaction import redact, secrets_of
 from waybill.retry import duration
 from waybill.settling import Settler
 from waybill.waiting import Waiting
@@ -42,6 +50,7 @@ HUNG = 5.0
 """Seconds at least that a handler is given to end after its time is over."""
 
 NO_ERRORS: Mapping[Held, BaseException] = MappingProxyType({})
+NO_FAILURES: Mapping[Held, Failure] = MappingProxyType({})
 
 current_handling: ContextVar[Held | None] = ContextVar("waybill_handling", default=None)
 """What the running handler is about: what it publishes takes its ids and its story from here."""
@@ -63,8 +72,12 @@ class Handlings:
         on_unavailable: Callable[[Lacking, CodecUnavailable], None] | None,
         torn_down: Callable[[], bool],
         name: str,
+        gates: Sequence[Gate] = (),
+        spending: Spending | None = None,
+        marked: Collection[str] = (),
     ) -> None:
-        """Handlers run in copies of the context this is made in. `name`: the subscription's.
+        """Handlers run in copies of the context this is made in. `name`: the subscription's. `spending`: of its retry budget.
+        `marked`: names of headers and fields that are secret, in lower case.
 
         `on_unavailable`: called when what decoding lacks cannot be had now; `None`: it never lacks anything.
 
@@ -81,6 +94,11 @@ class Handlings:
         self._on_unavailable = on_unavailable
         self._torn_down = torn_down
         self._name = name
+        self._gates = gates
+        self._marked = marked
+        self._breakers = [gate for gate in gates if isinstance(gate, CircuitBreaker)] if options.batch else []
+        """Those that may ask for a batch of one."""
+        self._spending = spending
         self._running: set[Run] = set()
         self._closed = False
         self._loop = asyncio.get_running_loop()
@@ -111,11 +129,15 @@ class Handlings:
         timeout = self._options.timeout
         now = time.monotonic()
         deadline = inf if timeout is None else now + timeout
-        while self._slots.free:
-            helds = self._waiting.next(now)
+        gates = self._gates
+        while self._slots.free and (not gates or self._may_start(now)):
+            alone = bool(self._breakers) and any(breaker.probing for breaker in self._breakers)
+            helds = self._waiting.next(now, alone=alone)
             if not helds:
                 break
-            run = Run(helds, deadline)
+            run = Run(helds, deadline, began=now)
+            for gate in gates:
+                gate.start(now)
             for held in helds:
                 held.run = run
             self._slots.taken += 1
@@ -124,6 +146,12 @@ class Handlings:
             context = self._context.copy()
             handling = self._handle(run, helds[0]) if self._options.batch is None else self._handle_batch(run)
             run.task = self._loop.create_task(handling, name="waybill-handler", context=context)
+
+    def _may_start(self, now: float) -> bool:
+        for gate in self._gates:  # noqa: SIM110 - asked twice a message: a generator would cost more than the gates
+            if not gate.free(now):
+                return False
+        return True
 
     async def _handle(self, run: Run, held: Held) -> None:
         current_handling.set(held)
@@ -218,11 +246,15 @@ class Handlings:
     def _ended(self, run: Run, errors: Mapping[Held, BaseException]) -> None:
         self._running.discard(run)
         self._slots.taken -= 1
+        failures = self._tell_gates(run, errors) if self._gates else NO_FAILURES
         handled: list[Held] = []
         for held in run.helds:
             held.run = None
             if held in errors:
-                self._decide(held, self._judge(run, held, errors[held]))
+                if held in failures and not held.lost and self._is_forgiven(failures[held]):
+                    self._keep(held, failures[held])
+                else:
+                    self._decide(held, self._judge(run, held, errors[held]))
             elif held.lost:
                 self._decide(held, ACK)
             else:
@@ -236,12 +268,45 @@ class Handlings:
             self._waiting.give_back_all()
         self._slots.offer()
 
+    def _tell_gates(self, run: Run, errors: Mapping[Held, BaseException]) -> Mapping[Held, Failure]:
+        """The failures that say something, by their delivery."""
+        found = NO_FAILURES
+        told: Sequence[Failure] | None = ()
+        if errors:
+            cut = any(self._is_cut_short(run, error) for error in errors.values())
+            found = {} if cut else {held: self._failure(run, held, error) for held, error in errors.items()}
+            told = None if cut else tuple(found.values())
+        now, number = time.monotonic(), len(run.helds)
+        for gate in self._gates:
+            gate.end(now, now - run.began, told, number)
+        return found
+
+    def _failure(self, run: Run, held: Held, error: BaseException) -> Failure:
+        if isinstance(error, asyncio.CancelledError) and run.cause == "timeout":
+            error = HandlerTimeout(f"the handler ran longer than {self._options.timeout:g} s")
+        try:
+            return Failure(error, kind_of(error, self._options), held.forgiven)
+        except Exception:  # a function of the user's, in a table of errors
+            log.exception("%s: its table of errors cannot be asked", self._name)
+            return Failure(error, "transient", held.forgiven)
+
+    def _is_forgiven(self, failure: Failure) -> bool:
+        return any(gate.forgives(failure) for gate in self._gates)
+
+    def _keep(self, held: Held, failure: Failure) -> None:
+        message = shown(held.delivery.message.id)
+        log.info("%s: message %s waits here, at no cost: %s", self._name, message, one_line(failure.error))
+        self._waiting.keep(held)
+
+    def _is_cut_short(self, run: Run, error: BaseException) -> bool:
+        """Whether it is not the message's fault, whatever the handler made of being cancelled."""
+        # torn down: the program ends, and did not stop us
+        torn_down = isinstance(error, asyncio.CancelledError) and self._torn_down()
+        return run.cause in {"shutdown", "lease", "codec"} or interrupted(error) or torn_down
+
     def _judge(self, run: Run, held: Held, error: BaseException) -> Settlement:
-        torn_down = (
-            isinstance(error, asyncio.CancelledError) and self._torn_down()
-        )  # the program ends, and did not stop us
-        if run.cause in {"shutdown", "lease", "codec"} or interrupted(error) or torn_down:
-            return held.released  # not the message's fault, whatever the handler made of being cancelled
+        if self._is_cut_short(run, error):
+            return held.released
         settlement = failed(
             held.delivery,
             error,
@@ -251,8 +316,15 @@ class Handlings:
             chance=random.random(),  # noqa: S311 - not a secret
         )
         if isinstance(settlement, Defer):
+            if self._spending is not None:
+                settlement = self._afforded(held, settlement, self._spending)
             self._warn_of_retry(held, settlement, error)
         return settlement
+
+    def _afforded(self, held: Held, settlement: Defer, spending: Spending) -> Defer:
+        """Later, if the retry budget is spent."""
+        after = spending.later(held.delivery, settlement.first_failure, time.monotonic())
+        return msgspec.structs.replace(settlement, after=max(settlement.after, after))
 
     def _warn_of_retry(self, held: Held, settlement: Defer, error: BaseException) -> None:
         log.warning(
@@ -261,7 +333,8 @@ class Handlings:
             settlement.attempts,
             shown(held.delivery.message.id),
             duration(settlement.after),
-            one_line(error),
+            one_line(error, partial(redact, values=secrets_of(held.delivery.message, self._marked))),
+            extra=about(held.delivery),
         )
 
     def _decide(self, held: Held, settlement: Settlement) -> None:

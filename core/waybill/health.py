@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 
 import msgspec
@@ -18,6 +18,7 @@ import msgspec
 from waybill.adapter import Admin
 from waybill.consumer import Consumer
 from waybill.errors import BrokerError
+from waybill.explaining import weaker
 from waybill.producer import Producer
 from waybill.retry import duration
 from waybill.topology import Backlog
@@ -48,6 +49,10 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     """Messages held and not settled."""
     idle: float | None = None
     """Seconds since a message was delivered; `None`: none was yet."""
+    stuck: bool = False
+    """A subscription that does not move though nobody wants that: neither paused nor waiting for a circuit, a limit."""
+    weaker: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
+    """Where the broker does less than others do, or Waybill in its place: what about, and what that is worth."""
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -60,6 +65,15 @@ class Health(msgspec.Struct, frozen=True):
     def ok(self) -> bool:
         """Whether it can go on in this process: not `down`."""
         return self.status is not Status.DOWN
+
+    @property
+    def ready(self) -> bool:
+        """Whether each subscription moves that is meant to.
+
+        A circuit that is open, or a publish that failed, is no reason to take a process out: the one is meant, and the
+        other is over with the next that is taken, which would then never come.
+        """
+        return self.ok and not any(part.stuck for part in self.parts)
 
 
 def judge(consumers: Iterable[Consumer], producers: Iterable[Producer]) -> Health:
@@ -75,7 +89,7 @@ def _consuming(consumer: Consumer) -> Part:
     status, reasons = Status.UP, list[str]()
     if consumer.paused:
         reasons.append("paused")
-    for reason in (consumer.trouble, consumer.stalled):
+    for reason in (consumer.trouble, consumer.stalled, *(gate.shut for gate in consumer.gates)):
         if reason is not None:
             status = Status.DEGRADED
             reasons.append(reason)
@@ -86,6 +100,7 @@ def _consuming(consumer: Consumer) -> Part:
         status = Status.DOWN
         reasons.append("it has stopped fetching")
     last = consumer.delivered
+    stuck = consumer.trouble is not None or consumer.stalled is not None
     return Part(
         name=consumer.subscription.name,
         status=status,
@@ -93,6 +108,8 @@ def _consuming(consumer: Consumer) -> Part:
         running=consumer.running,
         held=consumer.held,
         idle=None if last is None else round(time.monotonic() - last, 3),
+        stuck=stuck or status is Status.DOWN,
+        weaker=dict(weaker(consumer._adapter, consumer.subscription)),
     )
 
 
@@ -125,6 +142,8 @@ async def watch(consumers: Sequence[Consumer], admin: Admin, patience: float) ->
                 await _look(consumer, admin, patience)
             except (BrokerError, TimeoutError) as error:  # the consumer itself meets the same trouble, and tells it
                 log.debug("%s: its backlog cannot be seen: %s", consumer, error)
+            except Exception:  # an adapter's bug: said loudly, and tried again, since nobody else would
+                log.exception("%s: the adapter failed to tell its backlog", consumer)
 
 
 async def _look(consumer: Consumer, admin: Admin, patience: float) -> None:

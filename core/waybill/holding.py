@@ -28,6 +28,8 @@ class Held(msgspec.Struct, eq=False):
     lost: bool = False
     tried: bool = False
     """Whether it was handled here before and waited in place for its retry."""
+    forgiven: bool = False
+    """Whether a gate has said of a failure that it was not its fault."""
     outcome: Settlement | None = None
     """What was decided."""
     asked: bool = False
@@ -73,6 +75,8 @@ class Run(msgspec.Struct, eq=False):
     helds: Sequence[Held]
     deadline: float
     """When it is cancelled, on `time.monotonic()`."""
+    began: float = 0.0
+    """When it was started, on the same clock."""
     task: Task[None] | None = None
     cause: str | None = None
     """Why it was cancelled: `timeout`, `lease` or `shutdown`; or `codec`: what decoding lacks cannot be had now."""

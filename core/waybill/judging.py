@@ -16,16 +16,19 @@ from typing import Any
 import msgspec
 
 from waybill.adapter import Limits
+from waybill.asked import retry_after
+from waybill.classifying import GIVEN_UP, Kind, disposition
 from waybill.deadletters import record
 from waybill.envelope import UNREADABLE
-from waybill.errors import DecodeError, HandlerTimeout, Reject, RetryAfter, describe, shown
+from waybill.errors import DecodeError, HandlerTimeout, Reject, RetryAfter, describe, one_line, shown
 from waybill.headers import MAX_HEADERS
 from waybill.message import Delivery, Message
+from waybill.observing import about
 from waybill.options import ConsumerOptions
 from waybill.outcomes import DeadLetter, Defer, Settlement
 from waybill.retry import GiveUp
 
-__all__ = ["expired", "failed", "interrupted", "ordinary", "unhandled"]
+__all__ = ["expired", "failed", "interrupted", "kind_of", "ordinary", "unhandled"]
 
 log = logging.getLogger("waybill.judging")
 
@@ -53,17 +56,32 @@ def unhandled(delivery: Delivery[Any], most: int, now: float, limits: Limits, de
     """
     message = delivery.message
     if unfit := _unfit(message, limits):
-        return DeadLetter(record(delivery, "decode_error", now=now, detail=unfit, attempts=delivery.attempt - 1))
+        return _letter(delivery, "decode_error", now=now, detail=unfit, attempts=delivery.attempt - 1)
     if message.attempts >= most:
         detail = f"it came with {message.attempts} attempts, and has {most} here"
-        return DeadLetter(record(delivery, "retries_exhausted", now=now, detail=detail, attempts=message.attempts))
+        return _letter(delivery, "retries_exhausted", now=now, detail=detail, attempts=message.attempts)
     if delivery.attempt > most:
         detail = "the processes that handled it died, once more than it has attempts"
-        return DeadLetter(record(delivery, "crashed", now=now, detail=detail, attempts=delivery.attempt - 1))
+        return _letter(delivery, "crashed", now=now, detail=detail, attempts=delivery.attempt - 1)
     if delivery.handed_out is not None and delivery.handed_out > deadly:
         detail = f"it was handed out {delivery.handed_out} times in vain: processes died of it, or gave it back"
-        return DeadLetter(record(delivery, "crashed", now=now, detail=detail, attempts=delivery.attempt - 1))
+        return _letter(delivery, "crashed", now=now, detail=detail, attempts=delivery.attempt - 1)
     return expired(delivery, now)
+
+
+def _letter(
+    delivery: Delivery[Any],
+    reason: str,
+    *,
+    now: float,
+    error: BaseException | None = None,
+    kind: Kind | None = None,
+    detail: str = "",
+    attempts: int | None = None,
+) -> DeadLetter:
+    """The dead letters, with what that says of a redrive. `kind`: of the error."""
+    why = record(delivery, reason, now=now, error=error, detail=detail, attempts=attempts)
+    return DeadLetter(msgspec.structs.replace(why, disposition=disposition(reason, kind)))
 
 
 def _unfit(message: Message, limits: Limits) -> str | None:
@@ -96,7 +114,7 @@ def expired(delivery: Delivery[Any], now: float) -> Settlement | None:
     if expires is None or expires.timestamp() >= now:
         return None
     detail = f"it was to be handled by {expires.isoformat()}"
-    return DeadLetter(record(delivery, "expired", now=now, detail=detail, attempts=delivery.attempt - 1))
+    return _letter(delivery, "expired", now=now, detail=detail, attempts=delivery.attempt - 1)
 
 
 def failed(
@@ -114,9 +132,14 @@ def failed(
     """
     try:
         return _failed(delivery, error, options, timed_out=timed_out, now=now, chance=chance)
-    except Exception as second:  # a policy or an error of the user's that breaks when looked at
-        log.exception("message %s cannot be judged by its retry policy", shown(delivery.message.id))
-        return DeadLetter(record(delivery, "retries_exhausted", now=now, error=error, detail=describe(second)))
+    except Exception as second:  # noqa: BLE001 - a policy or an error of the user's that breaks when looked at
+        log.error(  # noqa: TRY400 - its text may quote what the message holds
+            "message %s cannot be judged by its retry policy: %s",
+            shown(delivery.message.id),
+            one_line(second, lambda _: "see the dead letter"),
+            extra=about(delivery),
+        )
+        return _letter(delivery, "retries_exhausted", now=now, error=error, detail=describe(second))
 
 
 def _failed(
@@ -131,14 +154,32 @@ def _failed(
     if isinstance(error, asyncio.CancelledError) and timed_out:
         error = HandlerTimeout(f"the handler ran longer than {options.timeout:g} s")
     if isinstance(error, Reject):
-        return DeadLetter(record(delivery, "rejected", now=now, error=error, detail=error.reason))
+        return _letter(delivery, "rejected", now=now, error=error, detail=error.reason)
     if isinstance(error, DecodeError) and delivery._value is msgspec.UNSET:
         # it will never decode: no retry; and no handler was started for it this time
-        return DeadLetter(record(delivery, "decode_error", now=now, error=error, attempts=delivery.attempt - 1))
+        return _letter(delivery, "decode_error", now=now, error=error, attempts=delivery.attempt - 1)
+    kind = kind_of(error, options)
+    if kind in GIVEN_UP:
+        return _letter(delivery, "non_retryable", now=now, error=error, kind=kind)
     first = delivery.message.first_failure or datetime.fromtimestamp(now, UTC)
     asked = error.delay if isinstance(error, RetryAfter) else None
+    least = retry_after(error, now) or 0.0
     age = now - first.timestamp()
-    decision = options.retry.decide(delivery.attempt, error, age=age, chance=chance, asked=asked)
+    decision = options.retry.decide(delivery.attempt, error, age=age, chance=chance, asked=asked, least=least)
     if isinstance(decision, GiveUp):
-        return DeadLetter(record(delivery, decision.reason, now=now, error=error))
+        return _letter(delivery, decision.reason, now=now, error=error, kind=kind)
     return Defer(decision.delay, delivery.attempt, first, relaxed=options.relaxed)
+
+
+def kind_of(error: BaseException, options: ConsumerOptions) -> Kind:
+    """What the error says of its message, by the tables and the retry policy of its subscription."""
+    if isinstance(error, RetryAfter):
+        return "transient"
+    told = options.kinds.told(error)
+    if told is not None:
+        return told
+    named = options.retry.names(error)
+    if named is False:
+        return "permanent"
+    kind = options.kinds.of(error)
+    return "transient" if named and kind in GIVEN_UP else kind

@@ -20,11 +20,14 @@ T = TypeVar("T")
 class Lanes(Generic[T]):
     """`add` what was received, `take` what may start, `done` what has ended."""
 
-    __slots__ = ("_lanes", "_ready", "_returning", "ordered")
+    __slots__ = ("_kept", "_kepts_turn", "_lanes", "_ready", "_returning", "ordered")
 
     def __init__(self, *, ordered: bool) -> None:
         self.ordered = ordered
         self._ready: deque[tuple[str | None, T]] = deque()
+        self._kept: deque[tuple[str | None, T]] = deque()
+        """Ready too. They failed, so that after one of them it is another's turn, and they have every second one."""
+        self._kepts_turn = False
         self._lanes: dict[str, deque[T]] = {}
         """Keys with a delivery that is ready, started or waiting in place; the deque holds those behind it."""
         self._returning: dict[str, set[T]] = {}
@@ -55,17 +58,25 @@ class Lanes(Generic[T]):
 
     def take(self) -> T | None:
         """The next delivery to start, or `None`."""
-        return self._ready.popleft()[1] if self._ready else None
+        if not self._kept:
+            return self._ready.popleft()[1] if self._ready else None
+        turn = self._turn()
+        self._kepts_turn = turn is self._ready
+        return turn.popleft()[1]
+
+    def _turn(self) -> deque[tuple[str | None, T]]:
+        return self._kept if self._kept and (self._kepts_turn or not self._ready) else self._ready
 
     @property
     def ready(self) -> int:
         """How many may start now."""
-        return len(self._ready)
+        return len(self._ready) + len(self._kept)
 
     @property
     def next(self) -> T | None:
         """What `take` would answer."""
-        return self._ready[0][1] if self._ready else None
+        turn = self._turn()
+        return turn[0][1] if turn else None
 
     def done(self, key: str | None) -> None:
         """The started delivery of this key ended: the one behind it may start."""
@@ -92,24 +103,28 @@ class Lanes(Generic[T]):
         """A delivery that waited in place (its lane stayed closed meanwhile) may start once more."""
         self._ready.append((key if self.ordered else None, item))
 
+    def keep(self, key: str | None, item: T) -> None:
+        """The same, for one that failed through no fault of its own: what is ready besides has the next turn."""
+        self._kept.append((key if self.ordered else None, item))
+        self._kepts_turn = False
+
     def evict(self, key: str | None, item: T) -> list[T]:
         """Take out a delivery that has not started, and all of its key that have not: what is behind it cannot start here.
 
         In order. Empty if it is not waiting here.
         """
         if key is None or not self.ordered:
-            try:
-                self._ready.remove((None, item))
-            except ValueError:
-                return []
-            return [item]
+            return [item] if self._remove(None, item) else []
         lane = self._lanes.get(key)
         if lane is None:
             return []
         if item in lane:
             return self.waiting(key)
-        try:
-            self._ready.remove((key, item))
-        except ValueError:
-            return []
-        return [item, *self.clear(key)]
+        return [item, *self.clear(key)] if self._remove(key, item) else []
+
+    def _remove(self, key: str | None, item: T) -> bool:
+        for ready in (self._ready, self._kept):
+            if (key, item) in ready:
+                ready.remove((key, item))
+                return True
+        return False

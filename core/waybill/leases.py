@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from waybill.adapter import Source
-from waybill.errors import BrokerError
+from waybill.errors import BrokerError, one_line
 from waybill.holding import Held
 from waybill.outcomes import Extended, ExtendResult, Lost
+from waybill.redaction import redact
 
 __all__ = ["Leases"]
 
@@ -85,7 +86,7 @@ class Leases:
             trouble = f"leases cannot be renewed: {str(error) or 'no answer in time'}"
         except Exception as error:  # an adapter's bug: said loudly, and tried again, since nobody else would
             log.exception("the adapter failed to renew leases")
-            trouble = f"the adapter failed to renew leases: {error!r}"
+            trouble = f"the adapter failed to renew leases: {one_line(error, redact)}"
         else:
             self._failing = False
             self._on_trouble(None)

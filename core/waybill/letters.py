@@ -14,7 +14,7 @@ from waybill.adapter import Admin, Page
 from waybill.message import DeadLetterRecord, Message
 from waybill.topology import Subscription
 
-__all__ = ["Exported", "as_object", "export", "pages", "record_of"]
+__all__ = ["Exported", "as_object", "export", "pages", "record_of", "unknown"]
 
 BATCH = 500
 """Letters read at once."""
@@ -62,13 +62,12 @@ async def pages(admin: Admin, subscription: Subscription) -> AsyncGenerator[Page
 
 def record_of(subscription: Subscription, message: Message) -> DeadLetterRecord:
     """Why the letter is there; with the reason `unknown` where somebody else has put it there."""
-    return message.dead or DeadLetterRecord(
-        reason="unknown",
-        topic=subscription.topic.name,
-        group=subscription.group,
-        attempts=message.attempts,
-        at=message.time,
-    )
+    return message.dead or unknown(message, subscription.topic.name, subscription.group)
+
+
+def unknown(message: Message, topic: str, group: str) -> DeadLetterRecord:
+    """What can be said of a dead letter that came without a record."""
+    return DeadLetterRecord(reason="unknown", topic=topic, group=group, attempts=message.attempts, at=message.time)
 
 
 def as_object(subscription: Subscription, message: Message) -> dict[str, Any]:
@@ -88,12 +87,11 @@ def as_object(subscription: Subscription, message: Message) -> dict[str, Any]:
         "topic": subscription.topic.name,
         "group": subscription.group,
         "redrives": message.redrives,
+        "redrive": message.redrive,
+        "edit_of": message.edit_of,
         "attributes": attributes,
         "headers": dict(message.headers),
         "record": {name: value.isoformat() if isinstance(value, datetime) else value for name, value in record.items()},
         "body": text,
         "body_encoding": encoding,
     }
-
-
-# ---------------------------------------------------------------- inside

@@ -7,7 +7,7 @@ eighth of the cost of a frozen dataclass.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -29,8 +29,16 @@ class Tombstone(msgspec.Struct, frozen=True):
 class DeadLetterRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why a message lies among the dead letters of a group, and where it came from."""
 
+    id: str = ""
+    """Of this dead-lettering; `""` where a broker, or somebody else, has put the message there."""
     reason: str
-    """One of `decode_error`, `rejected`, `retries_exhausted`, `non_retryable`, `expired`, `crashed`, `redrive_limit`."""
+    """One of `decode_error`, `rejected`, `retries_exhausted`, `non_retryable`, `expired`, `crashed`, `redrive_limit`; where the
+    broker itself gave it up also `delivery_limit` (handed out too often in vain), `max_length` (its queue was full)."""
+    disposition: str = ""
+    """What it says of a redrive: `poison` (it will never work), `transient_exhausted`, `systemic` (a dependency was down),
+    `policy` (a rule of ours); `""`: unknown."""
+    fingerprint: str = ""
+    """The same for letters that failed alike: of the error's class, the top frame of the service's own code, and the type."""
     detail: str = ""
     """The reject reason or the error's text, at most 1 KiB."""
     topic: str
@@ -41,10 +49,28 @@ class DeadLetterRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     first_failure: datetime | None = None
     error: str | None = None
     """The error's class, as `module.Class`."""
+    frame: str = ""
+    """The innermost frame of the service's own code, as `module:function`."""
     stack: str | None = None
     """The end of the traceback, at most 8 KiB."""
+    handler: str = ""
+    """Its name."""
+    service: str = ""
+    """The application that gave it up, …"""
+    version: str = ""
+    """… and that one's version, where the settings say it."""
+    library: str = ""
+    """Waybill's version."""
     host: str = ""
     process: int = 0
+    place: str = ""
+    """Where the broker had it, in its own words: exchange and routing key, partition and offset, the queue's ARN."""
+    span: str | None = None
+    """The `traceparent` of the span that it failed in. The message's own stays what it was."""
+
+    def __post_init__(self) -> None:
+        if self.at.tzinfo is None:  # another program's, or a file's: UTC is meant where no zone is named
+            msgspec.structs.force_setattr(self, "at", self.at.replace(tzinfo=UTC))
 
 
 CLOUDEVENTS = {
@@ -97,6 +123,12 @@ class Message(
     """Handlings that failed before this copy was made. Not zero only on a copy that waits for a retry."""
     redrives: int = 0
     """How many times it came back from the dead letters."""
+    redrive: str | None = None
+    """The operation that brought it back last."""
+    edit_of: str | None = None
+    """The id of the dead letter that this is a mended copy of."""
+    redrive_span: str | None = None
+    """The `traceparent` of the span that sent it back; `traceparent` stays what it was."""
     first_failure: datetime | None = None
     dead: DeadLetterRecord | None = None
     """Set on a dead letter."""
@@ -137,6 +169,8 @@ class Delivery(msgspec.Struct, Generic[T], frozen=True, eq=False, kw_only=True, 
     """The client library's own object, for what no portable interface offers."""
     _holder: Holder | None = None
     _value: Any = msgspec.UNSET
+    _span: Any = None
+    """The span that it was handled in, for whoever traces."""
 
     @property
     def value(self) -> T:
@@ -165,3 +199,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     message: Message
     deadline: float
     """When the publish is given up, on the running loop's clock."""
+    broker: str | None = None
+    """The name of the broker that the topic lies on; `None`: the default one."""
+    many: bool = False
+    """Whether it is one of those that `publish_many` was given."""

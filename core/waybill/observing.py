@@ -6,7 +6,9 @@ To those who observe, and to the log what people must know.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Collection, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import msgspec
@@ -14,10 +16,15 @@ import msgspec
 from waybill.errors import shown
 from waybill.message import Delivery
 from waybill.outcomes import Ack, DeadLetter, Lost, Settlement, SettleResult
+from waybill.redaction import redact, secrets_of
 
-__all__ = ["Handled", "Observers", "Troubles"]
+__all__ = ["Handled", "Observers", "Troubles", "about", "failing_span"]
 
 log = logging.getLogger("waybill.observing")
+
+failing_span: ContextVar[str | None] = ContextVar("waybill_failing_span", default=None)
+"""The `traceparent` of the span in which the handler of this task has failed, where traces are kept: what is recorded of the
+failure names it (`DeadLetterRecord.span`)."""
 
 
 class Handled(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,12 +35,22 @@ class Handled(msgspec.Struct, frozen=True, kw_only=True):
     result: SettleResult
 
 
+def about(delivery: Delivery[Any]) -> dict[str, Any]:
+    """What a line of a log that is about it has beside its text."""
+    message = delivery.message
+    told = {"message_id": message.id, "topic": delivery.topic, "group": delivery.group, "attempt": delivery.attempt}
+    return told if message.correlation_id is None else {**told, "correlation_id": message.correlation_id}
+
+
 class Observers:
     """Those who are told of one consumer's handlings. One that fails is logged, and hinders nobody."""
 
-    def __init__(self, observers: Sequence[Callable[[Handled], None]], *, name: str) -> None:
-        """`name`: the subscription's."""
+    def __init__(
+        self, observers: Sequence[Callable[[Handled], None]], *, name: str, marked: Collection[str] = ()
+    ) -> None:
+        """`name`: the subscription's. `marked`: names of headers and fields that are secret, in lower case."""
         self._observers = observers
+        self._marked = marked
         self._name = name
 
     def __bool__(self) -> bool:
@@ -48,14 +65,19 @@ class Observers:
         for observe in self._observers:
             try:
                 observe(handled)
-            except Exception:
-                log.exception("%s: an observer failed", self._name)
+            except Exception as error:  # noqa: BLE001 - said without what the message holds, which it may quote
+                self._warn_of_observer(handled.delivery, error)
+
+    def _warn_of_observer(self, delivery: Delivery[Any], error: Exception) -> None:
+        trace = redact("".join(traceback.format_exception(error)), secrets_of(delivery.message, self._marked))
+        log.error("%s: an observer failed: %s", self._name, trace, extra=about(delivery))
 
     def _warn_of_repeat(self, delivery: Delivery[Any]) -> None:
         log.warning(
             "%s: message %s was handled, but its lease was lost before the acknowledgement: it may be handled again",
             self._name,
             shown(delivery.message.id),
+            extra=about(delivery),
         )
 
     def _warn_of_dead_letter(self, delivery: Delivery[Any], letter: DeadLetter) -> None:
@@ -67,6 +89,7 @@ class Observers:
             why.reason,
             shown(why.detail or why.error or "", 200),
             message,
+            extra=about(delivery),
         )
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal, TypedDict
 
+from waybill.classifying import ErrorTable, Kinds
 from waybill.errors import ConfigurationError
+from waybill.gates import Bulkhead, CircuitBreaker, Gate, RateLimit, RetryBudget
 from waybill.retry import Retry, seconds
 
 __all__ = ["Batch", "ConsumeOptions", "ConsumerOptions"]
@@ -42,6 +44,17 @@ class ConsumeOptions(TypedDict, total=False):
     ephemeral: bool
     """The group lives as long as this consumer: it begins with what comes, every process has one of its own, and nothing
     is left of it, its dead letters included. Default no."""
+    breaker: CircuitBreaker | Sequence[CircuitBreaker]
+    """The dependencies that the handler calls: while one of them fails, nothing is fetched and nothing given up."""
+    bulkhead: Bulkhead | Sequence[Bulkhead]
+    """What bears only so many handlers at once, of all the subscriptions that name it."""
+    limit: RateLimit
+    """How many handlings may start in a time. Default: any number."""
+    budget: RetryBudget
+    """How many of the handlings may be retries. Default: any number."""
+    errors: ErrorTable
+    """What errors say: `{CardDeclined: "permanent", BankDown: "systemic"}`. Before `App(errors=…)`, the retry policy's own
+    classes and the usual meaning. See `waybill.classifying`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,10 @@ class ConsumerOptions:
     retry: Retry = Retry.exponential()  # noqa: RUF009 - frozen
     on_failure: Literal["block-key", "block-partition", "relax"] | None = None
     batch: Batch | None = None
+    gates: tuple[Gate, ...] = ()
+    limit: RateLimit | None = None
+    budget: RetryBudget | None = None
+    kinds: Kinds = Kinds()  # noqa: RUF009 - never changed
 
     def __post_init__(self) -> None:
         if isinstance(self.concurrency, bool) or not isinstance(self.concurrency, int) or self.concurrency < 1:
@@ -91,10 +108,21 @@ class ConsumerOptions:
             raise ConfigurationError(
                 f"retry={self.retry!r}: write Retry.exponential(5), Retry.fixed(5, delay=1) or Retry.none()"
             )
+        self._check_limits()
         if self.window_bytes < 1:
             raise ConfigurationError(f"window_bytes={self.window_bytes!r}: at least 1")
         if self.timeout is not None and not self.timeout > 0:
             raise ConfigurationError(f"timeout={self.timeout!r}: seconds above 0, or None for no end")
+
+    def _check_limits(self) -> None:
+        if self.limit is not None and not isinstance(self.limit, RateLimit):
+            raise ConfigurationError(f"limit={self.limit!r}: write RateLimit(100) for 100 a second")
+        if self.limit is not None and self.limit.by is not None and self.batch is not None:
+            raise ConfigurationError(
+                "limit=RateLimit(…, by=…) with batch=…: a batch holds messages of several keys. Drop one of the two"
+            )
+        if self.budget is not None and not isinstance(self.budget, RetryBudget):
+            raise ConfigurationError(f"budget={self.budget!r}: write RetryBudget(0.2) for one retry in five handlings")
 
     def resized(self, concurrency: int) -> ConsumerOptions:
         """The same with so many handlers at once, and a window that is not smaller than before if it was given."""
@@ -113,4 +141,9 @@ class ConsumerOptions:
             return self.window
         if self.batch is not None:
             return self.batch.size * (self.concurrency + 1)
-        return max(16, 4 * self.concurrency)
+        usual = max(16, 4 * self.concurrency)
+        if self.limit is None or self.limit.by is not None:
+            return usual
+        return min(
+            usual, self.limit.held(self.concurrency, self.timeout)
+        )  # what could not start for long is for others

@@ -65,12 +65,13 @@ class Ack(msgspec.Struct, frozen=True):
 
 
 class Defer(msgspec.Struct, frozen=True):
-    """Failed: again after `after` seconds. The next delivery's attempt is `attempts + 1`."""
+    """Failed, or not its turn: again after `after` seconds. The next delivery's attempt is `attempts + 1`."""
 
     after: float
     attempts: int
     """Handlings so far, all of them failed. The core counts; whoever brings the message back must know the number."""
-    first_failure: datetime
+    first_failure: datetime | None
+    """`None`: none has failed."""
     relaxed: bool = False
     """Later messages of its key need not wait for it: it comes back out of order."""
 

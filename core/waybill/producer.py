@@ -16,9 +16,10 @@ from collections import deque
 import msgspec
 
 from waybill.adapter import Sink
-from waybill.errors import BrokerError, ClosedError, PublishRefused, PublishUnknown
+from waybill.errors import BrokerError, ClosedError, PublishRefused, PublishUnknown, one_line
 from waybill.message import Message
 from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
+from waybill.redaction import redact
 
 __all__ = ["Producer"]
 
@@ -222,7 +223,7 @@ class Producer:
             results = [Unknown("the application stopped before the answer came")] * len(batch)
         except Exception as error:  # an adapter's bug: the callers must not wait for ever because of it
             log.exception("%s: the adapter failed", self.topic)
-            results = [Unknown(f"the adapter failed: {error!r}")] * len(batch)
+            results = [Unknown(f"the adapter failed: {one_line(error, redact)}")] * len(batch)
         if len(results) != len(batch):
             log.error("%s: the adapter gave %d results for %d messages", self.topic, len(results), len(batch))
             results = [Unknown("the adapter did not say what became of it")] * len(batch)

@@ -6,20 +6,21 @@ cut in between leaves both, a copy too many under the same id and never one too 
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from waybill.adapter import Adapter, Admin, MovesLetters, Sink, capabilities_of
+from waybill.adapter import Adapter, Admin, MovesLetters, capabilities_of
 from waybill.deadletters import again
-from waybill.errors import BrokerError, ConfigurationError
+from waybill.errors import ConfigurationError
+from waybill.ids import new_id
 from waybill.letters import record_of
 from waybill.message import Delivery, Message
-from waybill.outcomes import ACK, RELEASE, Confirmed, Refused, SendResult, Settled, Unknown
+from waybill.moving import Mover, finish
+from waybill.outcomes import ACK, Settled
 from waybill.pace import BATCH, Pace
 from waybill.taking import Letters
 from waybill.topology import Destination, Exactness, Subscription
@@ -27,11 +28,6 @@ from waybill.topology import Destination, Exactness, Subscription
 __all__ = ["Discarded", "Redriven", "discard", "move", "redrive"]
 
 log = logging.getLogger("waybill.redrive")
-
-PATIENCE = 30.0
-"""Seconds a copy is given to be confirmed."""
-GIVE_UP = 3
-"""Sends in a row of which the broker took nothing, for a reason that is not the letters'."""
 
 
 class Redriven(msgspec.Struct, frozen=True):
@@ -74,8 +70,9 @@ async def redrive(
 ) -> Redriven:
     """Send the dead letters that the group has now, and that are `wanted`, to that group once more.
 
-    Other groups see nothing. A copy keeps its id, counts one redrive more and has its attempts anew; it goes to the end
-    of its key's line. A letter whose copy is not confirmed stays where it is.
+    Other groups see nothing. A copy keeps its id, counts one redrive more, names this redrive (`Message.redrive`) and has
+    its attempts anew; it goes to the end of its key's line. A letter whose copy is not confirmed stays where it is.
+    Nothing is written down: `waybill.dlq.running` carries out what can be gone on with.
 
     rate: letters per second at most; `None` for as many as the broker takes. limit: send at most so many, the oldest
     first. on_progress: called after each send with what has become of them so far.
@@ -89,21 +86,27 @@ async def redrive(
     async with adapter.dead_letters(subscription) as source, adapter.sink(inbox) as sink:
         letters = Letters(source, subscription, wanted, there=there, limit=limit)
         one_by_one = subscription.ordered and not capabilities_of(adapter, subscription.topic).sends_in_order
-        mover = _Mover(letters, sink, on_progress, ordered=subscription.ordered, one_by_one=one_by_one)
+        copy = partial(again, redrive=new_id())
+        mover = Mover(letters, sink, copy, ordered=subscription.ordered, one_by_one=one_by_one)
+
+        def result() -> Redriven:
+            return Redriven(**msgspec.structs.asdict(mover.moved), unwanted=letters.unwanted, gave_up=mover.gave_up)
+
         try:
             while not mover.gave_up and (taken := await letters.take(pace.batch)) is not None:
                 for start in range(0, len(taken), pace.chunk):
                     chunk = taken[start : start + pace.chunk]
                     await letters.pause(pace.next(len(chunk)))
-                    await _finish(mover.move(chunk))
+                    await finish(mover.move(chunk))
+                    on_progress(result())
                     if mover.gave_up:
                         break
         finally:
+            on_progress(result())  # also of what was under way when we were cancelled
             await letters.give_back()
-    result = mover.result()
-    on_progress(result)
-    log.info("redrove %d dead letters of %s", result.sent, subscription.name)
-    return result
+    redriven = result()
+    log.info("redrove %d dead letters of %s", redriven.sent, subscription.name)
+    return redriven
 
 
 async def move(
@@ -164,7 +167,7 @@ async def discard(
 
         try:
             while (taken := await letters.take(BATCH)) is not None:
-                await _finish(remove(taken))
+                await finish(remove(taken))
         finally:
             await letters.give_back()
     return Discarded(done, unremoved, letters.unwanted)
@@ -174,106 +177,3 @@ async def _there(admin: Admin, subscription: Subscription) -> int | None:
     """How many letters there are now, where the broker knows. Those that come back meanwhile are not taken again."""
     dead = (await admin.backlog(subscription)).dead
     return int(dead.value) if dead.value is not None and dead.exactness is Exactness.EXACT else None
-
-
-async def _finish(work: Coroutine[Any, Any, None]) -> None:
-    """Let `work` end, also when we are cancelled meanwhile: what was sent has to be removed. Twice cancelled leaves at once."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("interrupted, and what was under way failed: %s", error)
-        raise
-
-
-class _Mover:
-    """Sends copies, removes the letters whose copies are confirmed, and counts."""
-
-    def __init__(
-        self,
-        letters: Letters,
-        sink: Sink,
-        on_progress: Callable[[Redriven], None],
-        *,
-        ordered: bool,
-        one_by_one: bool,
-    ) -> None:
-        self._letters = letters
-        self._sink = sink
-        self._on_progress = on_progress
-        self._ordered = ordered
-        self._one_by_one = one_by_one
-        self._counts: Counter[str] = Counter()
-        self._cause = ""
-        self._stuck: set[str] = set()
-        """Keys of which a letter stayed: their later ones must not pass it."""
-        self._vain = 0
-        self.gave_up = False
-
-    def result(self) -> Redriven:
-        count = self._counts
-        return Redriven(
-            sent=count["sent"],
-            refused=count["refused"],
-            unknown=count["unknown"],
-            unremoved=count["unremoved"],
-            unwanted=self._letters.unwanted,
-            cause=self._cause,
-            gave_up=self.gave_up,
-        )
-
-    async def move(self, chunk: Sequence[Delivery[Any]]) -> None:
-        for wave in _waves(chunk) if self._one_by_one else [chunk]:
-            await self._move([delivery for delivery in wave if self._letters.holds(delivery)])
-        self._on_progress(self.result())
-
-    async def _move(self, wave: Sequence[Delivery[Any]]) -> None:
-        going = [delivery for delivery in wave if delivery.message.key not in self._stuck]
-        results = await self._letters.keeping(self._send([again(delivery.message) for delivery in going]))
-        settled = [Settled(delivery, RELEASE) for delivery in wave if delivery.message.key in self._stuck]
-        self._counts["refused"] += len(settled)
-        for delivery, result in zip(going, results, strict=True):
-            if isinstance(result, Confirmed):
-                self._counts["sent"] += 1
-                settled.append(Settled(delivery, ACK))
-                continue
-            self._counts["refused" if isinstance(result, Refused) else "unknown"] += 1
-            self._cause = self._cause or (result.reason if isinstance(result, Refused) else result.cause)
-            if self._ordered and delivery.message.key is not None:
-                self._stuck.add(delivery.message.key)
-            settled.append(Settled(delivery, RELEASE))
-        self._look_at(results)
-        undone = await self._letters.settle(settled)
-        self._counts["unremoved"] += sum(item.settlement is ACK for item in undone)
-
-    async def _send(self, copies: Sequence[Message]) -> Sequence[SendResult]:
-        if not copies:
-            return ()
-        try:
-            return await self._sink.send(copies, deadline=asyncio.get_running_loop().time() + PATIENCE)
-        except BrokerError as error:
-            return [Unknown(str(error))] * len(copies)
-
-    def _look_at(self, results: Sequence[SendResult]) -> None:
-        """A broker that takes nothing for a reason of its own is not asked a thousand times."""
-        if results:
-            vain = all(isinstance(r, Unknown) or (isinstance(r, Refused) and r.transient) for r in results)
-            self._vain = self._vain + 1 if vain else 0
-            self.gave_up = self._vain >= GIVE_UP
-
-
-def _waves(chunk: Sequence[Delivery[Any]]) -> list[list[Delivery[Any]]]:
-    """One after another, none with two letters of one key, for a broker that may store one and not the one before it."""
-    waves: list[list[Delivery[Any]]] = []
-    seen: Counter[str] = Counter()
-    for delivery in chunk:
-        key = delivery.message.key
-        number = 0 if key is None else seen[key]
-        if key is not None:
-            seen[key] += 1
-        if number == len(waves):
-            waves.append([])
-        waves[number].append(delivery)
-    return waves

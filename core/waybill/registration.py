@@ -7,11 +7,13 @@ import functools
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
+from waybill.classifying import NONE, ErrorTable, Kinds
 from waybill.errors import ConfigurationError
+from waybill.gates import Bulkhead, CircuitBreaker
 from waybill.message import Delivery
 from waybill.middleware import BatchHandler, BatchMiddleware, Handler, Middleware, compose
 from waybill.options import Batch, ConsumeOptions, ConsumerOptions
@@ -20,9 +22,10 @@ from waybill.threads import in_threads
 from waybill.topic import Readable, Topic, check_name
 from waybill.topology import Subscription, matches
 
-__all__ = ["Registration", "check_groups", "name_of", "registrar"]
+__all__ = ["Registration", "breakers_of", "check_groups", "name_of", "registrar"]
 
 Callee: TypeAlias = Callable[..., Awaitable[object]]
+G = TypeVar("G", CircuitBreaker, Bulkhead)
 
 
 class Registration(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -70,14 +73,21 @@ class Registration(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 def registrar(
-    application: str, topics: Sequence[Readable[Any]], batch: int | Batch | None, options: ConsumeOptions
+    application: str,
+    topics: Sequence[Readable[Any]],
+    batch: int | Batch | None,
+    options: ConsumeOptions,
+    errors: ErrorTable = NONE,
 ) -> Callable[[Callable[..., Any]], list[Registration]]:
-    """What makes a registration for each of the topics from a handler. Raises `ConfigurationError` for what cannot work."""
+    """What makes a registration for each of the topics from a handler. Raises `ConfigurationError` for what cannot work.
+
+    errors: what the application says of them.
+    """
     if not topics:
         raise ConfigurationError("consume() names no topic: write @app.consume(topic)")
     for topic in topics:
         _check_topic(topic, options)
-    checked = _options(batch, options)
+    checked = _options(batch, options, errors)
     group = options.get("group")
     subscriptions = [
         Subscription(
@@ -137,7 +147,7 @@ def _check_topic(topic: Readable[Any], options: ConsumeOptions) -> None:
         raise ConfigurationError(f"{name}: an ephemeral group begins with what comes: drop start='earliest'")
 
 
-def _options(batch: int | Batch | None, options: ConsumeOptions) -> ConsumerOptions:
+def _options(batch: int | Batch | None, options: ConsumeOptions, errors: ErrorTable) -> ConsumerOptions:
     unknown = set(options) - set(ConsumeOptions.__annotations__)
     if unknown:
         known = sorted(ConsumeOptions.__annotations__)
@@ -153,7 +163,24 @@ def _options(batch: int | Batch | None, options: ConsumeOptions) -> ConsumerOpti
         retry=options.get("retry", Retry.exponential()),
         on_failure=options.get("on_failure"),
         batch=Batch(batch) if isinstance(batch, int) else batch,
+        gates=(
+            *_all(CircuitBreaker, "breaker", options.get("breaker", ())),
+            *_all(Bulkhead, "bulkhead", options.get("bulkhead", ())),
+        ),
+        limit=options.get("limit"),
+        budget=options.get("budget"),
+        kinds=Kinds(options.get("errors", NONE), errors),
     )
+
+
+def _all(kind: type[G], what: str, given: G | Sequence[G]) -> tuple[G, ...]:
+    several: Sequence[object] = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+    found: dict[G, None] = {}
+    for one in several:
+        if not isinstance(one, kind):
+            raise ConfigurationError(f"{what}={one!r}: give a {kind.__name__} object, or several")
+        found[one] = None
+    return tuple(found)
 
 
 def _where(where: Mapping[str, str | Sequence[str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -197,6 +224,19 @@ def _among(one: Registration, others: Iterable[Registration]) -> Registration | 
         if pattern.pattern and not topic.pattern and matches(pattern.name, topic.name):
             return other
     return None
+
+
+def breakers_of(registrations: Iterable[Registration]) -> dict[str, CircuitBreaker]:
+    """The circuit breakers, by name. Raises `ConfigurationError` if two have the same."""
+    found: dict[str, CircuitBreaker] = {}
+    for registration in registrations:
+        for gate in registration.options.gates:
+            if isinstance(gate, CircuitBreaker) and found.setdefault(gate.name, gate) is not gate:
+                raise ConfigurationError(
+                    f"{registration.name}: there is another circuit breaker called {gate.name!r}: give both handlers the "
+                    f"same object to share it, or give it another name"
+                )
+    return found
 
 
 def name_of(handler: Callable[..., Any]) -> str:

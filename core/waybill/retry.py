@@ -13,6 +13,8 @@ __all__ = ["MINIMUM_DELAY", "GiveUp", "Retry", "Wait", "duration", "seconds"]
 
 MINIMUM_DELAY = 0.01
 """Seconds. A failing message is never tried again at once, or it would spin."""
+SPREAD = 0.1
+"""The share by which those that were asked to wait equally long may come back later, so that they do not all at once."""
 
 
 def seconds(value: float | timedelta, what: str) -> float:
@@ -57,6 +59,8 @@ class Retry:
     max_age: seconds since the first failure after which no further attempt is made.
     never: exception classes that are dead-lettered at once.
     per: a policy of its own for an exception class; the most specific class counts.
+    heed: seconds that an error may ask for at most (`Retry-After`, see `waybill.asked`), instead of a shorter wait of the
+    policy's; 0: it is not listened to. A handler's own `RetryAfter` is taken as it is.
     """
 
     attempts: int
@@ -67,13 +71,14 @@ class Retry:
     max_age: float | None = None
     never: tuple[type[BaseException], ...] = ()
     per: Mapping[type[BaseException], Retry] = field(default_factory=lambda: MappingProxyType({}))
+    heed: float = 3600.0
 
     def __post_init__(self) -> None:
         if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
             raise ConfigurationError(f"Retry: attempts={self.attempts!r} is the total of handlings, at least 1")
         if not 1 <= self.factor <= LONGEST:
             raise ConfigurationError(f"Retry: factor={self.factor!r}: at least 1, or the delays would shrink")
-        for what, value in (("first", self.first), ("cap", self.cap), ("max_age", self.max_age)):
+        for what, value in (("first", self.first), ("cap", self.cap), ("max_age", self.max_age), ("heed", self.heed)):
             if value is not None:
                 seconds(value, f"Retry: {what}")
         for kind in (*self.never, *self.per):
@@ -97,6 +102,7 @@ class Retry:
         max_age: float | timedelta | None = None,
         never: Sequence[type[BaseException]] = (),
         per: Mapping[type[BaseException], Retry] | None = None,
+        heed: float | timedelta = 3600.0,
     ) -> Retry:
         """Each delay `factor` times the one before, up to `cap`."""
         return cls(
@@ -108,6 +114,7 @@ class Retry:
             max_age=None if max_age is None else seconds(max_age, "max_age"),
             never=tuple(never),
             per=MappingProxyType(dict(per or {})),
+            heed=seconds(heed, "heed"),
         )
 
     @classmethod
@@ -119,10 +126,19 @@ class Retry:
         max_age: float | timedelta | None = None,
         never: Sequence[type[BaseException]] = (),
         per: Mapping[type[BaseException], Retry] | None = None,
+        heed: float | timedelta = 3600.0,
     ) -> Retry:
         """Always the same delay, without jitter."""
         return cls.exponential(
-            attempts, first=delay, cap=delay, factor=1.0, jitter=False, max_age=max_age, never=never, per=per
+            attempts,
+            first=delay,
+            cap=delay,
+            factor=1.0,
+            jitter=False,
+            max_age=max_age,
+            never=never,
+            per=per,
+            heed=heed,
         )
 
     @classmethod
@@ -131,12 +147,19 @@ class Retry:
         return cls(attempts=1)
 
     def decide(
-        self, attempt: int, error: BaseException, *, age: float, chance: float, asked: float | None = None
+        self,
+        attempt: int,
+        error: BaseException,
+        *,
+        age: float,
+        chance: float,
+        asked: float | None = None,
+        least: float = 0.0,
     ) -> Wait | GiveUp:
         """What follows the failed `attempt` (1 for the first).
 
         `age`: seconds since the first failure; `chance`: uniform in [0, 1); `asked`: the seconds that the handler asked
-        for, instead of the policy's.
+        for, instead of the policy's; `least`: the seconds that the error itself asks to wait.
         """
         policy = self._for(error)
         if policy is None or isinstance(error, policy.never):
@@ -146,6 +169,8 @@ class Retry:
         delay = policy.ceiling(attempt) if asked is None else asked
         if policy.jitter and asked is None:
             delay *= chance
+        if (least := min(least, policy.heed)) > delay:
+            delay = least * (1 + chance * SPREAD)
         delay = max(delay, MINIMUM_DELAY)
         if policy.max_age is not None and age + delay > policy.max_age:
             return GiveUp("expired")
@@ -166,6 +191,15 @@ class Retry:
     def timeline(self) -> list[float]:
         """The longest wait in seconds after each failed attempt but the last."""
         return [max(self.ceiling(attempt), MINIMUM_DELAY) for attempt in range(1, self.attempts)]
+
+    def names(self, error: BaseException) -> bool | None:
+        """Whether the policy speaks of the error's class: `True`, it has one for it; `False`, never again; `None`, it does not."""
+        for kind in type(error).__mro__:
+            if kind in self.never:
+                return False
+            if kind in self.per:
+                return self.per[kind].names(error) is not False
+        return None
 
     def _for(self, error: BaseException) -> Retry | None:
         """The policy for the most specific class of `error` that is named; `None`: that class is never retried."""

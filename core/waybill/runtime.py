@@ -6,10 +6,11 @@ import asyncio
 import logging
 import os
 from asyncio import Future
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
@@ -17,6 +18,7 @@ from waybill.adapter import Capabilities, Limits, capabilities_of
 from waybill.brokers import Brokers
 from waybill.clock import Clock
 from waybill.consumer import Consumer
+from waybill.deadletters import Origin
 from waybill.errors import (
     BrokerUnavailable,
     CapabilityError,
@@ -25,11 +27,12 @@ from waybill.errors import (
     PublishUnknown,
     TopologyMismatch,
 )
-from waybill.explaining import emulated, timeline
+from waybill.explaining import timeline, weaker
 from waybill.headers import size
 from waybill.health import Health, judge, watch
 from waybill.holding import Slots
 from waybill.ids import new_id
+from waybill.instruments import Instrument
 from waybill.message import Message, Outgoing
 from waybill.middleware import BatchMiddleware, Middleware, Send, SendMiddleware, compose
 from waybill.observing import Handled
@@ -48,6 +51,8 @@ __all__ = ["Port", "Runtime"]
 
 log = logging.getLogger("waybill.runtime")
 
+M = TypeVar("M")
+
 IN_CHAIN = 1000
 """Messages of one `publish_many` that are in the send-middleware at once."""
 
@@ -55,7 +60,7 @@ IN_CHAIN = 1000
 class Port:
     """One topic's way out: the send-middleware around its producer."""
 
-    __slots__ = ("_can", "_chain", "_limits", "_producer", "_slots", "_topic")
+    __slots__ = ("_broker", "_can", "_chain", "_limits", "_producer", "_slots", "_topic")
 
     def __init__(
         self,
@@ -64,8 +69,11 @@ class Port:
         middleware: Sequence[SendMiddleware],
         limits: Limits,
         can: Capabilities,
+        *,
+        broker: str | None = None,
     ) -> None:
         self._producer = producer
+        self._broker = broker
         self._topic = topic
         self._can = can
         self._limits = limits
@@ -73,11 +81,13 @@ class Port:
         innermost: Send = self._innermost
         self._chain = compose(middleware, innermost) if middleware else None
 
-    def publish(self, message: Message, deadline: float) -> Awaitable[Confirmed]:
+    def publish(self, message: Message, deadline: float, *, many: bool = False) -> Awaitable[Confirmed]:
         """To be awaited at once. Raises before anything is sent: `PublishRefused` for what the destination cannot carry,
         `CapabilityError` for what the broker cannot do."""
         if self._chain is not None:
-            return self._chain(Outgoing(topic=self._topic, message=message, deadline=deadline))
+            return self._chain(
+                Outgoing(topic=self._topic, message=message, deadline=deadline, broker=self._broker, many=many)
+            )
         return self._send(message, deadline)
 
     async def submit(self, message: Message, deadline: float) -> Future[SendResult]:
@@ -93,7 +103,7 @@ class Port:
 
     async def _as_result(self, message: Message, deadline: float) -> SendResult:
         try:
-            return await self.publish(message, deadline)
+            return await self.publish(message, deadline, many=True)
         except (PublishRefused, CapabilityError) as error:
             return Refused(str(error))
         except PublishUnknown as error:
@@ -139,10 +149,16 @@ class Runtime:
         *,
         send_middleware: Sequence[SendMiddleware],
         accept_unrouted: bool = False,
+        name: str = "",
+        hurried: bool = False,
     ) -> None:
-        """`accept_unrouted`: for every topic, as in a test, where the groups of other services are not there."""
+        """`name`: the application's. `accept_unrouted`: for every topic, as in a test, where the groups of other services are
+        not there. `hurried`: without rate limits and retry budgets, as in a test, whose clock moves by itself.
+        """
         self._send_middleware = send_middleware
         self._accept_unrouted = accept_unrouted
+        self._hurried = hurried
+        self._name = name
         self.brokers = brokers
         self.settings = settings
         self.clock = clock
@@ -155,6 +171,7 @@ class Runtime:
         self.loop = asyncio.get_running_loop()
         self.process = os.getpid()
         self._watching: asyncio.Task[None] | None = None
+        self.stage: Literal["starting", "running", "stopping"] = "starting"
 
     def deadline(self, given: float | timedelta | None) -> float:
         return self.loop.time() + (self.settings.publish_deadline if given is None else seconds(given, "deadline"))
@@ -180,29 +197,35 @@ class Runtime:
         middleware: Sequence[Middleware],
         batch_middleware: Sequence[BatchMiddleware],
         observers: Sequence[Callable[[Handled], None]],
+        instruments: Sequence[Instrument] = (),
     ) -> None:
         """Start a consumer for each of the handlers' subscriptions."""
         slots: dict[object, Slots] = {}
         for registration in registrations:
-            options = registration.options
+            options, subscription = registration.options, self._subscription(registration)
+            if self._hurried:
+                options = replace(options, limit=None, budget=None)
             consumer = Consumer(
                 self.brokers.of(registration.subscription.topic),
-                self._subscription(registration),
-                registration.pipeline(middleware)
+                subscription,
+                registration.pipeline((*_seen(each.middleware(subscription) for each in instruments), *middleware))
                 if options.batch is None
-                else registration.batch_pipeline(batch_middleware),
+                else registration.batch_pipeline(
+                    (*_seen(each.batch_middleware(subscription) for each in instruments), *batch_middleware)
+                ),
                 registration.topic.decode,
                 options,
                 clock=self.clock,
                 remote=registration.topic.remote is not None,
                 observers=observers,
                 slots=slots.setdefault(registration.shared, Slots(options.concurrency)),
+                origin=self._origin(registration),
             )
             await consumer.start()
             self.consumers.append(consumer)
             self._by_name[registration.subscription.name] = consumer
             log.info("%s: %s; a message that fails: %s", consumer, registration.name, timeline(options.retry))
-            for what, how in emulated(self.brokers.of(registration.subscription.topic)):
+            for what, how in weaker(self.brokers.of(registration.subscription.topic), subscription):
                 log.info("%s: %s: %s", consumer, what, how)
         watching = watch(self.consumers, self.brokers.admin, self.settings.stall_after)
         self._watching = self.loop.create_task(watching, name="waybill-health")
@@ -214,6 +237,10 @@ class Runtime:
     def health(self) -> Health:
         return judge(self.consumers, self._producers)
 
+    def _origin(self, registration: Registration) -> Origin:
+        marked = frozenset(map(str.lower, self.settings.redact))
+        return Origin(service=self._name, version=self.settings.version, handler=registration.name, marked=marked)
+
     def _subscription(self, registration: Registration) -> Subscription:
         """As it is at run time: with the lease of the settings, and a name of its own where it is ephemeral."""
         subscription = msgspec.structs.replace(registration.subscription, lease=self.settings.lease)
@@ -222,6 +249,7 @@ class Runtime:
         return msgspec.structs.replace(subscription, group=f"{subscription.group}.{new_id()[-12:]}")
 
     async def stop(self) -> None:
+        self.stage = "stopping"
         grace = self.settings.shutdown_grace
         end = self.loop.time() + grace
         if self._watching is not None:
@@ -275,12 +303,16 @@ class Runtime:
             sends_in_order=can.sends_in_order,
         )
         self._producers.append(producer)
-        return Port(producer, topic.name, self._send_middleware, adapter.limits(destination), can)
+        return Port(producer, topic.name, self._send_middleware, adapter.limits(destination), can, broker=spec.broker)
 
 
 def _place(topic: Topic[Any]) -> tuple[str, str | None]:
     """Two brokers may each have a topic of the same name."""
     return topic.name, topic.spec.broker
+
+
+def _seen(middleware: Iterable[M | None]) -> list[M]:
+    return [each for each in middleware if each is not None]
 
 
 def _resolved(result: SendResult) -> Future[SendResult]:

@@ -14,9 +14,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from waybill.ops.operating import operated
+from waybill.ops.state import State
 
 if TYPE_CHECKING:
     from waybill.app import App
@@ -41,6 +44,8 @@ async def serve(
     ready: Callable[[], None] | None = None,
     stop: asyncio.Event | None = None,
     supervised: bool = False,
+    worker: int = 0,
+    on_state: Callable[[State], None] | None = None,
 ) -> None:
     """Run `app` until SIGTERM or SIGINT, then shut down in order; a second signal leaves at once, with code 128 + signal.
 
@@ -52,19 +57,23 @@ async def serve(
     alive: called every `BEAT` seconds while the event loop turns, also while the application starts and stops.
     ready: called once, when the application consumes. stop: setting it does what a first signal does.
     supervised: a supervisor passes signals on. SIGTERM then shuts down in order, however often it comes, since service
-    managers send it to every process by themselves; SIGINT leaves at once.
+    managers send it to every process by themselves; SIGINT leaves at once. worker: its number there.
+    on_state: told every second how it is.
+
+    Operators are answered meanwhile as the settings say: `ops`, `status_dir`.
     Must run in the main thread, where signals arrive, and as the program's only task: others are cancelled at the end.
     Raises what `App.running` raises.
     """
     from waybill.settings import load  # noqa: PLC0415 - pydantic-settings is slow to import
 
-    grace = (app.settings or load()).shutdown_grace
+    settings = app.settings or load()
     stop = asyncio.Event() if stop is None else stop
     heart = None if alive is None else asyncio.create_task(_beat(app, alive), name="waybill-heartbeat")
     try:
         with _signals(stop, supervised=supervised):
             try:
-                await _consume(app, stop, grace, ready)
+                async with operated(app, settings, worker=worker, on_state=on_state):
+                    await _consume(app, stop, settings.shutdown_grace, ready)
             finally:
                 await _end_others(app, asyncio.all_tasks() - {heart, asyncio.current_task()})
     finally:
@@ -77,11 +86,12 @@ async def _consume(app: App, stop: asyncio.Event, grace: float, ready: Callable[
 
     async def consume() -> None:
         nonlocal started
-        async with app.running():
-            started = True
-            if ready is not None:
-                ready()
-            await stop.wait()
+        with _telling(app):
+            async with app.running():
+                started = True
+                if ready is not None:
+                    ready()
+                await stop.wait()
 
     running = asyncio.create_task(consume(), name="waybill-application")
     stopping = asyncio.create_task(stop.wait(), name="waybill-stopping")
@@ -105,6 +115,18 @@ async def _consume(app: App, stop: asyncio.Event, grace: float, ready: Callable[
         stopping.cancel()
         running.cancel()
         await asyncio.wait({running, stopping})
+
+
+def _telling(app: App) -> AbstractContextManager[None]:
+    """Where the settings name an index of dead letters, it is told what becomes of those that were redriven."""
+    from waybill.settings import load  # noqa: PLC0415 - pydantic-settings is slow to import
+
+    path = (app.settings or load()).dlq
+    if path is None:
+        return nullcontext()
+    from waybill.dlq.telling import telling  # noqa: PLC0415 - most have none
+
+    return telling(app, path)
 
 
 async def _end_others(app: App, tasks: set[asyncio.Task[Any]]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -81,10 +81,31 @@ class Settings(BaseSettings):
     stall_after: float = Field(default=60.0, gt=0)
     """Seconds without a delivery, while messages lie ready and handlers are idle, until a subscription counts as degraded
     and is connected anew."""
+    version: str = ""
+    """The service's version or commit, which its dead letters and traces name."""
+    dlq: str | None = None
+    """The file of the dead letters' index. `waybill run` tells it what became of redriven messages. Default, for the command line:
+    `waybill-dlq.db` in the working directory."""
+    dlq_policy: str | None = None
+    """The file with the rules for dead letters: owners, service levels, redrive limits."""
+    ops: str | None = None
+    """Where each process answers operators over HTTP, as `HOST:PORT`; several workers take the ports from there on."""
+    status_dir: str | None = None
+    """A folder where each process keeps a file that says how it is: for probes, `waybill backlog` and `waybill circuit`."""
+    log_format: Literal["text", "json"] = "text"
+    """How `waybill run` logs."""
+    redact: tuple[str, ...] = ()
+    """Names of headers whose values are shown nowhere: not in logs, listings, spans. Those that look secret never are."""
     brokers: dict[str, str] = Field(default_factory=dict, repr=False)
     """Further brokers by name, each with its URL: a topic chooses one by `Topic(…, broker="name")`."""
     broker: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)
     """What only one broker knows, by its name: `[broker.embedded]` in `waybill.toml`. Typed by its adapter."""
+
+    @field_validator("redact")
+    @classmethod
+    def _in_lower_case(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        """As names of headers are compared: whoever forgot that would show a secret."""
+        return tuple(name.lower() for name in names)
 
     if not TYPE_CHECKING:  # type checkers see the fields as arguments
 

@@ -13,15 +13,17 @@ import random
 from asyncio import Task
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 
 from waybill.adapter import Adapter, Sink, Source
 from waybill.clock import Clock
-from waybill.errors import BrokerError
+from waybill.errors import BrokerError, one_line
 from waybill.holding import Held
-from waybill.message import Message
+from waybill.message import Delivery, Message
 from waybill.outcomes import (
     ACK,
     LOST,
@@ -35,6 +37,7 @@ from waybill.outcomes import (
     SettlementKind,
     SettleResult,
 )
+from waybill.redaction import redact
 from waybill.topology import Destination
 
 __all__ = ["Place", "Settler", "back_off"]
@@ -83,8 +86,11 @@ class Settler:
         clock: Clock,
         on_results: Callable[[Sequence[tuple[Held, SettleResult]]], None],
         on_stuck: Callable[[str | None], None],
+        sign: Callable[[Delivery[Any], DeadLetter], DeadLetter] = lambda _, letter: letter,
     ) -> None:
+        """sign: says in a dead letter's record who gives it up."""
         self.source = source
+        self._sign = sign
         self._native = native
         self._longest_defer = float("inf") if longest_defer is None else longest_defer
         self._holds_key_from = float("inf") if holds_key_from is None else holds_key_from
@@ -97,13 +103,14 @@ class Settler:
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._loop = asyncio.get_running_loop()
+        self._context = copy_context()  # not that of the handler which happened to end first
         self.lock = asyncio.Lock()
         """Held while the source settles or extends: the two never overlap for one delivery."""
         self.stuck: str | None = None
         """Why settlements cannot be placed now; `None` when they can."""
 
     def add(self, held: Held, settlement: Settlement) -> None:
-        held.outcome = settlement
+        held.outcome = self._sign(held.delivery, settlement) if isinstance(settlement, DeadLetter) else settlement
         self._add((held,))
 
     def acknowledge(self, helds: Sequence[Held]) -> None:
@@ -158,7 +165,7 @@ class Settler:
             self._timer.cancel()
             self._timer = None
         if self._flushing is None and self._pending:
-            self._flushing = self._loop.create_task(self._flush(), name="waybill-settle")
+            self._flushing = self._loop.create_task(self._flush(), name="waybill-settle", context=self._context)
 
     async def _flush(self) -> None:
         failures: dict[Held, int] = {}
@@ -172,7 +179,7 @@ class Settler:
                     Exception
                 ) as error:  # an adapter's bug: nothing is lost by asking again, and somebody must hear of it
                     log.exception("the adapter failed to settle")
-                    again, cause = batch, f"the adapter failed to settle: {error!r}"
+                    again, cause = batch, f"the adapter failed to settle: {one_line(error, redact)}"
                 # A part of a call may fail, and another part of the next one.
                 failures = {held: failures.get(held, 0) + 1 for held in again}
                 if cause is None:

@@ -20,6 +20,7 @@ from asyncio.subprocess import Process
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from waybill.serving import MARGIN, SAME
 
@@ -64,7 +65,7 @@ class Orders:
 class Worker:
     """One process and what it has told."""
 
-    __slots__ = ("_news", "beaten", "imported", "number", "process", "ready_at", "silent", "tell")
+    __slots__ = ("_news", "beaten", "file", "imported", "number", "process", "ready_at", "silent", "tell")
 
     def __init__(self, number: int, process: Process, tell: Callable[[Worker, dict[str, object]], None]) -> None:
         self.number = number
@@ -76,6 +77,8 @@ class Worker:
         self.imported = False
         """Whether it has the application."""
         self.ready_at: float | None = None
+        self.file: Path | None = None
+        """Where it says to others how it is."""
         self._news = b""
 
     def hear(self, fd: int) -> None:
@@ -94,6 +97,12 @@ class Worker:
     def signal(self, number: int) -> None:
         with suppress(ProcessLookupError):
             self.process.send_signal(number)
+
+    def forget(self) -> None:
+        """It has ended; were it killed, it would have left behind that it is well."""
+        if self.file is not None:
+            with suppress(OSError):
+                self.file.unlink(missing_ok=True)
 
     def kill(self) -> None:
         """With all that it has started itself: its process group is its own."""
@@ -163,6 +172,7 @@ class Supervisor:
                 continue
             code = await worker.process.wait()
             self._workers.discard(worker)
+            worker.forget()
             if self._stopping.is_set():
                 self._ended(worker, code)
             elif (code == WRONG and worker.ready_at is None) or (self._orders.edited and not worker.imported):
@@ -233,6 +243,11 @@ class Supervisor:
             worker.ready_at = time.monotonic()
             self._say(f"{worker} started")
             self._led.set()
+        if isinstance(file := news.get("file"), str):
+            worker.file = Path(file)
+        if isinstance(status := news.get("status"), str):
+            why = f": {news['why']}" if news.get("why") else ""
+            self._say(f"{worker} is {status}{why}")
 
     def _ended(self, worker: Worker, code: int) -> None:
         self._say(f"{worker} ended: {_reason(code)}")

@@ -97,16 +97,21 @@ class Letters:
     async def pause(self, until: float) -> None:
         """Wait until then, on the loop's clock, and keep what is held."""
         while (now := self._now()) < until:
-            await asyncio.sleep(max(0.0, min(until, self._renew_at) - now))
+            await asyncio.sleep(max(0.0, min(until, self._next) - now))
             await self._renew()
         await self._renew()
 
     async def keeping(self, work: Coroutine[Any, Any, T]) -> T:
         """Do `work`, and keep what is held meanwhile."""
         task = asyncio.ensure_future(work)
-        while not (await asyncio.wait([task], timeout=max(0.0, self._renew_at - self._now())))[0]:
+        while not (await asyncio.wait([task], timeout=min(self._every, max(0.0, self._next - self._now()))))[0]:
             await self._renew()
         return task.result()
+
+    @property
+    def _next(self) -> float:
+        """When leases are to be renewed."""
+        return self._renew_at if self._held else float("inf")
 
     async def _renew(self) -> None:
         if not self._held or self._now() < self._renew_at:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from waybill.clock import Clock
+from waybill.gates.turn import Turn
 from waybill.holding import Held, Window
 from waybill.judging import expired
 from waybill.lanes import Lanes
@@ -20,6 +21,12 @@ from waybill.outcomes import Defer
 from waybill.settling import Settler
 
 __all__ = ["Waiting"]
+
+SHORT = 5.0
+"""Seconds that a delivery without a lane waits here for its turn; for longer it waits at the broker, so that others have room."""
+LEAST = 0.25
+"""Seconds that it waits at the broker at least."""
+MOST_DOUBLED = 8
 
 
 class Waiting:
@@ -34,13 +41,18 @@ class Waiting:
         ordered: bool,
         batch: Batch | None,
         on_ready: Callable[[], None],
+        turns: Sequence[Turn] = (),
     ) -> None:
-        """`on_ready`: called when time alone has made something ready: a batch waited long enough, or a retry is due."""
+        """`on_ready`: called when time alone has made something ready: a batch waited long enough, a retry is due, or the turn
+        of a delivery has come. `turns`: what a single delivery may have to wait for."""
         self._window = window
         self._settler = settler
         self._clock = clock
         self._batch = batch
         self._on_ready = on_ready
+        self._turns = turns
+        self._late = 0
+        """Deliveries that wait here for their turn, outside of the lanes."""
         self._lanes: Lanes[Held] = Lanes(ordered=ordered)
         self._gathering: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -57,12 +69,12 @@ class Waiting:
         """How many may start now."""
         return self._lanes.ready
 
-    def next(self, now: float) -> Sequence[Held]:
-        """What the next handler is for: one delivery, or a batch. Empty: nothing may start now."""
-        if self._batch is not None:
+    def next(self, now: float, *, alone: bool = False) -> Sequence[Held]:
+        """What the next handler is for: one delivery, or a batch, unless `alone`. Empty: nothing may start now."""
+        if self._batch is not None and not alone:
             return self._gather(self._batch, now)
         while (held := self._lanes.take()) is not None:
-            if self._is_worth(held, now):
+            if self._is_worth(held, now) and (not self._turns or self._is_its_turn(held, now)):
                 return (held,)
         return ()
 
@@ -83,6 +95,16 @@ class Waiting:
         held.ordinals = None
         self._loop.call_later(settlement.after, self._again, held)
 
+    def keep(self, held: Held) -> None:
+        """A delivery that failed through no fault of its own: it starts once more as the same attempt, after another one.
+
+        Its lane stays closed, its lease is renewed.
+        """
+        held.delivery = msgspec.structs.replace(held.delivery, _value=msgspec.UNSET)
+        held.ordinals = None
+        held.forgiven = True
+        self._lanes.keep(held.lane, held)
+
     def _again(self, held: Held) -> None:
         if held in self._window.held and held.outcome is None and not held.lost:
             self._lanes.again(held.lane, held)
@@ -98,7 +120,7 @@ class Waiting:
             if alone and batch:
                 break
             self._lanes.take()
-            if self._is_worth(following, now):
+            if self._is_worth(following, now) and (not self._turns or self._is_its_turn(following, now)):
                 batch.append(following)
                 if alone:
                     break
@@ -129,6 +151,35 @@ class Waiting:
             self._lanes.done(held.lane)
             return False
         return True
+
+    # ---------------------------------------------------------------- whose turn it is
+
+    def _is_its_turn(self, held: Held, now: float) -> bool:
+        """Whether it may start; if not, it waits in its lane's place, or at the broker, while others start."""
+        delivery = held.delivery
+        for turn in self._turns:
+            if wait := turn.wait(delivery, now):
+                self._put_off(held, wait)
+                return False
+        for turn in self._turns:
+            turn.take(delivery, now)
+        return True
+
+    def _put_off(self, held: Held, wait: float) -> None:
+        if held.lane is not None or (wait <= SHORT and self._late < self._window.limit // 2):
+            self._late += 1
+            self._loop.call_later(wait, self._turn_again, held)
+            return
+        delivery = held.delivery
+        in_vain = max(0, (delivery.handed_out or 0) - delivery.attempt)
+        wait = max(wait, LEAST) * 2 ** min(in_vain, MOST_DOUBLED)  # the broker may give up what it hands out too often
+        held.skipped = True  # it was not handled
+        first = delivery.message.first_failure
+        self._settler.add(held, Defer(wait, delivery.attempt - 1, first, relaxed=self._lanes.ordered))
+
+    def _turn_again(self, held: Held) -> None:
+        self._late -= 1
+        self._again(held)
 
     # ---------------------------------------------------------------- what is given back
 

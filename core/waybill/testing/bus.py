@@ -284,6 +284,7 @@ async def open_test_bus(app: App, *, raise_errors: bool = False) -> AsyncGenerat
         around_batches=(bus._watch_batches,),
         observers=(bus._observe,),
         accept_unrouted=True,
+        hurried=True,
     ) as runtime:
         bus._runtime = runtime
         try:

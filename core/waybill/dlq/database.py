@@ -1,0 +1,177 @@
+"""The index's file: opened for several processes, with SQLite's errors as ours.
+
+What is committed is safe from the death of the process and of the machine. The file holds the bodies of messages, so it is
+made for its owner's eyes only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from typing import TypeVar
+
+from waybill.dlq.ledger import make as operations
+from waybill.dlq.tables import first
+from waybill.errors import BrokerFileError, ConfigurationError
+from waybill.sqlitefile.form import Form, Step, check_owner, foreign, is_locked, migrate, prepare
+from waybill.sqlitefile.guard import Guard, keep_open
+from waybill.sqlitefile.outside import check_log
+
+__all__ = ["FORM", "STEPS", "Database"]
+
+R = TypeVar("R")
+
+STEPS: tuple[Step, ...] = (first, operations)
+"""Step n makes version n of version n - 1. One who keeps tables of their own beside the letters adds a step at the end."""
+FORM = Form(application_id=0x5742_444C, steps=STEPS)
+
+SETTINGS = ("synchronous = FULL", "foreign_keys = ON", "wal_autocheckpoint = 0", "cache_size = -65536")
+PATIENCE = 10.0
+"""Seconds that another process may hold the file locked."""
+PAUSE = 0.002
+COPY_AFTER = 20_000
+"""Changed rows after which the log is copied into the file."""
+LONG_LOG = 16_384
+"""Pages of the log beyond which it is cut, though that waits for whoever reads."""
+
+
+class Database:
+    """The file at `path`, open. Its threads take turns."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._guard = Guard(path)
+        self._turn = threading.RLock()
+        self._copied = 0
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: str, *, create: bool) -> Generator[Database, None, None]:
+        path = os.path.realpath(path)
+        if not create and not os.path.exists(path):  # noqa: PTH110 - as everywhere where SQLite's paths are texts
+            raise ConfigurationError(f"{path}: there is no index of dead letters: `waybill dlq collect` makes one")
+        database = cls(path)
+        with database._mapped():
+            database._open()
+        try:
+            yield database
+        finally:
+            database._close()
+
+    @contextmanager
+    def reading(self) -> Generator[sqlite3.Connection, None, None]:
+        """For questions, which all see one state of the file."""
+        with self._turn, self._mapped():
+            if self._connection.in_transaction:
+                yield self._connection
+                return
+            self._connection.execute("BEGIN")
+            try:
+                yield self._connection
+            finally:
+                self._connection.rollback()
+
+    @contextmanager
+    def writing(self) -> Generator[sqlite3.Connection, None, None]:
+        """All that is done within is done, or nothing. Within another `writing` it is a part of that one."""
+        with self._turn, self._mapped():
+            if self._connection.in_transaction:
+                yield self._connection
+                return
+            self._guard.look()
+            _patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"))
+            try:
+                self._guard.check_version(self._connection)
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # the next BEGIN says it, to whoever asks then
+                    self._connection.rollback()
+                raise
+            self._guard.look()  # once more: it could have gone into a file that nobody will find
+            if self._connection.total_changes - self._copied > COPY_AFTER:
+                self._copy_log()
+
+    @contextmanager
+    def _mapped(self) -> Generator[None, None, None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise foreign(error, self.path, self.path) from error
+        except OSError as error:
+            raise BrokerFileError(f"{self.path}: {error.strerror}") from error
+
+    def _open(self) -> None:
+        check_log(self.path)
+        with suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0)
+        try:
+            for setting in SETTINGS:
+                _patiently(partial(connection.execute, f"PRAGMA {setting}"))
+            _patiently(lambda: check_owner(connection, self.path, FORM))
+            _patiently(lambda: prepare(connection, self.path, self.path, lambda: self._migrate(connection)))
+            _patiently(lambda: self._guard.remember(connection))
+        except BaseException:
+            connection.close()
+            self._guard.close()
+            raise
+        self._connection = connection
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        try:
+            migrate(connection, self.path, FORM)
+        except sqlite3.OperationalError as error:
+            if "no such module: fts5" not in str(error):
+                raise
+            raise ConfigurationError(
+                "this Python's SQLite has no full-text search (FTS5): use a Python whose SQLite has it, as python.org's"
+            ) from error
+
+    def _close(self) -> None:
+        with self._turn:
+            if self._guard.must_not_close():
+                keep_open([self._connection])
+            else:
+                self._connection.close()
+            self._guard.close()
+
+    def _copy_log(self) -> None:
+        """Bring the log into the file. One process at a time: SQLite before 3.51.3 may lose commits where two do it."""
+        self._copied = self._connection.total_changes
+        with closing(_Lock(f"{self.path}-checkpoint")) as lock, suppress(BlockingIOError, sqlite3.Error):
+            lock.take()
+            pages = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+            if pages > LONG_LOG:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+class _Lock:
+    """Held until it is closed."""
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def take(self) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def _patiently(step: Callable[[], R]) -> R:
+    """Do it; again and again while another process has the file locked."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return step()
+        except sqlite3.OperationalError as error:
+            if not is_locked(error) or time.monotonic() > end:
+                raise
+        time.sleep(PAUSE)

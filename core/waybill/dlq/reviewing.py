@@ -1,0 +1,129 @@
+"""From state to state, by the rule of `model.NEXT`: reviews by people, and operations that have claimed letters.
+
+Each change of a letter has its line in the audit, in the same transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from waybill.dlq.auditing import write
+from waybill.dlq.model import NEXT, Action, Key, State
+from waybill.dlq.numbers import instant
+from waybill.dlq.states import DONE_WITH, NUMBER, STATES, numbers
+from waybill.redaction import redact
+
+__all__ = ["advance", "claim", "forget", "review"]
+
+CLAIMABLE = frozenset({State.UNRESOLVED, State.TRIAGED})
+OWNED = frozenset({State.REDRIVING, State.PENDING})
+"""What an operation has in its hands."""
+
+
+class Row(NamedTuple):
+    key: Key
+    number: int
+    state: State
+    operation: int
+    gone: bool
+
+
+def review(
+    connection: sqlite3.Connection,
+    keys: Sequence[Key],
+    to: State,
+    action: Action,
+    *,
+    owner: str | None,
+    ticket: str | None,
+    note: str | None,
+    now: datetime,
+) -> list[Key]:
+    moved = [row for row in _rows(connection, keys) if to in NEXT[row.state] and row.state not in OWNED]
+    _move(connection, moved, to, action, verb=to.value, now=now)
+    numbers = [row.number for row in moved]
+    if owner is not None:
+        _set(connection, "letters", "owner", _name(connection, owner), numbers)
+    if ticket is not None:
+        _set(connection, "details", "ticket", ticket, numbers)
+    if note is not None:
+        _set(connection, "details", "note", redact(note), numbers)
+    return [row.key for row in moved]
+
+
+def claim(
+    connection: sqlite3.Connection, keys: Sequence[Key], operation: str, action: Action, now: datetime
+) -> list[Key]:
+    number = _name(connection, operation)
+    rows = list(_rows(connection, keys))
+    free = [row for row in rows if row.state in CLAIMABLE and not row.gone]
+    _move(connection, free, State.REDRIVING, action, verb="claim", now=now)
+    _set(connection, "letters", "operation", number, [row.number for row in free])
+    mine = {row.key for row in free}
+    return [row.key for row in rows if row.key in mine or (row.state is State.REDRIVING and row.operation == number)]
+
+
+def advance(
+    connection: sqlite3.Connection, keys: Sequence[Key], operation: str, to: State, action: Action, *, now: datetime
+) -> list[Key]:
+    number = _name(connection, operation)
+    own = [row for row in _rows(connection, keys) if row.operation == number]
+    moved = [row for row in own if row.state in OWNED and row.state is not to and to in NEXT[row.state]]
+    gone = [row for row in moved if row.gone and to is State.UNRESOLVED]  # seen to be, while it was the operation's
+    _move(connection, [row for row in moved if row not in gone], to, action, verb=to.value, now=now)
+    _move(connection, gone, State.ARCHIVED, action, verb="gone", now=now)
+    there = {row.key for row in moved}
+    return [row.key for row in own if row.key in there or row.state is to]
+
+
+def forget(connection: sqlite3.Connection, before: datetime, limit: int) -> int:
+    """Take away some of those that are done with and gone since before then. Their lines of the audit stay."""
+    found = connection.execute(
+        "SELECT l.number FROM letters l JOIN details d USING (number) "
+        f"WHERE l.state IN ({numbers(DONE_WITH)}) AND l.gone > 0 AND d.changed < ? LIMIT ?",
+        (instant(before), limit),
+    ).fetchall()
+    connection.executemany("DELETE FROM words WHERE rowid = ?", found)
+    connection.executemany("DELETE FROM letters WHERE number = ?", found)
+    return len(found)
+
+
+def _rows(connection: sqlite3.Connection, keys: Sequence[Key]) -> Iterator[Row]:
+    """Those there are, each once."""
+    places: dict[tuple[str, str], dict[str, Key]] = {}
+    for key in keys:
+        places.setdefault((key.topic, key.group), {})[key.id] = key
+    for place, of_place in places.items():
+        found = connection.execute(
+            "SELECT d.id, l.number, l.state, l.operation, l.gone FROM json_each(?) AS asked CROSS JOIN places p "
+            "CROSS JOIN details d ON d.id = asked.value AND d.place = p.id CROSS JOIN letters l USING (number) "
+            "WHERE p.topic = ? AND p.consumers = ?",
+            (msgspec.json.encode(list(of_place)).decode(), *place),
+        ).fetchall()
+        for id_, number, state, operation, gone in found:
+            yield Row(of_place[id_], number, STATES[state], operation, bool(gone))
+
+
+def _move(
+    connection: sqlite3.Connection, rows: Sequence[Row], to: State, action: Action, *, verb: str, now: datetime
+) -> None:
+    numbers = [row.number for row in rows if row.state is not to]
+    _set(connection, "letters", "state", NUMBER[to], numbers)
+    _set(connection, "details", "changed", instant(now), numbers)
+    write(connection, verb, action, ((row.key, row.state, to) for row in rows), now)
+
+
+def _set(connection: sqlite3.Connection, table: str, column: str, value: object, numbers: Sequence[int]) -> None:
+    sql = f"UPDATE {table} SET {column} = ? WHERE number = ?"
+    connection.executemany(sql, ((value, number) for number in numbers))
+
+
+def _name(connection: sqlite3.Connection, name: str) -> int:
+    connection.execute("INSERT INTO names (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
+    number: int = connection.execute("SELECT id FROM names WHERE name = ?", (name,)).fetchone()[0]
+    return number

@@ -1,0 +1,259 @@
+"""Sending the letters that an operation has claimed, or removing them: as many as may go now, with each step written down."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Protocol
+
+from waybill.adapter import Adapter, capabilities_of
+from waybill.deadletters import again
+from waybill.dlq.operation import Operation, Step
+from waybill.dlq.operations import Operations
+from waybill.letters import pages
+from waybill.message import Delivery, Message
+from waybill.moving import Journal, Mover, finish, why
+from waybill.outcomes import ACK, RELEASE, Confirmed, Refused, SendResult, Settled
+from waybill.pace import Pace
+from waybill.taking import Letters
+from waybill.topology import Destination, Subscription
+
+__all__ = ["Sending"]
+
+REST = 1.0
+"""Seconds between two times that all letters are gone through for those that are claimed, while somebody else holds some, …"""
+SPARE = 5.0
+"""… and for which they are waited for longer than a lease: a process that has died may hold them."""
+OPEN: tuple[Step, ...] = ("claimed", "sending", "sent")
+CLOSED: frozenset[Step] = frozenset({"left", "gone", "freed"})
+"""A letter that stays where it is. Any other that was sent before is a second one of its id, and goes."""
+
+
+class Moves(Protocol):
+    """Does to letters what the operation is about."""
+
+    gave_up: bool
+
+    async def move(self, chunk: Sequence[Delivery[Any]]) -> None: ...
+
+
+class Written(Journal):
+    """Writes each step of an operation's letters down."""
+
+    def __init__(self, operations: Operations, operation: Operation, unsure: dict[str, str]) -> None:
+        """unsure: gets those of which it is not known whether their copies are there, or which may be taken later, and why."""
+        self._operations = operations
+        self._operation = operation
+        self._unsure = unsure
+
+    async def sending(self, letters: Sequence[Delivery[Any]]) -> Sequence[bool]:
+        new = await asyncio.to_thread(self._operations.stage, self._operation, _ids(letters))
+        return [delivery.message.id in new for delivery in letters]
+
+    async def sent(self, letters: Sequence[Delivery[Any]], results: Sequence[SendResult]) -> None:
+        def write() -> None:
+            confirmed: list[str] = []
+            for delivery, result in zip(letters, results, strict=True):
+                if isinstance(result, Confirmed):
+                    confirmed.append(delivery.message.id)
+                elif isinstance(result, Refused) and not result.transient:
+                    self._operations.mark(self._operation, [delivery.message.id], "left", cause=why(result))
+                else:
+                    self._unsure[delivery.message.id] = why(result)
+            self._operations.mark(self._operation, confirmed, "sent")
+
+        await asyncio.to_thread(write)
+
+    async def removed(self, letters: Sequence[Delivery[Any]]) -> None:
+        await asyncio.to_thread(self._operations.mark, self._operation, _ids(letters), "pending")
+
+    async def held_back(self, letters: Sequence[Delivery[Any]]) -> None:
+        mark = partial(self._operations.mark, cause="it must not pass one of its key that was refused")
+        await asyncio.to_thread(mark, self._operation, _ids(letters), "left")
+
+
+class Discarding:
+    """Removes letters for good."""
+
+    gave_up = False
+
+    def __init__(self, operations: Operations, operation: Operation, letters: Letters) -> None:
+        self._operations = operations
+        self._operation = operation
+        self._letters = letters
+
+    async def move(self, chunk: Sequence[Delivery[Any]]) -> None:
+        undone = {item.delivery.token for item in await self._letters.settle([Settled(d, ACK) for d in chunk])}
+        done = _ids([delivery for delivery in chunk if delivery.token not in undone])
+        await self._letters.keeping(
+            asyncio.to_thread(self._operations.mark, self._operation, done, "discarded", cause=self._operation.why)
+        )
+
+
+class Sending:
+    """One run's sending. Made in a running event loop."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        subscription: Subscription,
+        operations: Operations,
+        operation: Operation,
+        *,
+        to: tuple[Adapter, Destination],
+        ask: Callable[[Callable[[float], Awaitable[None]]], Awaitable[str]],
+    ) -> None:
+        """ask: called before each chunk, with what waits until then and keeps the leases of what is held; says why no more are
+        sent now."""
+        self._adapter = adapter
+        self._subscription = subscription
+        self._operations = operations
+        self._operation = operation
+        self._to = to
+        self._ask = ask
+        self._pace = Pace(operation.orders.rate, of="letters")
+        self._copies = operations.copies(operation)
+        self._unsure: dict[str, str] = {}
+        self._stuck: dict[str, bool] = {}
+
+    async def send(self, most: float = float("inf")) -> str:
+        """Send what is claimed, at most so many. Says why it stands still; nothing: all are, or so many. What somebody else
+        holds is waited for."""
+        loop = asyncio.get_running_loop()
+        until = 0.0
+        left = await self._open()
+        while left:
+            waits = await self._pass(min(most, left))
+            before, left = left, await self._open()
+            most -= before - left
+            if waits or most <= 0 or not left:
+                return waits
+            if self._unsure:  # once more in the next run: another time at once would be another copy
+                return f"of {len(self._unsure)} it is not known whether they were sent: {next(iter(self._unsure.values()))}"
+            if not (waits := await self._account()):
+                return ""
+            if before != left or not until:
+                until = loop.time() + self._subscription.lease + SPARE
+            if loop.time() > until:
+                return waits
+            await asyncio.sleep(REST)
+            if stop := await self._ask(_sleep):
+                return stop
+            left = await self._open()
+        return ""
+
+    async def _pass(self, left: float) -> str:
+        """Go through the dead letters once, for so many. Says why it was cut short."""
+        async with self._opened() as (letters, moves):
+            while left > 0 and (taken := await letters.take(self._pace.batch)) is not None:
+                for chunk in await self._mine(letters, taken, left):
+                    if waits := await self._ask(letters.pause):
+                        return waits
+                    await letters.pause(self._pace.next(len(chunk)))
+                    await finish(moves.move(chunk))
+                    left -= len(chunk)
+                    if moves.gave_up:
+                        return "the broker takes nothing now"
+        return ""
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncGenerator[tuple[Letters, Moves], None]:
+        """What takes the letters, and what moves them. What is held in the end is given back."""
+        subscription = self._subscription
+        async with self._adapter.dead_letters(subscription) as source:
+            letters = Letters(source, subscription, lambda _: True, there=None, limit=None)
+            try:
+                if self._operation.verb == "discard":
+                    yield letters, Discarding(self._operations, self._operation, letters)
+                    return
+                adapter, destination = self._to
+                one_by_one = subscription.ordered and not capabilities_of(adapter, destination.topic).sends_in_order
+                async with adapter.sink(destination) as sink:
+                    yield (
+                        letters,
+                        Mover(
+                            letters,
+                            sink,
+                            self._copy,
+                            ordered=subscription.ordered,
+                            one_by_one=one_by_one,
+                            journal=Written(self._operations, self._operation, self._unsure),
+                            stuck=self._stuck,
+                        ),
+                    )
+            finally:
+                await letters.give_back()
+
+    def _copy(self, message: Message) -> Message:
+        return self._copies.get(message.id) or again(message, self._operation.id)
+
+    async def _mine(
+        self, letters: Letters, taken: Sequence[Delivery[Any]], most: float
+    ) -> Sequence[Sequence[Delivery[Any]]]:
+        """Those that are the operation's, in chunks, and at most so many; the others go back.
+
+        A second letter of one id comes in a chunk of its own, when it is written down what has become of the first.
+        """
+        moves = await letters.keeping(asyncio.to_thread(self._operations.among, self._operation, _ids(taken)))
+        first: dict[str, Delivery[Any]] = {}
+        twins: list[Delivery[Any]] = []
+        others: list[Delivery[Any]] = []
+        for delivery in taken:
+            message = delivery.message
+            move = moves.get(message.id)
+            if move is None or message.redrives != move.redrives or move.step in CLOSED or message.id in self._unsure:
+                others.append(delivery)
+            elif message.id in first:
+                twins.append(delivery)
+            elif len(first) < most:
+                first[message.id] = delivery
+            else:
+                others.append(delivery)
+        await letters.settle([Settled(delivery, RELEASE) for delivery in others])
+        mine, size = list(first.values()), min(self._pace.chunk, self._operation.orders.ahead or self._pace.chunk)
+        chunks = [mine[start : start + size] for start in range(0, len(mine), size)]
+        return [*chunks, twins] if twins else chunks
+
+    async def _open(self) -> int:
+        return (await asyncio.to_thread(self._operations.progress, self._operation)).open
+
+    async def _account(self) -> str:
+        """All letters were gone through: what has become of those that were not among them. Why there may be more of them."""
+        began, there, complete = time.time(), set[str](), True
+        async for page in pages(self._adapter.admin, self._subscription):
+            complete &= page.complete
+            moves = await asyncio.to_thread(
+                self._operations.among, self._operation, [message.id for message in page.messages]
+            )
+            there |= {
+                message.id
+                for message in page.messages
+                if (move := moves.get(message.id)) is not None
+                and move.redrives == message.redrives
+                and move.step in OPEN
+            }
+        if not complete:
+            return "the broker could not show all dead letters: others hold some"
+        await asyncio.to_thread(self._write_off, there, began)
+        return f"{len(there)} of them are held by somebody else" if there else ""
+
+    def _write_off(self, there: set[str], began: float) -> None:
+        for step in OPEN:
+            then: Step = (
+                "pending" if step != "claimed" else "discarded" if self._operation.verb == "discard" else "gone"
+            )
+            after = 0
+            while moves := self._operations.at(self._operation, step, since=began, after=after):
+                after = moves[-1].number
+                self._operations.mark(self._operation, [move.id for move in moves if move.id not in there], then)
+
+
+async def _sleep(until: float) -> None:
+    await asyncio.sleep(until - asyncio.get_running_loop().time())
+
+
+def _ids(letters: Sequence[Delivery[Any]]) -> list[str]:
+    return [delivery.message.id for delivery in letters]

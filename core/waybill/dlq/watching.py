@@ -1,0 +1,83 @@
+"""What has become of letters that were sent back: settled by their group, or dead letters again.
+
+Settled is what a consumer with the same index has told (`telling`); and once nothing lies before the group, where the broker
+can say so, everything that was sent before and is no dead letter again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from waybill.adapter import Admin
+from waybill.dlq.collecting import collect
+from waybill.dlq.operation import Operation, Progress
+from waybill.dlq.operations import Operations
+from waybill.topology import Backlog, Destination, Exactness, Subscription
+
+__all__ = ["Watch"]
+
+STEADY = 3
+"""Looks in a row at which a broker that knows its figures only about must say that nothing lies there."""
+
+
+class Watch:
+    """Looks after one operation's letters."""
+
+    def __init__(self, admin: Admin, place: Destination, operations: Operations, operation: Operation) -> None:
+        """place: where the copies were sent, and admin that broker's."""
+        self._admin = admin
+        self._place = place
+        self._operations = operations
+        self._operation = operation
+        self._calm = 0
+        self._dead: float | None = None
+        """How many dead letters there were at the last whole look."""
+
+    async def heed(self) -> Progress:
+        """What consumers have told. Asks no broker."""
+        await asyncio.to_thread(self._operations.heed, self._operation)
+        return await asyncio.to_thread(self._operations.progress, self._operation)
+
+    async def look(self) -> Progress:
+        """Also what can be seen at the broker. Dead letters are read only where there may be news among them."""
+        progress = await self.heed()
+        if not progress.pending:
+            return progress
+        began = time.time()
+        if self._place.group is None:  # every group of another topic has them now: it is theirs
+            await asyncio.to_thread(self._resolve, began)
+            return await self.heed()
+        group = Subscription(topic=self._place.topic, group=self._place.group)
+        backlog = await self._admin.backlog(group)
+        drained = self._drained(backlog)
+        if drained or backlog.dead.value != self._dead or backlog.dead.exactness is not Exactness.EXACT:
+            found = await collect(self._admin, group, self._operations.index)
+            self._dead = backlog.dead.value
+            await asyncio.to_thread(self._judge, began)
+            if drained and found.complete:
+                await asyncio.to_thread(self._resolve, began)
+        return await self.heed()
+
+    def _drained(self, backlog: Backlog) -> bool:
+        """Whether all that was sent before this look is settled. Where a broker does not tell what waits for a retry (RabbitMQ),
+        it is never known; what is in flight is among what is ready where it is not told by itself (Kafka)."""
+        ready, delayed, in_flight = backlog.ready, backlog.delayed, backlog.in_flight
+        if ready.value != 0 or delayed.value != 0 or in_flight.value:
+            self._calm = 0
+            return False
+        self._calm += 1
+        exact = Exactness.APPROXIMATE not in {ready.exactness, delayed.exactness, in_flight.exactness}
+        return self._calm >= (1 if exact else STEADY)
+
+    def _judge(self, began: float) -> None:
+        """Find those that are dead letters again."""
+        place = self._place.topic.name, self._place.group or ""
+        while returned := self._operations.returned(self._operation, place, since=began):
+            for alike in (True, False):
+                idents = [ident for ident, as_before in returned if as_before is alike]
+                self._operations.mark(self._operation, idents, "came_back", alike=alike)
+
+    def _resolve(self, began: float) -> None:
+        while moves := self._operations.at(self._operation, "pending", since=began):
+            self._operations.mark(self._operation, [move.id for move in moves], "resolved")

@@ -1,0 +1,70 @@
+"""OpenTelemetry's semantic conventions for messaging, version 1.44: the names that are written, and what a span is called.
+
+The names are written out, since the package that has them keeps the messaging ones private; a test compares the two.
+Source: open-telemetry/semantic-conventions v1.44.0, docs/messaging/messaging-spans.md.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from waybill.adapter import Adapter, Attributes, Describes
+from waybill.topology import Destination, Subscription
+
+__all__ = [
+    "ATTEMPT",
+    "BATCH",
+    "CONVERSATION",
+    "DESTINATION",
+    "ERROR",
+    "GROUP",
+    "MESSAGE",
+    "OPERATION",
+    "REDRIVE",
+    "REDRIVES",
+    "SCHEMA",
+    "SYSTEM",
+    "TEMPLATE",
+    "TYPE",
+    "place_of",
+    "span_name",
+]
+
+SCHEMA: Final = "https://opentelemetry.io/schemas/1.44.0"
+
+SYSTEM: Final = "messaging.system"
+OPERATION: Final = "messaging.operation.name"
+TYPE: Final = "messaging.operation.type"
+DESTINATION: Final = "messaging.destination.name"
+TEMPLATE: Final = "messaging.destination.template"
+GROUP: Final = "messaging.consumer.group.name"
+MESSAGE: Final = "messaging.message.id"
+CONVERSATION: Final = "messaging.message.conversation_id"
+ATTEMPT: Final = "waybill.attempt"
+"""Which handling of the message it is; where it is not the first."""
+REDRIVES: Final = "waybill.redrives"
+"""How many times it came back from the dead letters; where it did."""
+REDRIVE: Final = "waybill.redrive.id"
+"""The operation that brought it back."""
+
+BATCH: Final = "messaging.batch.message_count"
+ERROR: Final = "error.type"
+
+
+def place_of(adapter: Adapter, place: Destination | Subscription) -> Attributes:
+    """What is told of all messages of a place: by the adapter, or else what is known of it without."""
+    if isinstance(adapter, Describes):
+        return adapter.place_attributes(place)
+    told: dict[str, str | int | bool] = {SYSTEM: adapter.claims.broker.lower().replace(" ", "_")}
+    told[TEMPLATE if place.topic.pattern else DESTINATION] = place.topic.name
+    if isinstance(place, Subscription):
+        told[GROUP] = place.group
+    return told
+
+
+def span_name(operation: str, place: Attributes) -> str:
+    """The operation and where: the template before the name, since it is one of few; a place that has neither by its server."""
+    where = place.get(TEMPLATE) or place.get(DESTINATION)
+    if where is None and "server.address" in place:
+        where = f"{place['server.address']}:{place.get('server.port', '')}".rstrip(":")
+    return operation if where is None else f"{operation} {where}"

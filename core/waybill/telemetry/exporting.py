@@ -1,0 +1,147 @@
+"""What lies before each group and among its dead letters, as the brokers and the index of dead letters say.
+
+Read by a process of its own (`waybill exporter`): consumers that have died must not take the evidence with them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from waybill.adapter import Admin
+from waybill.dlq.index import Index
+from waybill.dlq.model import State
+from waybill.errors import BrokerError, ConfigurationError
+from waybill.telemetry import catalogue
+from waybill.telemetry.tally import Metric, Reading
+from waybill.topology import Backlog, Count, Exactness, Subscription
+
+__all__ = ["Exporter"]
+
+log = logging.getLogger("waybill.exporter")
+
+Labels = tuple[str, ...]
+Values = list[tuple[Labels, float]]
+Indexed = tuple[Mapping[tuple[str, str], Mapping[State, int]], list[tuple[tuple[str, str], datetime | None]]]
+
+IN_THE_LETTERS = (State.UNRESOLVED, State.TRIAGED, State.REDRIVING)
+"""Where a letter in these states lies among those of its group."""
+
+
+class Exporter:
+    """The figures of the last look. `collect` tells them as long as they are not older than `keep`."""
+
+    def __init__(
+        self,
+        *,
+        keep: float,
+        objective: float,
+        consumed: Sequence[tuple[str, str]] = (),
+        index: Path | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """keep, objective: seconds; the latter the age that no message should reach. consumed: topics and groups that should
+        have a consumer. index: the file of that of the dead letters; while there is none, all of them count as unresolved."""
+        self._keep = keep
+        self._objective = objective
+        self._consumed = consumed
+        self._index = index
+        self._clock = clock
+        self._looked = 0.0
+        self._up = False
+        self._unread = False
+        """Whether the index could not be read the last time."""
+        self._found: list[Reading] = []
+
+    async def look(self, admin: Admin, groups: Sequence[Subscription]) -> None:
+        """Ask the broker for each of the groups, and the index. Raises `BrokerError`."""
+        backlogs = [await admin.backlog(group) for group in groups]
+        found = [*_backlogs(backlogs), *self._letters(backlogs)]
+        self._found, self._looked, self._up = found, self._clock(), True
+
+    def missed(self) -> None:
+        """A look has failed."""
+        self._up = False
+
+    def collect(self) -> Iterator[Reading]:
+        """May be called in any thread."""
+        yield Reading(catalogue.BROKER_UP, [((), float(self._up))])
+        yield Reading(catalogue.LOOKED, [((), self._looked)])
+        yield Reading(catalogue.EXPECTED, [(group, 1.0) for group in self._consumed])
+        yield Reading(catalogue.OBJECTIVE, [(group, self._objective) for group in self._consumed])
+        if self._clock() - self._looked <= self._keep:
+            yield from self._found
+
+    def _letters(self, backlogs: Sequence[Backlog]) -> Iterator[Reading]:
+        indexed = self._indexed(backlogs)
+        if indexed is None:
+            values = [(_state(each, State.UNRESOLVED), _figure(each.dead)) for each in backlogs]
+            yield Reading(catalogue.DLQ, [(labels, value) for labels, value in values if value is not None])
+            return
+        tally, oldest = indexed
+        dead: Values = []
+        for each in backlogs:
+            states = _with_unseen(tally.get(_labels(each), {}), _figure(each.dead) or 0.0)
+            dead += [(_state(each, state), states[state]) for state in State]
+        yield Reading(catalogue.DLQ, dead)
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        ages = [(group, (now - since).total_seconds() if since else 0.0) for group, since in oldest]
+        yield Reading(catalogue.DLQ_OLDEST, [(group, max(0.0, age)) for group, age in ages])
+
+    def _indexed(self, backlogs: Sequence[Backlog]) -> Indexed | None:
+        """What the index says, if there is one that can be read: the figures of the broker do not depend on it."""
+        if self._index is None or not self._index.exists():
+            return None
+        try:
+            with Index.open(self._index, create=False) as index:
+                found = index.tally(), [(_labels(each), index.oldest(*_labels(each))) for each in backlogs]
+        except (BrokerError, ConfigurationError) as error:
+            if not self._unread:
+                log.warning("the index cannot be read, so that all dead letters count as unresolved: %s", error)
+            self._unread = True
+            return None
+        self._unread = False
+        return found
+
+
+def _backlogs(backlogs: Sequence[Backlog]) -> Iterator[Reading]:
+    """A figure that the broker cannot tell is left out: it is not zero."""
+    yield _known(catalogue.READY, backlogs, lambda each: _figure(each.ready))
+    yield _known(catalogue.DELAYED, backlogs, lambda each: _figure(each.delayed))
+    yield _known(catalogue.OLDEST, backlogs, lambda each: _figure(each.oldest))
+    yield _known(catalogue.BACKLOG, backlogs, _backlog)
+    yield _known(catalogue.BACKLOG_LIMIT, backlogs, lambda each: each.subscription.topic.max_length)
+    yield _known(catalogue.APPROXIMATE, backlogs, lambda each: each.ready.exactness is not Exactness.EXACT)
+
+
+def _backlog(each: Backlog) -> float | None:
+    ready = _figure(each.ready)
+    return None if ready is None else ready + (_figure(each.in_flight) or 0.0)
+
+
+def _figure(count: Count) -> float | None:
+    """`None`: the broker cannot say."""
+    return None if count.exactness is Exactness.UNKNOWN else count.value or 0.0
+
+
+def _known(metric: Metric, backlogs: Sequence[Backlog], figure: Callable[[Backlog], float | None]) -> Reading:
+    values = [(_labels(each), figure(each)) for each in backlogs]
+    return Reading(metric, [(labels, float(value)) for labels, value in values if value is not None])
+
+
+def _with_unseen(states: Mapping[State, int], dead: float) -> dict[State, float]:
+    """What the broker has and the index has not seen yet is unresolved: nobody can have looked at it."""
+    found = {state: float(states.get(state, 0)) for state in State}
+    found[State.UNRESOLVED] += max(0.0, dead - sum(found[state] for state in IN_THE_LETTERS))
+    return found
+
+
+def _labels(each: Backlog) -> tuple[str, str]:
+    return each.subscription.topic.name, each.subscription.group
+
+
+def _state(each: Backlog, state: State) -> Labels:
+    return (*_labels(each), state.value)

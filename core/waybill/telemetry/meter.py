@@ -1,0 +1,78 @@
+"""The same metrics through OpenTelemetry. Needs the extra `otel`.
+
+Counters and gauges are read when the meter's reader asks, and cost nothing in between. Its histograms cannot be read so: each
+value is recorded there as well, which takes it about 7 µs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from waybill.errors import ConfigurationError
+from waybill.telemetry.catalogue import APPLICATION
+from waybill.telemetry.counting import Tallies
+from waybill.telemetry.tally import Metric, Reading, Series, Spread
+
+try:
+    from opentelemetry.metrics import CallbackOptions, Observation
+except ImportError as error:
+    raise ConfigurationError(
+        "metrics through OpenTelemetry need their extra. Install it with: pip install 'waybill[otel]'"
+    ) from error
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Histogram, Meter
+
+__all__ = ["measured"]
+
+
+def measured(meter: Meter, collect: Callable[[], Iterable[Reading]]) -> Tallies:
+    """What is counted shall be kept in these, and shows in the meter with all else that `collect` gives."""
+    for metric in APPLICATION:
+        if metric.kind != "histogram":
+            make = meter.create_observable_counter if metric.kind == "counter" else meter.create_observable_gauge
+            make(metric.name, [_observe(metric, collect)], unit=metric.unit, description=metric.about)
+    return Tallies(spread=lambda metric: _recorded(meter, metric))
+
+
+class Recorded(Spread):
+    """A histogram that OpenTelemetry has as well."""
+
+    __slots__ = ("_attributes", "_histogram")
+
+    def __init__(self, bounds: tuple[float, ...], histogram: Histogram, attributes: dict[str, str]) -> None:
+        super().__init__(bounds)
+        self._histogram = histogram
+        self._attributes = attributes
+
+    def add(self, value: float) -> None:
+        super().add(value)
+        self._histogram.record(value, self._attributes)
+
+
+def _recorded(meter: Meter, metric: Metric) -> Series[Spread]:
+    histogram = meter.create_histogram(
+        metric.name,
+        unit=metric.unit,
+        description=metric.about,
+        explicit_bucket_boundaries_advisory=metric.bounds,
+    )
+    return Series(metric, lambda labels: Recorded(metric.bounds, histogram, _attributes(metric, labels)))
+
+
+def _observe(
+    metric: Metric, collect: Callable[[], Iterable[Reading]]
+) -> Callable[[CallbackOptions], Iterator[Observation]]:
+    def observe(_: CallbackOptions) -> Iterator[Observation]:
+        for reading in collect():
+            if reading.metric is metric:
+                for labels, value in reading.values:
+                    if not isinstance(value, Spread):
+                        yield Observation(value, _attributes(metric, labels))
+
+    return observe
+
+
+def _attributes(metric: Metric, labels: tuple[str, ...]) -> dict[str, str]:
+    return {name: value for name, value in zip(metric.labels, labels, strict=True) if value}

@@ -1,0 +1,116 @@
+"""What all spans have in common: how they begin, what they say of a failure, and that nobody else's are made beside them."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final, TypeAlias
+
+from opentelemetry import context as contexts
+from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer, set_span_in_context
+
+from waybill.adapter import Attributes
+from waybill.deadletters import MAX_DETAIL, MAX_STACK, shorten
+from waybill.errors import describe
+from waybill.message import Message
+from waybill.redaction import redact, secrets_of
+from waybill.telemetry.conventions import ERROR, OPERATION, TYPE, span_name
+from waybill.telemetry.propagation import Carried
+
+__all__ = ["Kind", "Spans", "linked", "suppressed"]
+
+DEEPEST = 100
+"""Frames of a traceback that are told."""
+SUPPRESSED: Final = tuple(
+    key for key in (getattr(contexts, "_SUPPRESS_INSTRUMENTATION_KEY", None), "suppress_instrumentation") if key
+)
+"""What instrumentations of client libraries look for: one key of the API, and one that older ones know."""
+
+Values: TypeAlias = Mapping[str, str | int | bool]
+
+
+class Kind:
+    """One operation at one place: what its spans are called, and what they say that is the same for all of them."""
+
+    __slots__ = ("attributes", "kind", "name")
+
+    def __init__(self, kind: SpanKind, operation: str, place: Attributes, *, of: str | None = None) -> None:
+        """of: the operation's type, where it has one that the conventions know."""
+        self.kind = kind
+        self.name = span_name(operation, place)
+        self.attributes: Attributes = {OPERATION: operation, **({} if of is None else {TYPE: of}), **place}
+
+
+class Spans:
+    """Begins and ends them."""
+
+    def __init__(self, tracer: Tracer, propagator: TextMapPropagator, *, marked: Collection[str] = ()) -> None:
+        """marked: names of headers and fields that are secret, in lower case."""
+        self._start = tracer.start_span
+        self.carried = Carried(propagator)
+        self.marked = marked
+
+    def begin(
+        self, kind: Kind, own: Values, *, parent: Context, links: Sequence[Link] = (), since: int | None = None
+    ) -> Span:
+        """own: what only this one says. since: when it began, in nanoseconds since the epoch, if not now."""
+        return self._start(kind.name, parent, kind.kind, {**kind.attributes, **own}, links, since)
+
+    def start(self, kind: Kind, attributes: Values, *, parent: Context, links: Sequence[Link]) -> Span:
+        """The same with all of its attributes, for where it is done for each message."""
+        return self._start(kind.name, parent, kind.kind, attributes, links)
+
+    @contextmanager
+    def during(self, kind: Kind) -> Generator[Span, None, None]:
+        """A span of what the block does, and whatever is begun in it belongs to it."""
+        span = self.begin(kind, {}, parent=contexts.get_current())
+        token = contexts.attach(set_span_in_context(span))
+        try:
+            yield span
+        except BaseException as error:
+            self.fail(span, error)
+            raise
+        finally:
+            contexts.detach(token)
+            span.end()
+
+    def fail(self, span: Span, error: BaseException, messages: Sequence[Message] = ()) -> None:
+        """It failed. What `messages` hold that is secret is in no text of it."""
+        kind = type(error)
+        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        if not span.is_recording():
+            return
+        secrets = [secret for message in messages for secret in secrets_of(message, self.marked)]
+        text = shorten(redact(describe(error), secrets), MAX_DETAIL)
+        stack = "".join(traceback.format_tb(error.__traceback__, limit=-DEEPEST))
+        told = {
+            "exception.type": name,
+            "exception.message": text,
+            "exception.stacktrace": shorten(redact(stack, secrets), MAX_STACK, keep_end=True),
+        }
+        span.set_attribute(ERROR, name)
+        span.set_status(Status(StatusCode.ERROR, text))
+        span.add_event("exception", told)
+
+    def refuse(self, span: Span, kind: str, why: str) -> None:
+        """It failed, and nothing was raised."""
+        span.set_attribute(ERROR, kind)
+        span.set_status(Status(StatusCode.ERROR, shorten(redact(why), MAX_DETAIL)))
+
+
+@contextmanager
+def suppressed() -> Generator[None, None, None]:
+    """Have client libraries' own instrumentations make no spans, also in tasks that are begun meanwhile."""
+    current = contexts.get_current()
+    token = contexts.attach(Context({**current, **dict.fromkeys(SUPPRESSED, True)}))
+    try:
+        yield
+    finally:
+        contexts.detach(token)
+
+
+def linked(creations: Sequence[SpanContext]) -> list[Link]:
+    return [Link(creation) for creation in creations if creation.is_valid]

@@ -1,0 +1,145 @@
+"""HTTP inside the event loop of a process that consumes. What goes wrong here never ends that process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any
+
+from waybill.errors import ConfigurationError
+from waybill.settling import back_off
+
+try:
+    import uvicorn
+except ModuleNotFoundError as lacking:
+    raise ConfigurationError(
+        "answering operators over HTTP needs its extra. Install it with: pip install 'waybill[ops]'"
+    ) from lacking
+
+__all__ = ["address", "listening"]
+
+log = logging.getLogger("waybill.ops")
+
+GRACE = 1.0
+"""Seconds that requests have to be answered at the end."""
+
+
+def address(text: str, worker: int = 0) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`, for the worker of this number: each takes the port after the one before.
+
+    Port 0: one that is free. Raises `ConfigurationError`.
+    """
+    host, _, number = text.rpartition(":")
+    if not host or not number.isdigit() or not int(number) <= 65535:
+        raise ConfigurationError(f"ops={text!r}: write HOST:PORT, for instance 127.0.0.1:9100 or [::]:9100")
+    port = int(number)
+    if port and (port := port + max(0, worker - 1)) > 65535:
+        raise ConfigurationError(f"ops={text!r}: there is no port for worker {worker}: begin with a lower one")
+    return host.removeprefix("[").removesuffix("]"), port
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    asgi: Any, host: str, port: int, on_url: Callable[[str | None], None] = lambda _: None
+) -> AsyncGenerator[None, None]:
+    """Serve `asgi` there for as long as the block lasts. on_url: told where it listens, and `None` when it does not.
+
+    Where it cannot listen, since the port is taken for instance, that is logged and tried again.
+    """
+    serving = _Serving(asgi, host, port, on_url)
+    task = asyncio.create_task(serving.serve(), name="waybill-ops")
+    try:
+        yield
+    finally:
+        serving.end()
+        if not (await asyncio.wait({task}, timeout=GRACE + 1.0))[0]:
+            task.cancel()
+            await asyncio.wait({task})
+
+
+class _Serving:
+    def __init__(self, asgi: Any, host: str, port: int, on_url: Callable[[str | None], None]) -> None:
+        self._asgi = asgi
+        self._host = host
+        self._port = port
+        self._on_url = on_url
+        self._ended = asyncio.Event()
+        self._server: _Server | None = None
+
+    def end(self) -> None:
+        self._ended.set()
+        if self._server is not None:
+            self._server.should_exit = True
+
+    async def serve(self) -> None:
+        failures = 0
+        while not self._ended.is_set():
+            try:
+                with _bound(self._host, self._port) as bound:
+                    await self._answer(bound)
+                failures = 0
+            except OSError as error:
+                failures += 1
+                if failures == 1:  # a port that stays taken is said once, and tried again in silence
+                    log.warning(
+                        "operators are not answered at %s:%d: %s; it is tried again. The setting ops (WAYBILL_OPS) names another",
+                        self._host, self._port, error.strerror or error,
+                    )  # fmt: skip
+            except (Exception, SystemExit):  # of the server itself: those of an answer it tells by itself
+                failures += 1
+                log.exception("operators are not answered at %s:%d", self._host, self._port)
+            finally:
+                self._on_url(None)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(back_off(failures)):
+                    await self._ended.wait()
+
+    async def _answer(self, bound: socket.socket) -> None:
+        self._server = _Server(_config(self._asgi))
+        if self._ended.is_set():
+            return
+        host, port = bound.getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        log.info("operators are answered at %s", url)
+        self._on_url(url)
+        await self._server.serve(sockets=[bound])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which here leaves signals to the process that it is a part of."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Raises `OSError`."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    bound = socket.socket(*found[:3])
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(found[4])
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _config(asgi: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        asgi,
+        loop="none",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(GRACE),
+    )

@@ -21,7 +21,7 @@ def main() -> int:
     from waybill.cli.program import program  # noqa: PLC0415
 
     try:
-        program()
+        program(prog_name="waybill")
     except WaybillError as error:
         return report(error)
     return 0

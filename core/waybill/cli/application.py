@@ -29,6 +29,7 @@ __all__ = [
     "load_handler",
     "open_app",
     "reference_of",
+    "settings_of",
 ]
 
 
@@ -51,6 +52,13 @@ def open_app(reference: str, *, url: str | None, dev: bool) -> tuple[App, Settin
         settings = app.settings.model_copy(update=_given(url=url, dev=dev))
     app.settings = settings
     return app, settings
+
+
+def settings_of(given: str | None, *, url: str | None, dev: bool) -> Settings:
+    """Those of the application, if one is named, else those of this process. Raises `ConfigurationError`."""
+    settings = _settings(url=url, dev=dev)
+    reference = given or settings.app
+    return settings if reference is None else open_app(reference, url=url, dev=dev)[1]
 
 
 def _settings(*, url: str | None, dev: bool) -> Settings:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 import typer
@@ -29,8 +31,15 @@ NUMBERS = ("ready", "in flight", "delayed", "dead", "handled", "oldest")
 COLUMNS = ("topic", "group", *NUMBERS)
 SECONDS = 2.0
 
-Show = Callable[[Sequence[Backlog], str], None]
+Show = Callable[[Sequence["Seen"], str], None]
 """Takes what was found, and what is wrong now: `""` when nothing is."""
+
+
+class Seen(NamedTuple):
+    """One group. circuits: those that it waits for, by name; `None`: nobody can say."""
+
+    backlog: Backlog
+    circuits: Mapping[str, str] | None
 
 
 def backlog(  # noqa: PLR0917 - typer calls it by name
@@ -48,6 +57,8 @@ def backlog(  # noqa: PLR0917 - typer calls it by name
     Handled are those that lie behind one that is not, where a broker counts by position. ~ marks what is approximate, ? what
     the broker cannot say.
 
+    Where the processes share a folder (WAYBILL_STATUS_DIR): which circuits a group waits for, and how they are.
+
     With --watch: one table that changes on a terminal, lines with the time in a pipe, a document a line with --json.
     """
     from waybill.cli.screen import document, table  # noqa: PLC0415 - `waybill --help` need not load it
@@ -63,16 +74,32 @@ def backlog(  # noqa: PLR0917 - typer calls it by name
     if as_json:
         document([_object(item) for item in found])
     else:
-        table(COLUMNS, _rows(found), numbers=NUMBERS)
+        table(*_table(found), numbers=NUMBERS)
 
 
-async def _once(app: App) -> list[Backlog]:
+async def _once(app: App) -> list[Seen]:
     async with app.admin() as admin:
         return await _read(app, admin)
 
 
-async def _read(app: App, admin: Admin) -> list[Backlog]:
-    return [await admin.backlog(subscription) for subscription in await groups(app, admin)]
+async def _read(app: App, admin: Admin) -> list[Seen]:
+    circuits = _circuits(app)
+    return [
+        Seen(await admin.backlog(group), None if circuits is None else circuits.get(group.name, {}))
+        for group in await groups(app, admin)
+    ]
+
+
+def _circuits(app: App) -> Mapping[str, Mapping[str, str]] | None:
+    """Of each group, as the processes say in the folder that they share. `None`: there is none, or none of them lives."""
+    if app.settings is None or app.settings.status_dir is None:
+        return None
+    from waybill.ops.circuits import by_group  # noqa: PLC0415 - only where it is shown
+    from waybill.ops.folder import Folder  # noqa: PLC0415
+    from waybill.ops.probing import fresh  # noqa: PLC0415
+
+    living = fresh(Folder(Path(app.settings.status_dir)).states(), time.time())
+    return by_group(living) if living else None
 
 
 def _watch(app: App, seconds: float, *, as_json: bool) -> None:
@@ -90,7 +117,7 @@ def _watch(app: App, seconds: float, *, as_json: bool) -> None:
 
 async def _again(app: App, seconds: float, show: Show) -> None:
     loop = asyncio.get_running_loop()
-    found: list[Backlog] = []
+    found: list[Seen] = []
     async with app.admin() as admin:
         while True:
             start, wrong = loop.time(), ""
@@ -102,12 +129,12 @@ async def _again(app: App, seconds: float, show: Show) -> None:
             await asyncio.sleep(max(0.0, start + seconds - loop.time()))
 
 
-def _screen(found: Sequence[Backlog], wrong: str) -> Any:
+def _screen(found: Sequence[Seen], wrong: str) -> Any:
     from rich.text import Text  # noqa: PLC0415
 
     from waybill.cli.screen import laid_out, safe  # noqa: PLC0415
 
-    head, *rows = laid_out(COLUMNS, _rows(found), numbers=NUMBERS)
+    head, *rows = laid_out(*_table(found), numbers=NUMBERS)
     text = Text(head, style="bold", no_wrap=True)
     text.append("\n".join(["", *rows]), style="not bold")
     if wrong:
@@ -121,21 +148,22 @@ class _Lines:
     def __init__(self) -> None:
         self._headed = False
 
-    def show(self, found: Sequence[Backlog], wrong: str) -> None:
+    def show(self, found: Sequence[Seen], wrong: str) -> None:
         from waybill.cli.screen import laid_out, line, tell  # noqa: PLC0415
 
         if wrong:
             tell(wrong)
             return
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        head, *rows = laid_out(("time", *COLUMNS), [[now, *row] for row in _rows(found)], numbers=NUMBERS)
+        columns, cells = _table(found)
+        head, *rows = laid_out(("time", *columns), [[now, *row] for row in cells], numbers=NUMBERS)
         for text in rows if self._headed else (head, *rows):
             line(text)
         sys.stdout.flush()
         self._headed = True
 
 
-def _show_document(found: Sequence[Backlog], wrong: str) -> None:
+def _show_document(found: Sequence[Seen], wrong: str) -> None:
     from waybill.cli.screen import line, tell  # noqa: PLC0415
 
     if wrong:
@@ -145,16 +173,27 @@ def _show_document(found: Sequence[Backlog], wrong: str) -> None:
     sys.stdout.flush()
 
 
-def _rows(found: Sequence[Backlog]) -> list[list[str]]:
+def _table(found: Sequence[Seen]) -> tuple[list[str], list[list[str]]]:
+    """The columns' names and the rows; with circuits where somebody has said how they are."""
+    if all(circuits is None for _, circuits in found):
+        return [*COLUMNS], [_row(item) for item, _ in found]
+    return [*COLUMNS, "circuit"], [[*_row(item), _circuit(circuits or {})] for item, circuits in found]
+
+
+def _row(item: Backlog) -> list[str]:
     return [
-        [
-            item.subscription.topic.name,
-            item.subscription.group,
-            *(_cell(getattr(item, name)) for name in COUNTS),
-            _cell(item.oldest, seconds=True),
-        ]
-        for item in found
+        item.subscription.topic.name,
+        item.subscription.group,
+        *(_cell(getattr(item, name)) for name in COUNTS),
+        _cell(item.oldest, seconds=True),
     ]
+
+
+def _circuit(circuits: Mapping[str, str]) -> str:
+    """Those that are not closed, by name."""
+    if not circuits:
+        return "-"
+    return ", ".join(f"{name} {state}" for name, state in circuits.items() if state != "closed") or "closed"
 
 
 def _cell(count: Count, *, seconds: bool = False) -> str:
@@ -168,8 +207,9 @@ def _cell(count: Count, *, seconds: bool = False) -> str:
     return about + (age(count.value) if seconds else f"{count.value:.0f}")
 
 
-def _object(item: Backlog) -> dict[str, Any]:
+def _object(seen: Seen) -> dict[str, Any]:
     """Figures as numbers, `null` where there is none; which of them are not exact stands beside them."""
+    item = seen.backlog
     figures: dict[str, Count] = {
         **{name: getattr(item, name) for name in COUNTS},
         "oldest_seconds": item.oldest,
@@ -188,4 +228,5 @@ def _object(item: Backlog) -> dict[str, Any]:
             {"partition": part.partition, "ready": part.ready.value, "handled": part.handled.value}
             for part in item.parts
         ],
+        "circuits": seen.circuits,
     }

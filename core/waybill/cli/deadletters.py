@@ -5,160 +5,204 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
 from waybill.cli import options
-from waybill.cli.application import choose_app
-from waybill.cli.letters import Letter, Wanted, collect
+from waybill.cli.choosing import Filter, Live, Owner, Place, States, Words, known_place, states_of
+from waybill.cli.letters import Letter as Seen
+from waybill.cli.letters import Wanted, collect
+from waybill.cli.showing import Whole, in_words, show_whole, summary
+from waybill.cli.spread import spread
 from waybill.errors import ConfigurationError, WaybillError
-from waybill.letters import as_object
+from waybill.redaction import redact, secrets_of
 
-__all__ = ["group"]
+if TYPE_CHECKING:
+    from waybill.dlq.model import Letter, Query
+
+__all__ = ["list_", "show"]
 
 SHORT = 8
-"""Characters of an id on a terminal: `show` finds it by its beginning."""
+"""Characters of an id on a terminal, if they are enough to tell them apart: `show` finds it by its beginning."""
+MOST = 10_001
+"""Letters that are counted: to count a million takes longer than anybody waits for a list."""
+COLUMNS = ("id", "topic/group", "reason", "attempts", "age", "state", "error", "detail")
+NUMBERS = ("attempts", "age")
 
-group = typer.Typer(help="Dead letters: what could not be handled, and why.", no_args_is_help=True)
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The newest letters, oldest first, of `total`. `complete`: the broker could show all of them."""
+
+    letters: list[Letter]
+    total: int
+    complete: bool = True
 
 
-@group.command("list", epilog="Example: waybill dlq list --topic orders.placed --reason rejected --limit 20")
-def list_(  # noqa: PLR0917 - typer calls it by name
-    app: options.App = None,
-    topic: options.TopicName = None,
-    group: options.Group = None,
-    reason: options.Reason = None,
+@spread
+def list_(
+    *,
+    place: Place,
+    chosen: Filter,
+    state: States = None,
+    owner: Owner = None,
+    text: Words = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many, the newest.")] = 50,
-    url: options.Url = None,
-    dev: options.Dev = False,
+    live: Live = False,
     as_json: options.Json = False,
 ) -> None:
-    """List dead letters, the newest last."""
-    from waybill.cli.screen import age, document, table, tell  # noqa: PLC0415 - `waybill --help` need not load it
+    """List dead letters, the newest last: from the index where there is one, else from the broker."""
+    from waybill.cli.screen import document, tell  # noqa: PLC0415 - `waybill --help` need not load it
 
-    opened = choose_app(app, url=url, dev=dev)
-    wanted = Wanted(topic=topic, group=group, reason=reason)
-    found = asyncio.run(collect(opened, wanted, limit))
+    indexed = not live and place.has_index()
+    if not indexed and (state or owner is not None or text):
+        raise ConfigurationError("--state, --owner and --text ask the index, which `waybill dlq collect` makes")
+    if indexed:
+        found = _indexed(place, chosen.query(states_of(state), owner=owner, text=text), limit)
+    else:
+        found = _live(place, chosen.wanted(), limit)
     now = datetime.now(UTC)
     if as_json:
-        document([_summary(letter, now) for letter in found.letters])
+        document([summary(letter, now, indexed=indexed) for letter in found.letters])
     else:
-        on_screen = sys.stdout.isatty()
-        rows = [
-            [
-                letter.message.id[:SHORT] if on_screen else letter.message.id,
-                letter.subscription.name,
-                letter.record.reason,
-                str(letter.record.attempts),
-                age((now - letter.record.at).total_seconds()),
-                (letter.record.error or "-").rpartition(".")[2],
-                letter.record.detail,
-            ]
-            for letter in found.letters
-        ]
-        table(["id", "topic/group", "reason", "attempts", "age", "error", "detail"], rows, numbers=["attempts", "age"])
+        _table(found.letters, now, indexed=indexed)
+    if indexed and not found.total:
+        place.tell_none()
     if found.total > len(found.letters):
-        tell(f"the newest {len(found.letters)} of {found.total}: --limit shows more")
+        total = f"more than {MOST - 1}" if indexed and found.total == MOST else found.total
+        tell(f"the newest {len(found.letters)} of {total}: --limit shows more")
     if not found.complete:
         tell("the broker could not show all of them now: others hold some")
 
 
-@group.command("show", epilog="Example: waybill dlq show 0b6b4c1e --raw > body.bin")
-def show(  # noqa: PLR0917 - typer calls it by name
+def _indexed(place: Place, query: Query, limit: int) -> Listed:
+    with place.index() as index:
+        known_place(place, index, query.topic, query.group)
+        letters: list[Letter] = []
+        after: str | None = None
+        while len(letters) < limit:
+            page = index.page(query, after=after, limit=min(1000, limit - len(letters)))
+            letters += page.letters
+            after = page.after
+            if after is None:
+                return Listed(letters[::-1], len(letters))
+        return Listed(letters[::-1], index.count(query, most=MOST))
+
+
+def _live(place: Place, wanted: Wanted, limit: int) -> Listed:
+    found = asyncio.run(collect(place.open(), wanted, limit))
+    return Listed([_unreviewed(seen) for seen in found.letters], found.total, found.complete)
+
+
+def _unreviewed(seen: Seen) -> Letter:
+    from waybill.dlq.model import Key, Letter, State  # noqa: PLC0415 - `waybill --help` need not load it
+
+    return Letter(
+        number=0,
+        key=Key(seen.subscription.topic.name, seen.subscription.group, seen.message.id),
+        state=State.UNRESOLVED,
+        type=seen.message.type,
+        message_key=seen.message.key,
+        record=msgspec.structs.replace(seen.record, detail=redact(seen.record.detail, secrets_of(seen.message))),
+        fingerprint=seen.record.fingerprint,
+        redrives=seen.message.redrives,
+        expires=seen.message.expires,
+        changed=seen.record.at,
+    )
+
+
+def _table(letters: Sequence[Letter], now: datetime, *, indexed: bool) -> None:
+    from waybill.cli.screen import age, table  # noqa: PLC0415 - `waybill --help` need not load it
+
+    length = _told_apart([letter.key.id for letter in letters]) if sys.stdout.isatty() else None
+    rows = [
+        [
+            letter.key.id[:length],
+            f"{letter.key.topic}/{letter.key.group}",
+            letter.record.reason,
+            str(letter.record.attempts),
+            age((now - letter.record.at).total_seconds()),
+            *([in_words(letter)] if indexed else []),
+            (letter.record.error or "-").rpartition(".")[2],
+            redact(letter.record.detail),
+        ]
+        for letter in letters
+    ]
+    columns = [name for name in COLUMNS if indexed or name != "state"]
+    table(columns, rows, numbers=NUMBERS, beneath=columns[5:])
+
+
+def _told_apart(ids: Sequence[str]) -> int:
+    """How many characters of the ids tell one from another; `SHORT` at least, and all where they do not differ."""
+    different = set(ids)
+    longest = max(map(len, different), default=SHORT)
+    return next((n for n in range(SHORT, longest) if len({id_[:n] for id_ in different}) == len(different)), longest)
+
+
+@spread
+def show(
+    *,
     id_: Annotated[str, typer.Argument(metavar="ID", help="The message's id, or its beginning.")],
-    app: options.App = None,
+    place: Place,
     topic: options.TopicName = None,
     group: options.Group = None,
     raw: Annotated[bool, typer.Option("--raw", help="Write the body to stdout, byte for byte.")] = False,
-    url: options.Url = None,
-    dev: options.Dev = False,
+    live: Live = False,
     as_json: options.Json = False,
 ) -> None:
-    """Show one dead letter whole: attributes, headers, the record with its stack, and the body."""
+    """Show one dead letter whole: attributes, headers, the record with its stack, the body, and how far its review is."""
     from waybill.cli.screen import document  # noqa: PLC0415 - `waybill --help` need not load it
 
     if raw and as_json:
         raise ConfigurationError("--raw writes bytes, --json a document: choose one")
-    opened = choose_app(app, url=url, dev=dev)
-    found = asyncio.run(collect(opened, Wanted(topic=topic, group=group, ids=(id_,)), limit=20)).letters
-    found = [letter for letter in found if letter.message.id == id_] or found  # a whole id is that id
-    if not found:
-        raise WaybillError(f"no dead letter has an id that begins with {id_!r}: `waybill dlq list` shows them")
-    if len({letter.message.id for letter in found}) > 1:
-        ids = ", ".join(sorted({letter.message.id for letter in found}))
-        raise ConfigurationError(f"several ids begin with {id_!r}: {ids}")
+    found = the_one(place, id_, topic, group, live=live)
     if raw:
         _write_raw(found)
     elif as_json:
         now = datetime.now(UTC)
-        document([_whole(letter, now) for letter in found])
+        document([whole.as_object(now) for whole in found])
     else:
-        for letter in found:
-            _print(letter)
+        for whole in found:
+            show_whole(whole)
 
 
-def _write_raw(found: Sequence[Letter]) -> None:
-    if len({letter.message.body for letter in found}) > 1:
-        places = ", ".join(letter.subscription.name for letter in found)
+def the_one(place: Place, beginning: str, topic: str | None, group: str | None, *, live: bool = False) -> list[Whole]:
+    """The dead letter with that id, in each group where it lies: as the index knows it, else as the broker has it.
+
+    Raises `WaybillError` where no id begins like that, `ConfigurationError` where several do.
+    """
+    marked = place.marked()
+    found = [] if live or not place.has_index() else _of_index(place, beginning, marked)
+    found = [whole for whole in found if topic in {None, whole.topic} and group in {None, whole.group}]
+    if not found:
+        wanted = Wanted(topic=topic, group=group, ids=(beginning,))
+        seen = asyncio.run(collect(place.open(), wanted, limit=20)).letters
+        found = [Whole(_unreviewed(letter), letter.message, marked=marked) for letter in seen]
+    found = [whole for whole in found if whole.message.id == beginning] or found  # a whole id is that id
+    if not found:
+        raise WaybillError(f"no dead letter has an id that begins with {beginning!r}: `waybill dlq list` shows them")
+    if len({whole.message.id for whole in found}) > 1:
+        ids = ", ".join(sorted({whole.message.id for whole in found}))
+        raise ConfigurationError(f"several ids begin with {beginning!r}: {ids}")
+    return found
+
+
+def _of_index(place: Place, beginning: str, marked: tuple[str, ...]) -> list[Whole]:
+    with place.index() as index:
+        return [
+            Whole(letter, message, tuple(index.audit(key=letter.key)), indexed=True, marked=marked)
+            for letter in index.find(beginning)
+            if (message := index.message(letter.key)) is not None
+        ]
+
+
+def _write_raw(found: Sequence[Whole]) -> None:
+    if len({whole.message.body for whole in found}) > 1:
+        places = ", ".join(f"{whole.topic}/{whole.group}" for whole in found)
         raise ConfigurationError(f"that id lies in {places}, with different bodies: choose with --topic and --group")
     sys.stdout.buffer.write(found[-1].message.body or b"")
     sys.stdout.buffer.flush()
-
-
-def _summary(letter: Letter, now: datetime) -> dict[str, Any]:
-    message, record = letter.message, letter.record
-    return {
-        "id": message.id,
-        "topic": letter.subscription.topic.name,
-        "group": letter.subscription.group,
-        "reason": record.reason,
-        "attempts": record.attempts,
-        "at": record.at.isoformat(),
-        "age_seconds": round((now - record.at).total_seconds(), 3),
-        "error": record.error,
-        "detail": record.detail,
-        "key": message.key,
-        "redrives": message.redrives,
-    }
-
-
-def _whole(letter: Letter, now: datetime) -> dict[str, Any]:
-    return {**_summary(letter, now), **as_object(letter.subscription, letter.message)}
-
-
-def _print(letter: Letter) -> None:
-    from waybill.cli.screen import block, heading, line, safe  # noqa: PLC0415 - `waybill --help` need not load it
-
-    heading(f"{letter.subscription.name}  {letter.message.id}")
-    whole = as_object(letter.subscription, letter.message)
-    stack = whole["record"].pop("stack")
-    for title in ("attributes", "headers", "record"):
-        if whole[title]:
-            heading(title)
-        for name, value in whole[title].items():
-            if value not in {None, ""}:
-                line(f"  {safe(name)}: {safe(str(value))}")
-    if stack:
-        heading("stack")
-        block(stack)
-    heading("body")
-    block(_readable(letter.message.body))
-
-
-def _readable(body: bytes | None) -> str:
-    """JSON indented, other bytes as a dump."""
-    if body is None:
-        return "none: a tombstone"
-    try:
-        return msgspec.json.format(body.decode(), indent=2) if body else "empty"
-    except (UnicodeDecodeError, msgspec.MsgspecError, RecursionError):
-        return "\n".join(_dumped(body, start) for start in range(0, len(body), 16))
-
-
-def _dumped(body: bytes, start: int) -> str:
-    part = body[start : start + 16]
-    text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)
-    return f"{start:08x}  {part.hex(' '):<47}  {text}"

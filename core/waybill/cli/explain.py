@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from waybill.cli import options
 from waybill.cli.application import bus_of, choose_app
+from waybill.course import drawn
 
 __all__ = ["explain"]
 
@@ -20,7 +23,17 @@ def explain(
     application = choose_app(app, url=url, dev=dev)
     explained = application.explain()
     if as_json:
-        document([{"subscription": e.subscription, "handler": e.handler, "facts": dict(e.facts)} for e in explained])
+        document(
+            [
+                {
+                    "subscription": one.subscription,
+                    "handler": one.handler,
+                    "facts": dict(one.facts),
+                    "timeline": [msgspec.structs.asdict(step) for step in one.course],
+                }
+                for one in explained
+            ]
+        )
         return
     line(safe(f"{application.name} on {bus_of(application.settings)}"))
     for one in explained:
@@ -28,5 +41,8 @@ def explain(
         line(safe(f"{one.subscription}  ({one.handler})"))
         for what, how in one.facts:
             line(f"    {what:<26} {safe(how)}")
+        line("")
+        for step in drawn(one.course):
+            line(f"    {step}")
     if not explained:
         line("no handler is registered: this application only publishes")

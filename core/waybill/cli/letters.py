@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections import deque
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -11,7 +10,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from waybill.adapter import Admin
+from waybill.deadletters import fingerprint
+from waybill.durations import spelled
 from waybill.errors import LONGEST, ConfigurationError, WaybillError
 from waybill.letters import pages, record_of
 from waybill.message import DeadLetterRecord, Message
@@ -20,27 +23,39 @@ from waybill.topology import Subscription
 if TYPE_CHECKING:
     from waybill.app import App
 
-__all__ = ["REASONS", "Found", "Letter", "Wanted", "collect", "duration", "known_reason", "resolve", "select"]
+__all__ = [
+    "NONE",
+    "REASONS",
+    "Found",
+    "Letter",
+    "Wanted",
+    "collect",
+    "duration",
+    "groups",
+    "known_reason",
+    "resolve",
+    "select",
+]
 
 REASONS = (
-    "rejected", "retries_exhausted", "non_retryable", "decode_error", "expired", "crashed", "redrive_limit", "unknown",
+    "rejected", "retries_exhausted", "non_retryable", "decode_error", "expired", "crashed", "delivery_limit",
+    "max_length", "redrive_limit", "unknown",
 )  # fmt: skip
 """Why a message may be a dead letter: those of `DeadLetterRecord`, and `unknown` where somebody else has put it there."""
 
-UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+NONE = "no dead letter is like that"
 
 
 def duration(option: str, text: str | None) -> timedelta | None:
     """`90s`, `5m`, `2h`, `3d` or `1.5h`. Raises `ConfigurationError`."""
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip(), re.ASCII)
+    found = spelled(text)
     if found is None:
         raise ConfigurationError(f"{option} {text}: write a number and a unit: 90s, 5m, 2h or 3d")
-    seconds = float(found[1]) * UNITS[found[2]]
-    if seconds > LONGEST:
+    if found.total_seconds() > LONGEST:
         raise ConfigurationError(f"{option} {text}: a century is the most")
-    return timedelta(seconds=seconds)
+    return found
 
 
 def known_reason(reason: str | None) -> str | None:
@@ -60,6 +75,8 @@ class Wanted:
     group: str | None = None
     reason: str | None = None
     type: str | None = None
+    fingerprint: str | None = None
+    """Or its beginning."""
     ids: tuple[str, ...] | None = None
     whole: bool = False
     """`ids` are whole ids."""
@@ -73,6 +90,7 @@ class Wanted:
         return (
             self.reason in {None, record.reason}
             and self.type in {None, message.type}
+            and (self.fingerprint is None or record.fingerprint.startswith(self.fingerprint))
             and (self.ids is None or (message.id in self.ids if self.whole else message.id.startswith(self.ids)))
             and (self.before is None or record.at < self.before)
             and (self.since is None or record.at >= self.since)
@@ -99,7 +117,11 @@ class Letter:
 
     @classmethod
     def of(cls, subscription: Subscription, message: Message) -> Letter:
-        return cls(subscription, message, record_of(subscription, message))
+        record = record_of(subscription, message)
+        if not record.fingerprint:
+            alike = fingerprint(record.error or record.reason, record.frame, message.type)
+            record = msgspec.structs.replace(record, fingerprint=alike)
+        return cls(subscription, message, record)
 
 
 @dataclass(frozen=True, slots=True)

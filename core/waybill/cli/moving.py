@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 import msgspec
 import typer
 
-from waybill.cli.letters import Letter, Wanted, resolve, select
+from waybill.cli.letters import NONE, Letter, Wanted, resolve, select
 from waybill.cli.survey import Survey, command, survey
 from waybill.errors import WaybillError
 from waybill.message import Message
@@ -29,7 +29,6 @@ Do: TypeAlias = Callable[
     ["Adapter", "Subscription", Callable[[Message], bool], int | None, Callable[[R], None]], Awaitable[R]
 ]
 Show: TypeAlias = Callable[[float, str], None]
-NONE = "no dead letter is like that"
 
 
 def foretell(app: App, wanted: Wanted, limit: int | None, *, as_json: bool, again: bool) -> None:

@@ -11,6 +11,7 @@ from waybill.cli.letters import REASONS, known_reason
 __all__ = [
     "App",
     "Dev",
+    "Fingerprint",
     "Group",
     "Ids",
     "Json",
@@ -46,6 +47,10 @@ Reason: TypeAlias = Annotated[
 ]
 MessageType: TypeAlias = Annotated[
     str | None, typer.Option("--type", metavar="TYPE", help="Only messages of this type.")
+]
+Fingerprint: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--fingerprint", metavar="MARK", help="Only those that failed alike, as `dlq groups` tells."),
 ]
 Ids: TypeAlias = Annotated[
     list[str] | None, typer.Option("--id", metavar="ID", help="Only this one, or its beginning. May be repeated.")

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from waybill.cli import adr, backlog, redriving, replaying, run, topology
+from waybill.cli import adr, backlog, circuit, replaying, run, topology
 from waybill.cli.backup import backup
-from waybill.cli.deadletters import group as dead_letters
 from waybill.cli.doctor import doctor, installed
 from waybill.cli.explain import explain
-from waybill.cli.further import Verbs
+from waybill.cli.exporter import exporter
+from waybill.cli.further import Verbs, late
+from waybill.cli.probe import probe
 from waybill.cli.publish import publish
 
 __all__ = ["program"]
@@ -65,7 +66,21 @@ program.command(
 )(backup)
 program.add_typer(topology.group, name="topology")
 program.command("backlog", epilog="Example: waybill backlog --watch 5")(backlog.backlog)
-program.add_typer(dead_letters, name="dlq")
+program.add_typer(circuit.group, name="circuit")
+program.command(
+    "probe",
+    epilog="Example: waybill probe --live --status-dir /run/waybill\n\nExit codes: 0 yes, 1 no, 2 wrong use.",
+)(probe)
+program.command(
+    "exporter",
+    epilog="Example: waybill exporter --app service:app --listen 0.0.0.0:9464\n\nExit codes: 0 ended as told, 2 wrong use.",
+)(exporter)
+program.add_typer(
+    typer.Typer(
+        cls=late("waybill.cli.dlq"), help="Dead letters: what could not be handled, and why.", no_args_is_help=True
+    ),
+    name="dlq",
+)
 program.add_typer(adr.group, name="adr")
 program.command(
     "replay",
@@ -82,18 +97,3 @@ program.command(
     "doctor",
     epilog="Example: waybill doctor --app service:app\n\nExit codes: 0 no trouble, 1 trouble, 2 wrong use.",
 )(doctor)
-dead_letters.command(
-    "redrive",
-    epilog="Example: waybill dlq redrive --topic orders.placed --rate 50 --yes\n\n"
-    "Exit codes: 0 all of them, 1 not all, 2 wrong use.",
-)(redriving.redrive)
-dead_letters.command(
-    "discard",
-    epilog="Example: waybill dlq discard --older-than 30d --reason-text 'too late' --yes\n\n"
-    "Exit codes: 0 all of them, 1 not all, 2 wrong use.",
-)(redriving.discard)
-dead_letters.command(
-    "export",
-    epilog="Example: waybill dlq export --topic orders.placed --to letters.jsonl\n\n"
-    "Exit codes: 0 all of them, 1 not all, 2 wrong use.",
-)(redriving.export)

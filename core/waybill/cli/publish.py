@@ -25,7 +25,7 @@ from waybill.topic import Topic
 if TYPE_CHECKING:
     from waybill.app import App
 
-__all__ = ["publish"]
+__all__ = ["headers_of", "publish"]
 
 
 def publish(  # noqa: PLR0917 - typer calls it by name
@@ -56,7 +56,7 @@ def publish(  # noqa: PLR0917 - typer calls it by name
     opened = choose_app(reference, url=url, dev=dev)
     found = find_topic(opened, reference, topic)
     bus = bus_of(opened.settings, found.spec.broker)
-    way = Way(opened, found, key, _headers(header or []), skip_bad=skip_bad)
+    way = Way(opened, found, key, headers_of(header or []), skip_bad=skip_bad)
     if data is not None:
         counts = asyncio.run(_publish_one(way, data))
     else:
@@ -109,7 +109,7 @@ class Way:
             return Unknown(str(error))
 
 
-def _headers(given: Sequence[str]) -> dict[str, str]:
+def headers_of(given: Sequence[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for pair in given:
         name, equals, value = pair.partition("=")

@@ -1,76 +1,192 @@
-"""`waybill dlq redrive | discard | export`: what becomes of dead letters. Without `--yes` nothing is taken or changed."""
+"""`waybill dlq redrive`: dead letters back to the group they failed in. Without `--yes` nothing is taken or changed.
+
+Where there is an index it is an operation: planned, claimed, tried with a few, counted, and gone on with after a crash. Where there
+is none, letters are sent as they are found.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from waybill import letters
 from waybill import redrive as core
 from waybill.cli import options
-from waybill.cli.application import choose_app
-from waybill.cli.letters import Letter, Wanted, resolve, select
-from waybill.cli.moving import Account, foretell
-from waybill.cli.run import configure_logging
+from waybill.cli.bench import Ask, Bench, Planned, bench_of, plans
+from waybill.cli.choosing import By, Filter, Place, Why, by_whom, states_of
+from waybill.cli.foretelling import foretell
+from waybill.cli.letters import Wanted
+from waybill.cli.moving import Account
+from waybill.cli.moving import foretell as foretell_plainly
+from waybill.cli.operating import Carried
+from waybill.cli.operations import show_operations
+from waybill.cli.spread import spread
+from waybill.cli.survey import command
 from waybill.errors import ConfigurationError
-from waybill.letters import Exported
 from waybill.message import Message
-from waybill.redrive import Discarded, Redriven
+from waybill.redrive import Redriven
 
 if TYPE_CHECKING:
     from waybill.adapter import Adapter
-    from waybill.app import App
+    from waybill.dlq.operation import Operation, Orders
     from waybill.topology import Subscription
 
-__all__ = ["discard", "export", "redrive"]
+__all__ = ["operate", "redrive"]
 
-Rate = Annotated[
+Rate: TypeAlias = Annotated[
     float | None,
     typer.Option("--rate", metavar="N", min=0.001, help="Letters a second at most; without, as fast as the broker."),
 ]
-Native = Annotated[
+Native: TypeAlias = Annotated[
     bool, typer.Option("--native", help="Have the broker itself move all there are, unread, where it can.")
 ]
 
 
-def redrive(  # noqa: PLR0917 - typer calls it by name
-    app: options.App = None,
-    topic: options.TopicName = None,
-    group: options.Group = None,
-    reason: options.Reason = None,
-    type_: options.MessageType = None,
-    ids: options.Ids = None,
-    older_than: options.OlderThan = None,
-    newer_than: options.NewerThan = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """What an index makes possible."""
+
+    canary: Annotated[
+        int, typer.Option("--canary", metavar="N", min=0, help="Send so many first, the others when these are handled.")
+    ] = 0
+    patience: Annotated[
+        float, typer.Option("--patience", metavar="SECONDS", min=0, help="How long the canary may take.")
+    ] = 60.0
+    ahead: Annotated[
+        int | None,
+        typer.Option("--ahead", metavar="N", min=1, help="Pause while so many messages lie before the group."),
+    ] = None
+    abort_above: Annotated[
+        float,
+        typer.Option(
+            "--abort-above", metavar="SHARE", min=0.001, max=1, help="End it when more of them fail as they did before."
+        ),
+    ] = 0.2
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="PLACE", help="Elsewhere: TOPIC/GROUP, or TOPIC for all of its groups."),
+    ] = None
+    expired: Annotated[bool, typer.Option("--expired", help="Also those whose time is over.")] = False
+    force: Annotated[
+        bool, typer.Option("--force", help="Also those that came back too often, or that nobody can read.")
+    ] = False
+    why: Why = None
+    by: By = None
+
+    @property
+    def special(self) -> bool:
+        """Whether it asks for more than `by` and `why`."""
+        return bool(self.canary or self.ahead or self.to or self.expired or self.force)
+
+
+@spread
+def redrive(
+    *,
+    place: Place,
+    chosen: Filter,
+    how: How,
     limit: options.Oldest = None,
     rate: Rate = None,
     native: Native = False,
+    resume: Annotated[str | None, typer.Option("--resume", metavar="ID", help="Go on with this operation.")] = None,
+    past_canary: Annotated[
+        bool, typer.Option("--past-canary", help="With --resume: though the canary is not decided yet.")
+    ] = False,
     yes: options.Yes = False,
-    url: options.Url = None,
-    dev: options.Dev = False,
     as_json: options.Json = False,
 ) -> None:
     """Send dead letters to the group they failed in once more; other groups see nothing. A dry run without --yes.
 
     Ids stay, attempts begin anew. A letter goes once its copy is confirmed: a crash may make two of it, never none.
 
+    With an index, which `dlq collect` makes, it is an operation: it can be resumed after a crash, it ends when more than a
+    fifth come back as they failed before, and it is told how many were handled.
+
     Ctrl-C ends it in order: what has not been sent stays among the dead letters.
     """
-    opened = choose_app(app, url=url, dev=dev)
-    wanted = _wanted(topic, group, reason, type_, ids).aged(older_than=older_than, newer_than=newer_than)
-    if native and (limit is not None or wanted != Wanted(topic=topic, group=group)):
-        raise ConfigurationError("--native: the broker moves all letters of a group: name --topic and --group at most")
+    wanted = chosen.wanted()
+    if native:
+        _check_native(chosen, how, limit, resume)
+    if resume is not None:
+        _resume(place, chosen, how, resume, past_canary=past_canary, yes=yes, as_json=as_json)
+    elif place.has_index() and not native:
+        ask = Ask(
+            verb="redrive", wanted=wanted, query=chosen.query(states_of(None)), orders=_orders(how, limit, rate),
+            by=by_whom(how.by), to=how.to or "", why=how.why or "",
+        )  # fmt: skip
+        operate(place, ask, yes=yes, as_json=as_json)
+    elif how.special:
+        raise ConfigurationError(
+            "--canary, --ahead, --to, --expired and --force need the index, which `waybill dlq collect` makes"
+        )
+    elif not yes:
+        foretell_plainly(place.open(), wanted, limit, as_json=as_json, again=True)
+    else:
+        _plainly(place, wanted, limit, rate, native=native, as_json=as_json)
+
+
+def operate(place: Place, ask: Ask, *, yes: bool, as_json: bool, logged: bool = False) -> None:
+    """Say what would be done, or do it."""
+
+    async def look() -> list[Planned]:
+        async with bench_of(place) as bench:
+            return await plans(bench, ask)
+
     if not yes:
-        foretell(opened, wanted, limit, as_json=as_json, again=True)
+        foretell(asyncio.run(look()), as_json=as_json, again=ask.verb == "redrive")
         return
 
+    async def begin(bench: Bench) -> AsyncGenerator[tuple[Operation, int | None], None]:
+        for planned in await plans(bench, ask):
+            if planned.plan.count:
+                yield bench.begin(ask, planned), planned.plan.count
+
+    carried = Carried(place, logged=logged)
+    carried.do(begin)
+    carried.tell(as_json=as_json)
+
+
+def _orders(how: How, limit: int | None, rate: float | None) -> Orders:
+    from waybill.dlq.operation import Orders  # noqa: PLC0415 - `waybill --help` need not load it
+
+    return Orders(
+        limit=limit, expired=how.expired, force=how.force, rate=rate, canary=how.canary, patience=how.patience,
+        ahead=how.ahead, abort_above=how.abort_above,
+    )  # fmt: skip
+
+
+def _resume(
+    place: Place, chosen: Filter, how: How, beginning: str, *, past_canary: bool, yes: bool, as_json: bool
+) -> None:
+    from waybill.cli.screen import tell  # noqa: PLC0415 - `waybill --help` need not load it
+
+    if chosen.chooses or how.special:
+        raise ConfigurationError("--resume goes on with an operation as it was begun: leave the other options out")
+    if not yes:
+        show_operations(place, beginning, as_json=as_json)
+        tell(f"a dry run, nothing was changed. To go on: {command()}")
+        return
+
+    async def begin(bench: Bench) -> AsyncGenerator[tuple[Operation, int | None], None]:
+        yield bench.operations.get(beginning), None
+
+    carried = Carried(place, past_canary=past_canary)
+    carried.do(begin)
+    carried.tell(as_json=as_json)
+
+
+def _check_native(chosen: Filter, how: How, limit: int | None, resume: str | None) -> None:
+    plain = Filter(topic=chosen.topic, group=chosen.group)
+    if limit is not None or resume is not None or chosen != plain or how.special:
+        raise ConfigurationError("--native: the broker moves all letters of a group: name --topic and --group at most")
+
+
+def _plainly(
+    place: Place, wanted: Wanted, limit: int | None, rate: float | None, *, native: bool, as_json: bool
+) -> None:
     async def do(
         adapter: Adapter,
         subscription: Subscription,
@@ -83,127 +199,5 @@ def redrive(  # noqa: PLR0917 - typer calls it by name
         return await core.redrive(adapter, subscription, takes, rate=rate, limit=room, on_progress=note)
 
     account = Account(do)
-    account.run(opened, wanted, limit)
+    account.run(place.open(), wanted, limit)
     account.tell(as_json=as_json)
-
-
-def discard(  # noqa: PLR0917 - typer calls it by name
-    reason_text: Annotated[
-        str, typer.Option("--reason-text", metavar="WHY", help="Why, for those who look for them; it is logged.")
-    ],
-    app: options.App = None,
-    topic: options.TopicName = None,
-    group: options.Group = None,
-    reason: options.Reason = None,
-    type_: options.MessageType = None,
-    ids: options.Ids = None,
-    older_than: options.OlderThan = None,
-    newer_than: options.NewerThan = None,
-    limit: options.Oldest = None,
-    yes: options.Yes = False,
-    url: options.Url = None,
-    dev: options.Dev = False,
-    as_json: options.Json = False,
-) -> None:
-    """Remove dead letters for good: `dlq export` keeps a copy. A dry run without --yes. Each id is logged to stderr."""
-    if not reason_text.strip():
-        raise ConfigurationError("--reason-text: say why these dead letters are discarded")
-    opened = choose_app(app, url=url, dev=dev)
-    wanted = _wanted(topic, group, reason, type_, ids).aged(older_than=older_than, newer_than=newer_than)
-    if not yes:
-        foretell(opened, wanted, limit, as_json=as_json, again=False)
-        return
-    configure_logging()
-
-    async def do(
-        adapter: Adapter,
-        subscription: Subscription,
-        takes: Callable[[Message], bool],
-        room: int | None,
-        note: Callable[[Discarded], None],
-    ) -> Discarded:
-        return await core.discard(adapter, subscription, takes, reason=reason_text, limit=room, on_progress=note)
-
-    account = Account(do, logged=True)
-    account.run(opened, wanted, limit)
-    account.tell(as_json=as_json)
-
-
-def export(  # noqa: PLR0917 - typer calls it by name
-    to: Annotated[str, typer.Option("--to", metavar="FILE", help="A new file; - for stdout.")] = "-",
-    app: options.App = None,
-    topic: options.TopicName = None,
-    group: options.Group = None,
-    reason: options.Reason = None,
-    type_: options.MessageType = None,
-    ids: options.Ids = None,
-    older_than: options.OlderThan = None,
-    newer_than: options.NewerThan = None,
-    limit: options.Oldest = None,
-    url: options.Url = None,
-    dev: options.Dev = False,
-    as_json: options.Json = False,
-) -> None:
-    """Write dead letters as lines of JSON: attributes, headers, record, and the body as text or base64. Removes none.
-
-    --json is about what is said of a file: what --to - writes is lines of JSON anyway.
-    """
-    from waybill.cli.screen import document, line, tell  # noqa: PLC0415 - `waybill --help` need not load it
-
-    opened = choose_app(app, url=url, dev=dev)
-    wanted = _wanted(topic, group, reason, type_, ids).aged(older_than=older_than, newer_than=newer_than)
-    with _opened(to) as file:
-        exported = asyncio.run(_export(opened, wanted, limit, file))
-    if as_json and to != "-":
-        document([{"written": exported.written, "to": to, "complete": exported.complete}])
-    elif to != "-":
-        line(f"{exported.written} written to {to}")
-    if not exported.complete:
-        tell("not all: the broker could not show those that others hold now")
-        raise typer.Exit(1)
-
-
-def _wanted(
-    topic: str | None, group: str | None, reason: str | None, type_: str | None, ids: list[str] | None
-) -> Wanted:
-    return Wanted(topic=topic, group=group, reason=reason, type=type_, ids=tuple(ids) if ids else None)
-
-
-async def _export(app: App, wanted: Wanted, limit: int | None, file: BinaryIO) -> Exported:
-    written, complete = 0, True
-    async with app.admin() as admin:
-        subscriptions = await select(app, admin, wanted)
-        chosen = await resolve(admin, subscriptions, wanted)
-        for subscription in subscriptions:
-
-            def takes(message: Message, at: Subscription = subscription) -> bool:
-                return chosen.takes(Letter.of(at, message))
-
-            room = None if limit is None else limit - written
-            part = await letters.export(admin, subscription, takes, file.write, limit=room)
-            written += part.written
-            complete = complete and part.complete
-    return Exported(written, complete)
-
-
-@contextmanager
-def _opened(to: str) -> Generator[BinaryIO, None, None]:
-    """Flushed to the disk when it is left, since people remove the letters next; gone if it could not be completed."""
-    if to == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    try:
-        file = Path(to).open("xb")  # noqa: SIM115 - closed below
-    except FileExistsError as error:
-        raise ConfigurationError(f"--to {to}: there is such a file; name a new one") from error
-    except OSError as error:
-        raise ConfigurationError(f"--to {to}: {error.strerror}") from error
-    try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        Path(to).unlink(missing_ok=True)
-        raise

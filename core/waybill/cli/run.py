@@ -14,6 +14,7 @@ from waybill.cli.application import describe_bus, open_app, reference_of
 from waybill.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from waybill.settings import Settings
     from waybill.supervisor import Orders
 
 __all__ = ["configure_logging", "run"]
@@ -91,12 +92,17 @@ def _serve(reference: str, *, url: str | None, dev: bool) -> None:
 
     opened, settings = open_app(reference, url=url, dev=dev)
     tell(describe_bus(opened, settings, url=url, dev=dev))
-    configure_logging()
+    configure_logging(settings)
     asyncio.run(serve(opened))
 
 
-def configure_logging() -> None:
-    """Log to stderr, unless the application has said where it logs."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s")
+def configure_logging(settings: Settings | None = None) -> None:
+    """Log to stderr as the settings say (`None`: those of this process), unless the application has said where it logs."""
+    from waybill.settings import load  # noqa: PLC0415 - `waybill --help` need not load it
+    from waybill.telemetry.logs import formatter  # noqa: PLC0415
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter(settings or load()))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     # which bus the application runs on has been said already
     logging.getLogger("waybill.app").addFilter(lambda record: record.funcName != App.running.__name__)

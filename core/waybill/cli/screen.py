@@ -16,6 +16,7 @@ __all__ = ["age", "block", "document", "flagged", "heading", "laid_out", "line",
 
 NARROWEST = 6
 GAP = 2
+NOTHING = {"", "-"}
 
 
 def safe(text: str) -> str:
@@ -43,12 +44,15 @@ def document(rows: Sequence[dict[str, Any]]) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(list(rows)), indent=2).decode() + "\n")
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = (), beneath: Sequence[str] = ()
+) -> None:
     """Rows under their columns' names. `numbers`: the columns that are aligned to the right.
 
-    On a terminal the widest columns are cut until a line fits. In a pipe nothing is cut or padded: a tab parts the columns.
+    On a terminal where a line does not fit, what stands in the last columns, `beneath`, is put under it, and then the widest
+    columns are cut until it does. In a pipe nothing is cut or padded: a tab parts the columns.
     """
-    head, *rest = laid_out(columns, rows, numbers=numbers)
+    head, *rest = laid_out(columns, rows, numbers=numbers, beneath=beneath)
     if sys.stdout.isatty():
         Console(highlight=False).print(Text(head, style="bold"), soft_wrap=True)
     else:
@@ -57,13 +61,21 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Seq
         line(row)
 
 
-def laid_out(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()) -> list[str]:
+def laid_out(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = (), beneath: Sequence[str] = ()
+) -> list[str]:
     """The lines of a `table`, the columns' names first."""
     cells = [[safe(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         return ["\t".join(row) for row in (columns, *cells)]
+    room = shutil.get_terminal_size().columns
     widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
-    widths = _fit(widths, shutil.get_terminal_size().columns - GAP * (len(columns) - 1))
+    if beneath and sum(widths) + GAP * (len(widths) - 1) > room:
+        kept = len(columns) - len(beneath)
+        head, *above = laid_out(columns[:kept], [row[:kept] for row in cells], numbers=numbers)
+        under = [" " * (widths[0] + GAP) + _joined(row[kept:], room - widths[0] - GAP) for row in cells]
+        return [head, *(line for pair in zip(above, under, strict=True) for line in pair if line.strip())]
+    widths = _fit(widths, room - GAP * (len(columns) - 1))
 
     def row_of(row: Sequence[str]) -> str:
         parts = [
@@ -73,6 +85,11 @@ def laid_out(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: 
         return (" " * GAP).join(parts).rstrip()
 
     return [row_of(columns), *map(row_of, cells)]
+
+
+def _joined(cells: Sequence[str], room: int) -> str:
+    text = ": ".join(cell for cell in cells if cell not in NOTHING)
+    return _cell(text, min(room, cell_len(text)), right=False)
 
 
 def _fit(widths: list[int], room: int) -> list[int]:

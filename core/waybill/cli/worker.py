@@ -11,19 +11,29 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from waybill.app import App
 from waybill.cli import report
 from waybill.cli.application import describe_bus, open_app
 from waybill.cli.run import configure_logging
 from waybill.errors import BrokerFileError, ConfigurationError, WaybillError
+from waybill.health import Status
+from waybill.ops.folder import Folder
+from waybill.ops.state import State
 from waybill.serving import MARGIN, leave, serve
 from waybill.supervisor import ORDER, WRONG
+
+if TYPE_CHECKING:
+    from waybill.settings import Settings
 
 __all__ = ["Beats", "Lifeline", "main", "stop_with", "told"]
 
 log = logging.getLogger("waybill.worker")
+
+LONGEST = 500
+"""Characters of why it is so that the supervisor is told: what does not fit in the pipe at once is lost."""
 
 
 class Lifeline:
@@ -52,6 +62,26 @@ class Beats:
         self.ready |= "ready" in news
         with suppress(BlockingIOError, BrokenPipeError):
             os.write(self._fd, (json.dumps(news) if news else "").encode() + b"\n")
+
+
+class Changes:
+    """Tells the supervisor how the application is, when it has come to be so; and first which file says it to others."""
+
+    def __init__(self, beats: Beats, status_dir: str | None) -> None:
+        self._beats = beats
+        self._folder = None if status_dir is None else Folder(Path(status_dir).absolute())
+        self._last: dict[str, Status] = {}
+
+    def tell(self, state: State) -> None:
+        if self._folder is not None:
+            self._beats.tell(file=str(self._folder.place(state)))
+            self._folder = None
+        if state.stage != "running":
+            return
+        now: dict[str, Status] = {part.name: part.status for part in state.parts if part.status is not Status.UP}
+        if now != self._last:
+            self._beats.tell(status=state.status.value, why="; ".join(state.reasons)[:LONGEST])
+        self._last = now
 
 
 def told() -> tuple[Any, Beats, Lifeline]:
@@ -86,8 +116,8 @@ def main() -> int:
                 f"{order['app']} has no handlers, so there is nothing to run: is it the right App?"
             )
         beats.tell(bus=describe_bus(app, settings, url=order["url"], dev=order["dev"]), grace=settings.shutdown_grace)
-        configure_logging()
-        asyncio.run(_serve(app, settings.shutdown_grace, beats, lifeline))
+        configure_logging(settings)
+        asyncio.run(_serve(app, settings, order["further"]["worker"], beats, lifeline))
     except WaybillError as error:
         code = report(error)
         # a file that cannot be used will not get better by starting again; one that breaks later may be mended meanwhile
@@ -95,10 +125,18 @@ def main() -> int:
     return 0
 
 
-async def _serve(app: App, grace: float, beats: Beats, lifeline: Lifeline) -> None:
+async def _serve(app: App, settings: Settings, worker: int, beats: Beats, lifeline: Lifeline) -> None:
     stop = asyncio.Event()
-    stop_with(lifeline, stop, grace + MARGIN + 1.0)
-    await serve(app, alive=beats.tell, ready=lambda: beats.tell(ready=True), stop=stop, supervised=True)
+    stop_with(lifeline, stop, settings.shutdown_grace + MARGIN + 1.0)
+    await serve(
+        app,
+        alive=beats.tell,
+        ready=lambda: beats.tell(ready=True),
+        stop=stop,
+        supervised=True,
+        worker=worker,
+        on_state=Changes(beats, settings.status_dir).tell,
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,174 @@
+"""What operations on dead letters are planned and carried out with: the application, its brokers, and the index."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from waybill.adapter import Adapter
+from waybill.cli.application import find_topic, reference_of
+from waybill.cli.choosing import Place, known_id
+from waybill.cli.letters import Wanted, groups, select
+from waybill.errors import ConfigurationError
+from waybill.history import KeepsHistory
+from waybill.topology import Destination, Subscription, TopicSpec, matches
+
+if TYPE_CHECKING:
+    from waybill.app import App
+    from waybill.brokers import Brokers
+    from waybill.dlq.index import Index
+    from waybill.dlq.model import Query
+    from waybill.dlq.operation import Operation, Orders, Verb
+    from waybill.dlq.planning import Check, Plan
+    from waybill.dlq.running import Brake
+
+__all__ = ["Ask", "Bench", "Planned", "bench_of", "plans", "resolved"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What is to be done, with which letters, how, by whom and why. `to`: a topic, or `topic/group`; else where they failed."""
+
+    verb: Verb
+    wanted: Wanted
+    query: Query
+    orders: Orders
+    by: str
+    to: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What would become of one group's letters."""
+
+    subscription: Subscription
+    query: Query
+    orders: Orders
+    plan: Plan
+
+
+class Bench:
+    """Brokers that are connected, and an index that is open."""
+
+    def __init__(self, place: Place, app: App, brokers: Brokers, index: Index) -> None:
+        from waybill.dlq.operations import Operations  # noqa: PLC0415 - `waybill --help` need not load it
+
+        self.place = place
+        self.app = app
+        self.brokers = brokers
+        self.index = index
+        self.operations = Operations(index)
+
+    def adapter(self, topic: TopicSpec) -> Adapter:
+        return self.brokers.of(topic)
+
+    async def decide(self, subscription: Subscription) -> int:
+        """Find out what has become of the group's letters that were sent back. How many are newly resolved."""
+        from waybill.dlq.running import decide  # noqa: PLC0415 - `waybill --help` need not load it
+
+        adapter, resolved = self.adapter(subscription.topic), 0
+        for operation in self.operations.undecided():
+            if operation.name == subscription.name:
+                before = self.operations.progress(operation).resolved
+                place = self.destination(operation.to)
+                to = None if place is None else (self.adapter(place.topic), place)
+                progress = await decide(adapter, subscription, self.operations, operation, to=to)
+                resolved += progress.resolved - before
+        return resolved
+
+    def brakes(self, subscription: Subscription) -> Sequence[Brake]:
+        """What keeps a redrive waiting: the group's circuits, where the settings say how its processes tell of them."""
+        folder = self.place.settings().status_dir
+        if folder is None:
+            return ()
+        from waybill.dlq.brakes import circuits  # noqa: PLC0415 - `waybill --help` need not load it
+
+        return [circuits(folder, subscription.name)]
+
+    def begin(self, ask: Ask, planned: Planned) -> Operation:
+        """An operation on what was planned."""
+        return self.operations.begin(
+            ask.verb, planned.subscription, planned.query, planned.orders, to=ask.to, by=ask.by, why=ask.why
+        )
+
+    def destination(self, to: str) -> Destination | None:
+        """Where copies go. Raises `ConfigurationError` for a topic that the application does not know."""
+        if not to:
+            return None
+        name, _, group = to.partition("/")
+        topic = find_topic(self.app, reference_of(self.place.app, url=self.place.url, dev=self.place.dev), name).spec
+        return Destination("group", topic, group) if group else Destination("topic", topic)
+
+    def check(self, topic: str) -> Check | None:
+        """Whether today's contract can read a message of that topic; `None`: the application does not consume it."""
+        from waybill.dlq.planning import checking  # noqa: PLC0415 - `waybill --help` need not load it
+
+        for registration in self.app.registrations:
+            spec = registration.topic.spec
+            if matches(spec.name, topic) if spec.pattern else spec.name == topic:
+                return checking(registration.topic)
+        return None
+
+    async def subscription(self, operation: Operation) -> Subscription:
+        """The group whose letters these are. Raises `ConfigurationError` where it is none of the application's."""
+        for subscription in await groups(self.app, self.brokers.admin):
+            if (subscription.topic.name, subscription.group) == (operation.topic, operation.group):
+                return subscription
+        raise ConfigurationError(
+            f"operation {operation.id} is about {operation.name}, which {self.app.name} does not consume: name the "
+            f"application that does with --app"
+        )
+
+
+@asynccontextmanager
+async def bench_of(place: Place, *, create: bool = False) -> AsyncGenerator[Bench, None]:
+    """create: make the index if there is none. Raises `ConfigurationError` and `BrokerError`."""
+    app = place.open()
+    with place.index(create=create) as index:
+        async with app.connected() as brokers:
+            yield Bench(place, app, brokers, index)
+
+
+async def plans(bench: Bench, ask: Ask) -> list[Planned]:
+    """What would become of each group's letters, as the broker has them now. The limit is for all of them together."""
+    from waybill.dlq.collecting import collect  # noqa: PLC0415 - `waybill --help` need not load it
+    from waybill.dlq.planning import plan  # noqa: PLC0415
+
+    to = bench.destination(ask.to)
+    subscriptions = await select(bench.app, bench.brokers.admin, ask.wanted)
+    for subscription in subscriptions:
+        await collect(bench.brokers.admin, subscription, bench.index)
+    query = resolved(bench.index, ask.query)
+    made: list[Planned] = []
+    policy = bench.place.policy()
+    room = ask.orders.limit
+    for subscription in subscriptions:
+        if room == 0:
+            break
+        limit = policy.of(subscription.topic.name, subscription.group).redrive_limit
+        orders = msgspec.structs.replace(ask.orders, limit=room, most_redrives=limit)
+        again = ask.verb == "redrive"
+        adapter = bench.adapter(subscription.topic)
+        found = await plan(
+            bench.index,
+            subscription,
+            query,
+            orders,
+            to=to,
+            check=bench.check(to.topic.name if to else subscription.topic.name) if again else None,
+            history=adapter if again and adapter.capabilities.replays and isinstance(adapter, KeepsHistory) else None,
+        )
+        made.append(Planned(subscription, query, orders, found))
+        room = None if room is None else room - found.count
+    return made
+
+
+def resolved(index: Index, query: Query) -> Query:
+    """With whole ids in place of beginnings. Raises `WaybillError` where no id begins like that, `ConfigurationError` for several."""
+    ids = tuple(known_id(index, beginning)[0].id for beginning in query.ids)
+    return msgspec.structs.replace(query, ids=ids)

@@ -1,0 +1,147 @@
+"""Operations on dead letters, carried out and gone on with, and what is told of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+import typer
+
+from waybill.cli.bench import Bench, bench_of
+from waybill.cli.choosing import Place
+from waybill.cli.letters import NONE
+from waybill.errors import WaybillError
+
+if TYPE_CHECKING:
+    from waybill.dlq.operation import Operation, Progress
+
+__all__ = ["Begin", "Carried", "in_words", "operation_object"]
+
+Begin: TypeAlias = Callable[[Bench], "AsyncGenerator[tuple[Operation, int | None], None]"]
+"""Begins operations, or finds them, one after another: each with how many letters it is about, where that is known."""
+SHORT = 8
+"""Characters of an operation's id for people: it is found by its beginning."""
+WORDS = {
+    "discarded": "discarded", "resolved": "resolved", "pending": "not handled yet", "came_back": "came back",
+    "left": "refused", "gone": "gone already", "freed": "given back", "claimed": "to be sent", "sending": "unknown",
+    "sent": "not removed yet",
+}  # fmt: skip
+"""What may have become of letters, for people."""
+
+
+class Carried:
+    """What has become of each operation so far, also when it is interrupted or fails.
+
+    `logged`: a line is logged for each letter, so that a bar would be in its way.
+    """
+
+    def __init__(self, place: Place, *, logged: bool = False, past_canary: bool = False) -> None:
+        self._place = place
+        self._past_canary = past_canary
+        self._logged = logged
+        self._results: dict[str, tuple[Operation, Progress, str]] = {}
+        self._error: WaybillError | None = None
+        self._interrupted = False
+
+    def do(self, begin: Begin) -> None:
+        """Carry out what `begin` begins, one after another. `tell` tells."""
+        try:
+            asyncio.run(self._do(begin))
+        except KeyboardInterrupt:
+            self._interrupted = True
+        except WaybillError as error:
+            self._error = error
+
+    async def _do(self, begin: Begin) -> None:
+        async with bench_of(self._place) as bench, aclosing(begin(bench)) as begun:
+            async for operation, total in begun:
+                await self._carry(bench, operation, total)
+
+    async def _carry(self, bench: Bench, operation: Operation, total: int | None) -> None:
+        from waybill.cli.progress import bar  # noqa: PLC0415 - `waybill --help` need not load it
+        from waybill.dlq.running import run  # noqa: PLC0415
+
+        subscription = await bench.subscription(operation)
+        to = bench.destination(operation.to)
+        waits = ""
+        with bar(total, operation.name, hidden=self._logged) as show:
+
+            def note(progress: Progress, what: str) -> None:
+                show(progress.moved, f"{operation.name}: {progress.moved} so far  {what}")
+
+            try:
+                outcome = await run(
+                    bench.adapter(subscription.topic),
+                    subscription,
+                    bench.operations,
+                    operation,
+                    to=None if to is None else (bench.adapter(to.topic), to),
+                    check=bench.check(to.topic.name if to else operation.topic)
+                    if operation.verb == "redrive"
+                    else None,
+                    brakes=bench.brakes(subscription) if operation.verb != "discard" else (),
+                    on_progress=note,
+                    past_canary=self._past_canary,
+                )
+                waits = outcome.waits
+            finally:  # it is told how far it is, also where it was cut short
+                kept = bench.operations.get(operation.id)
+                self._results[kept.id] = kept, bench.operations.progress(kept), waits
+
+    def tell(self, *, as_json: bool) -> None:
+        """A line for each operation, or a document. Raises what it failed with, and leaves with 1 where some were not moved."""
+        from waybill.cli.screen import document, line, safe, tell  # noqa: PLC0415 - `waybill --help` need not load it
+        from waybill.dlq.operation import ENDED  # noqa: PLC0415
+
+        results = list(self._results.values())
+        if as_json:
+            document([{**operation_object(each, progress), "waits": waits} for each, progress, waits in results])
+        for operation, progress, waits in results:
+            if not as_json:
+                line(safe(f"{operation.name}: {in_words(progress)} [operation {operation.id[:SHORT]}]"))
+            if operation.state not in ENDED and (self._interrupted or self._error or waits):
+                tell(f"{waits or 'cut short'}: waybill dlq redrive --resume {operation.id} --yes goes on")
+            elif operation.note:
+                tell(operation.note)
+        if self._error is not None:
+            raise self._error
+        if not results and not as_json and not self._interrupted:
+            line(NONE)
+        if self._interrupted or not all(_is_whole(*result) for result in results):
+            raise typer.Exit(1)
+
+
+def _is_whole(operation: Operation, progress: Progress, waits: str) -> bool:
+    ended_early = operation.state in {"aborted", "cancelled"}
+    return not (ended_early or waits or progress.open or progress.left)
+
+
+def in_words(progress: Progress) -> str:
+    """What has become of the letters: `12 redriven: 10 resolved, 2 came back`."""
+    parts = [f"{count} {words}" for name, words in WORDS.items() if (count := getattr(progress, name))]
+    sent = progress.moved - progress.discarded
+    cause = f" ({progress.cause})" if progress.cause else ""
+    repeated = f"; {progress.repeated} may have come twice" if progress.repeated else ""
+    begun = f"{sent} redriven" if sent or not progress.discarded else ""
+    return ": ".join(filter(None, (begun, ", ".join(parts)))) + cause + repeated
+
+
+def operation_object(operation: Operation, progress: Progress) -> dict[str, Any]:
+    """An operation and how far it is, for programs."""
+    return {
+        "operation": operation.id,
+        "verb": operation.verb,
+        "state": operation.state,
+        "topic": operation.topic,
+        "group": operation.group,
+        "to": operation.to,
+        "by": operation.by,
+        "why": operation.why,
+        "at": operation.at.isoformat(),
+        "changed": operation.changed.isoformat(),
+        "note": operation.note,
+        **msgspec.structs.asdict(progress),
+    }

@@ -12,13 +12,14 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink
+from waybill.adapter import Admin, Attributes, Capabilities, Limits, Notify, Sink
 from waybill.backing import Copied, Progress
 from waybill.errors import BrokerError, BrokerFileError
 from waybill.findings import Finding
 from waybill.loading import AdapterContext
+from waybill.message import Delivery, Message
 from waybill.opening import opened
 from waybill.outcomes import Ack, DeadLetter, Defer, Release, SettlementKind
 from waybill.topology import Destination, Subscription, Topology
@@ -26,6 +27,7 @@ from waybill_embedded.admin import FileAdmin
 from waybill_embedded.backup import back_up
 from waybill_embedded.claims import release_owner
 from waybill_embedded.dead import DeadSource
+from waybill_embedded.describing import of_place
 from waybill_embedded.diagnosis import diagnose
 from waybill_embedded.engine import Engine
 from waybill_embedded.file import locate
@@ -134,6 +136,22 @@ class EmbeddedAdapter:
     async def backup(self, path: Path, progress: Progress) -> Copied:
         """Copy the file into another one. See `waybill.backing.Backs`."""
         return await back_up(self._location, path, progress)
+
+    def place_attributes(self, place: Destination | Subscription) -> Attributes:
+        """See `waybill.adapter.Describes`."""
+        return of_place(place)
+
+    def message_attributes(self, place: Destination, message: Message) -> Attributes:
+        del place, message
+        return {}
+
+    def delivery_attributes(self, delivery: Delivery[Any]) -> Attributes:
+        del delivery
+        return {}
+
+    def position_attributes(self, position: str) -> Attributes:
+        del position
+        return {}
 
     async def diagnose(self) -> Sequence[Finding]:
         """Look at the file, its disk and its users. See `waybill.findings.Diagnoses`."""

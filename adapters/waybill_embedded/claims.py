@@ -286,7 +286,7 @@ def forget_old(connection: sqlite3.Connection, topic: int, now: float) -> None:
 
 
 def defer(
-    connection: sqlite3.Connection, group: Group, deferred: Iterable[tuple[int, float, int, float, bool]]
+    connection: sqlite3.Connection, group: Group, deferred: Iterable[tuple[int, float, int, float | None, bool]]
 ) -> None:
     """Let entries wait: (seq, due, attempts, first failure, whether its key goes on without it)."""
     connection.executemany(

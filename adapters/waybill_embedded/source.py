@@ -209,7 +209,7 @@ class FileSource:
         acked: list[int] = []
         released: list[int] = []
         tried: list[tuple[int, int]] = []
-        deferred: list[tuple[int, float, int, float, bool]] = []
+        deferred: list[tuple[int, float, int, float | None, bool]] = []
         keys: set[str] = set()
         seen: dict[Token, SettlementKind] = {}
         for item in settled:
@@ -230,7 +230,7 @@ class FileSource:
                     tried.append((settlement.attempts, token.seq))
             elif isinstance(settlement, Defer):
                 due = self._clock.time() + settlement.after
-                first = settlement.first_failure.timestamp()
+                first = None if settlement.first_failure is None else settlement.first_failure.timestamp()
                 deferred.append((token.seq, due, settlement.attempts, first, settlement.relaxed))
             else:
                 letter = msgspec.structs.replace(item.delivery.message, due=None, dead=settlement.record)

@@ -10,20 +10,21 @@ import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
-from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink, Source
+from waybill.adapter import Admin, Attributes, Capabilities, Limits, Notify, Sink, Source
 from waybill.errors import BrokerError, CapabilityError, DestinationMissing, missing
 from waybill.findings import Finding
 from waybill.history import Past, Stretch
 from waybill.loading import AdapterContext
+from waybill.message import Delivery, Message
 from waybill.opening import opened
 from waybill.outcomes import Ack, Release, SettlementKind
 from waybill.tables import read_table
 from waybill.topology import Destination, Subscription, Topology
-from waybill_kafka import names, rights
+from waybill_kafka import describing, names, rights
 from waybill_kafka.admin import KafkaAdmin
 from waybill_kafka.cluster import BEFORE, Cluster
 from waybill_kafka.connecting import locate
@@ -93,6 +94,20 @@ class KafkaAdapter:
     async def rights(self, topology: Topology) -> Sequence[Finding]:
         """What we may do of what is asked for. See `waybill.findings.KnowsRights`."""
         return await rights.missing(self._cluster, topology)
+
+    def place_attributes(self, place: Destination | Subscription) -> Attributes:
+        """See `waybill.adapter.Describes`."""
+        return describing.of_place(place, self._cluster.place)
+
+    def message_attributes(self, place: Destination, message: Message) -> Attributes:
+        del place  # the same everywhere
+        return describing.of_message(message)
+
+    def delivery_attributes(self, delivery: Delivery[Any]) -> Attributes:
+        return describing.of_delivery(delivery)
+
+    def position_attributes(self, position: str) -> Attributes:
+        return describing.of_position(position)
 
     def gaps(self, topology: Topology) -> Sequence[str]:
         alike = names.collisions(topic.name for topic in topology.topics if not topic.pattern)

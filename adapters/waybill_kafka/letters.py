@@ -16,6 +16,7 @@ import msgspec
 
 from waybill.adapter import Page
 from waybill.errors import BrokerError, DestinationMissing, missing
+from waybill.ids import derived_id
 from waybill.message import Delivery, Message
 from waybill.outcomes import DONE, LOST, Ack, Extended, ExtendResult, Failed, Settled, SettlementKind, SettleResult
 from waybill.topology import Subscription
@@ -97,9 +98,14 @@ class Letters:
                 self.marks[tp].skip(min(await self._reader.position(tp), self._ends[tp]))
 
     def message(self, record: Any) -> Message:
-        topic = self._subscription.topic.name
+        """One that another program has put there may have no id: then it has that of its place."""
         return records.read(
-            record.key, record.value, record.headers, topic=topic, published=records.when(record.timestamp)
+            record.key,
+            record.value,
+            record.headers,
+            topic=self._subscription.topic.name,
+            published=records.when(record.timestamp),
+            ident=derived_id(f"{record.topic}/{record.partition}@{record.offset}"),
         )
 
 

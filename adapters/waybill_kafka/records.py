@@ -61,8 +61,10 @@ def size(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, by
     return carried
 
 
-def read(key: bytes | None, value: bytes | None, headers: Headers, *, topic: str, published: datetime) -> Message:
-    """The message of a record. Whatever cannot be read becomes a stand-in that is a dead letter."""
+def read(
+    key: bytes | None, value: bytes | None, headers: Headers, *, topic: str, published: datetime, ident: str = ""
+) -> Message:
+    """The message of a record. Whatever cannot be read becomes a stand-in that is a dead letter. ident: its id, if it has none."""
     attributes: dict[str, str] = {}
     users: dict[str, str] = {}
     for name, raw in headers:
@@ -76,6 +78,8 @@ def read(key: bytes | None, value: bytes | None, headers: Headers, *, topic: str
             attributes[name[3:]] = text
         elif name != DUE:
             users[name] = text
+    if ident and not attributes.get("id"):
+        attributes["id"] = ident
     if key is not None and "partitionkey" not in attributes:
         attributes["partitionkey"] = envelope.as_text(key)
     try:

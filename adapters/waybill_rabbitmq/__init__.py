@@ -8,19 +8,20 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
-from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink
+from waybill.adapter import Admin, Attributes, Capabilities, Limits, Notify, Sink
 from waybill.errors import CapabilityError
 from waybill.findings import Finding
 from waybill.loading import AdapterContext
+from waybill.message import Delivery, Message
 from waybill.opening import opened
 from waybill.outcomes import Ack, Release, SettlementKind
 from waybill.tables import read_table
 from waybill.topology import Destination, Subscription, Topology
-from waybill_rabbitmq import ladder, names, rights
+from waybill_rabbitmq import describing, ladder, names, rights
 from waybill_rabbitmq.admin import RabbitAdmin
 from waybill_rabbitmq.connecting import Connector, locate
 from waybill_rabbitmq.dead import DeadSource
@@ -125,6 +126,20 @@ class RabbitMQAdapter:
 
     def dead_letters(self, subscription: Subscription) -> AbstractAsyncContextManager[DeadSource]:
         return opened(DeadSource(self._consuming, subscription, self._clock))
+
+    def place_attributes(self, place: Destination | Subscription) -> Attributes:
+        """See `waybill.adapter.Describes`."""
+        return describing.of_place(place, self._place.servers[0])
+
+    def message_attributes(self, place: Destination, message: Message) -> Attributes:
+        return describing.of_message(place, message)
+
+    def delivery_attributes(self, delivery: Delivery[Any]) -> Attributes:
+        return describing.of_delivery(delivery)
+
+    def position_attributes(self, position: str) -> Attributes:
+        del position  # a number that nobody else knows
+        return {}
 
     async def rights(self, topology: Topology) -> Sequence[Finding]:
         """What we may do of what is asked for. See `waybill.findings.KnowsRights`."""

@@ -48,7 +48,7 @@ class Browser:
 
         def read(letter: tuple[bytes, bytes]) -> Message:
             raw, body = letter
-            return headers.read(raw, body, subscription=subscription, received=received)[0]
+            return headers.read(raw, body, subscription=subscription, received=received, dead=True)[0]
 
         return await self._looks.page(after, limit, look=lambda: self._look(subscription), read=read)
 

@@ -1,8 +1,12 @@
-"""A group's dead letters, to take: fetched one by one, so that none is held that nobody asked for."""
+"""A group's dead letters, to take: by a consumer that may hold so many as were asked for, and that leaves when it has them.
+
+Fetched one by one (`basic.get`), each would cost a round trip and an entry of the queue's log that is synced to the disk.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,19 +20,19 @@ from waybill.message import Delivery
 from waybill.outcomes import DONE, LOST, Extended, ExtendResult, Release, Settled, SettlementKind, SettleResult
 from waybill.topology import Subscription
 from waybill_rabbitmq import headers, names, wire
-from waybill_rabbitmq.client import Channel
+from waybill_rabbitmq.client import Channel, Delivered, RawHeader
 from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.mapping import mapped
 
 __all__ = ["DeadSource"]
 
-TRIES, PAUSE = 50, 0.02
-"""How often to ask again for a letter that was there, and seconds between."""
+QUIET = 1.0
+"""Seconds without another letter after which none comes back. Who looks at dead letters has them all for a moment."""
 
 
 class Letter(msgspec.Struct, eq=False, gc=False):
-    """What settles a dead letter: its tag, on the channel that it was fetched by."""
+    """What settles a dead letter: its tag, on the channel that it came by."""
 
     channel: Channel
     tag: int
@@ -36,7 +40,7 @@ class Letter(msgspec.Struct, eq=False, gc=False):
 
 
 class DeadSource:
-    """What is released stays with us until we leave: given back at once, it would be the next one fetched."""
+    """What is released stays with us until we leave: given back at once, it would be the next to come."""
 
     def __init__(self, line: Line, subscription: Subscription, clock: Clock) -> None:
         self._line = line
@@ -44,7 +48,7 @@ class DeadSource:
         self._clock = clock
         self._queue = names.dead(subscription.topic, subscription.group)
         self._left = 0
-        self._vain = 0
+        self._turn = itertools.count()
         self._channel: Channel | None = None
 
     async def open(self) -> None:
@@ -62,45 +66,56 @@ class DeadSource:
                 await channel.close()
 
     async def receive(self, limit: int) -> Sequence[Delivery[Any]]:
-        """The next dead letters, of those there were when it was opened. Does not wait."""
-        taken: list[Delivery[Any]] = []
-        channel = self._channel
-        if channel is None:
-            return taken
-        received = datetime.fromtimestamp(self._clock.time(), UTC)
-        while len(taken) < limit and self._left > 0:
-            with mapped(f"cannot take dead letters of {self._subscription.name}"):
-                got: Any = await channel.basic_get(self._queue)
-            if got.delivery_tag is None:
-                if await self._nothing_comes_back():
-                    self._left = 0
-                    break
-                continue
-            self._vain = 0
-            self._left -= 1
-            message, _ = headers.read(got.header.raw, got.body, subscription=self._subscription, received=received)
-            taken.append(
-                Delivery(
-                    message=message,
-                    topic=self._subscription.topic.name,
-                    group=self._subscription.group,
-                    redelivered=bool(got.redelivered),
-                    token=Letter(channel, got.delivery_tag),
-                )
-            )
+        """The next dead letters, of those there were when it was opened. Does not wait for others."""
+        channel, wanted = self._channel, min(limit, self._left)
+        if channel is None or wanted <= 0:
+            return []
+        with mapped(f"cannot take dead letters of {self._subscription.name}"):
+            taken = await self._taken(channel, wanted)
+        self._left = self._left - len(taken) if len(taken) == wanted else 0
         return taken
 
-    async def _nothing_comes_back(self) -> bool:
-        """Who looks at dead letters has them all for a moment: whether they have stayed away for longer than that."""
-        self._vain += 1
-        if self._vain >= TRIES:
-            return True
-        await asyncio.sleep(PAUSE)
-        return False
+    async def _taken(self, channel: Channel, wanted: int) -> list[Delivery[Any]]:
+        """So many; fewer where no more come."""
+        received = datetime.fromtimestamp(self._clock.time(), UTC)
+        taken: list[Delivery[Any]] = []
+        full = asyncio.Event()
+
+        def deliver(letter: Delivered, header: RawHeader, body: bytes) -> None:
+            taken.append(self._delivery(Letter(channel, letter.delivery_tag or 0), letter, header, body, received))
+            if len(taken) >= wanted:
+                full.set()
+
+        tag = f"take-{next(self._turn)}"
+        await channel.basic_qos(prefetch_count=wanted)  # as long as none is settled, no more come
+        await channel.consume(self._queue, deliver, tag=tag)
+        try:
+            seen = -1
+            while not full.is_set() and seen < len(taken):
+                seen = len(taken)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(QUIET):
+                        await full.wait()
+        finally:
+            await channel.basic_cancel(tag)
+            del channel.on_delivery[tag]
+        return taken
+
+    def _delivery(
+        self, token: Letter, letter: Delivered, header: RawHeader, body: bytes, received: datetime
+    ) -> Delivery[Any]:
+        message, _ = headers.read(header.raw, body, subscription=self._subscription, received=received, dead=True)
+        return Delivery(
+            message=message,
+            topic=self._subscription.topic.name,
+            group=self._subscription.group,
+            redelivered=bool(letter.redelivered),
+            token=token,
+        )
 
     async def settle(self, settled: Sequence[Settled]) -> Sequence[SettleResult]:
         results: list[SettleResult] = []
-        acked: list[int] = []
+        acked: list[Letter] = []
         channel = self._channel
         for item in settled:
             token: Letter = item.delivery.token
@@ -114,11 +129,20 @@ class DeadSource:
             token.settled = kind
             results.append(DONE)
             if kind is not Release:
-                acked.append(token.tag)
+                acked.append(token)
         if acked and channel is not None:
-            with mapped("removing dead letters"):
-                await channel.write([wire.acks(channel.number, [(tag, False) for tag in acked])])
+            await self._remove(channel, acked)
         return results
+
+    async def _remove(self, channel: Channel, letters: Sequence[Letter]) -> None:
+        try:
+            with mapped("removing dead letters"):
+                await channel.write([wire.acks(channel.number, [(letter.tag, False) for letter in letters])])
+                await channel.basic_qos(prefetch_count=0)  # the answer says that it has read what was before
+        except BaseException:
+            for letter in letters:
+                letter.settled = None
+            raise
 
     async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
         channel = self._channel

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
+from typing import Any, cast
 
 import msgspec
 
 from waybill import envelope
 from waybill.errors import DecodeError
+from waybill.ids import derived_id
 from waybill.message import DeadLetterRecord, Message
 from waybill.topology import Subscription
 from waybill_rabbitmq import names, wire
@@ -18,14 +20,20 @@ from waybill_rabbitmq import names, wire
 __all__ = ["MARK", "key_of", "mark_of", "read", "shortened", "write"]
 
 PREFIX = "cloudEvents:"
+ID = frozenset({"cloudEvents:id", "cloudEvents_id"})
 MARK = "waybill-mark"
 """Which publish of its channel a message was: the broker gives back what it could not route without saying so."""
 TOMBSTONE = "waybill-tombstone"
 OURS = frozenset({"waybill", MARK, TOMBSTONE})
 MOST_RAW = 16 << 10
 """Bytes of unreadable properties that are kept."""
-REASONS = {"delivery_limit": "crashed", "expired": "expired", "rejected": "rejected", "maxlen": "non_retryable"}
-"""Why the broker itself dead-letters, and what that is called here."""
+REASONS = {
+    "delivery_limit": ("delivery_limit", "poison"),
+    "expired": ("expired", "policy"),
+    "rejected": ("rejected", ""),
+    "maxlen": ("max_length", "policy"),
+}
+"""Why the broker itself dead-letters, and what that is called here: reason and disposition."""
 
 
 def write(message: Message, mark: int) -> bytes:
@@ -76,20 +84,39 @@ def key_of(raw: bytes) -> str | None:
 
 
 def read(
-    raw: bytes, body: bytes, *, subscription: Subscription, received: datetime
+    raw: bytes, body: bytes, *, subscription: Subscription, received: datetime, dead: bool = False
 ) -> tuple[Message, Mapping[str, Any]]:
-    """The message, and the headers as they came. Whatever cannot be read becomes a stand-in that is a dead letter."""
+    """The message, and the headers as they came. Whatever cannot be read becomes a stand-in that is a dead letter.
+
+    dead: it is read as a dead letter. One that has no id has the same one then, however often it is looked at.
+    """
     topic = subscription.topic.name
     try:
         found = wire.read(raw)
-        return _message(found, body, subscription, received), found.headers
+        ident = _lasting_id(found, body) if dead and not _has_id(found) else None
+        return _message(found, body, subscription, received, ident), found.headers
     except (ValueError, DecodeError) as error:
         kept = base64.b64encode(raw[:MOST_RAW]).decode()
-        stand_in = envelope.unreadable(body, str(error), topic=topic, received=received, raw=kept)
+        ident = derived_id(hashlib.blake2b(body).hexdigest()) if dead else None
+        stand_in = envelope.unreadable(body, str(error), topic=topic, received=received, ident=ident, raw=kept)
         return stand_in, {}
 
 
-def _message(found: wire.Properties, body: bytes, subscription: Subscription, received: datetime) -> Message:
+def _has_id(found: wire.Properties) -> bool:
+    return "message_id" in found.values or not ID.isdisjoint(found.headers)
+
+
+def _lasting_id(found: wire.Properties, body: bytes) -> str:
+    """For a dead letter without one: the same at every look, though the broker counts each in its own headers."""
+    users = {name: value for name, value in found.headers.items() if not name.startswith("x-")}
+    died = [str(death.get("time")) for death in _tables(found.headers.get("x-death"))]
+    said = envelope.as_text([dict(found.values), users, died])
+    return derived_id(hashlib.blake2b(said.encode("utf-8", "surrogatepass") + body).hexdigest())
+
+
+def _message(
+    found: wire.Properties, body: bytes, subscription: Subscription, received: datetime, ident: str | None
+) -> Message:
     values, attributes, users = found.values, dict[str, str](), dict[str, str]()
     for name, value in found.headers.items():
         if name.startswith("cloudEvents"):
@@ -103,6 +130,8 @@ def _message(found: wire.Properties, body: bytes, subscription: Subscription, re
     for name, given in (("id", "message_id"), ("correlationid", "correlation_id")):
         if given in values:
             attributes.setdefault(name, values[given])
+    if ident is not None:
+        attributes.setdefault("id", ident)
     if "time" not in attributes and (published := envelope.at(values.get("timestamp"))):
         attributes["time"] = published.isoformat()
     topic = subscription.topic.name
@@ -116,20 +145,39 @@ def _message(found: wire.Properties, body: bytes, subscription: Subscription, re
 
 def _death(headers: Mapping[str, Any], subscription: Subscription, message: Message) -> DeadLetterRecord | None:
     """The record of what the broker itself dead-lettered, if it did so last."""
-    deaths = headers.get("x-death")
+    deaths = _tables(headers.get("x-death"))
     reason = headers.get("x-last-death-reason", headers.get("x-first-death-reason"))
     queue = str(headers.get("x-last-death-queue", headers.get("x-first-death-queue")))
     ours = names.inbox(subscription.topic, subscription.group)
-    if not isinstance(deaths, list) or reason not in REASONS or not (queue == ours or queue.startswith(f"{ours}/")):
+    if not deaths or reason not in REASONS or not (queue == ours or queue.startswith(f"{ours}/")):
         return None
-    count = headers.get("x-delivery-count", 0)
-    detail = f"the broker gave it up ({reason})" + (f" after {count} deliveries" if count else "")
+    death = _last(deaths, queue, reason)
+    ours_is, disposition = REASONS[reason]
     return DeadLetterRecord(
-        reason=REASONS[reason],
-        detail=detail,
+        id=derived_id(f"{queue} {reason} {death.get('time')} {message.id} {message.redrives}"),
+        reason=ours_is,
+        disposition=disposition,
+        detail=f"the broker gave it up ({reason})",  # not after how many deliveries: each look at a letter is one more
         topic=subscription.topic.name,
         group=subscription.group,
         attempts=message.attempts,
-        at=datetime.now(UTC),
+        at=envelope.at(death.get("time")) or message.time,
         first_failure=message.first_failure,
+        place=":".join(filter(None, (str(death.get("exchange") or ""), _routing_key(death), queue))),
     )
+
+
+def _last(deaths: list[Mapping[str, Any]], queue: str, reason: str) -> Mapping[str, Any]:
+    """What the broker tells of that death. Its count is not looked at: since RabbitMQ 3.13 it does not grow any more when a
+    client publishes the message again (rabbitmq-server#11331)."""
+    return next((death for death in deaths if (death.get("queue"), death.get("reason")) == (queue, reason)), deaths[0])
+
+
+def _tables(deaths: object) -> list[Mapping[str, Any]]:
+    listed = cast("list[object]", deaths) if isinstance(deaths, list) else []
+    return [cast("Mapping[str, Any]", death) for death in listed if isinstance(death, dict)]
+
+
+def _routing_key(death: Mapping[str, Any]) -> str:
+    keys = death.get("routing-keys")
+    return str(cast("list[object]", keys)[0]) if isinstance(keys, list) and keys else ""

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
-from waybill.adapter import Admin, Capabilities, Limits, Notify, Sink, Source
+from waybill.adapter import Admin, Attributes, Capabilities, Limits, Notify, Sink, Source
 from waybill.calling import Calls
 from waybill.findings import Finding
 from waybill.loading import AdapterContext
+from waybill.message import Delivery, Message
 from waybill.opening import opened
 from waybill.outcomes import Ack, Release, SettlementKind
 from waybill.topology import Destination, Subscription, TopicSpec, Topology
@@ -23,6 +24,7 @@ from waybill_sqs import cost, rights
 from waybill_sqs.admin import SqsAdmin
 from waybill_sqs.client import Aws
 from waybill_sqs.connecting import located
+from waybill_sqs.describing import of_place
 from waybill_sqs.diagnosis import diagnose
 from waybill_sqs.layout import Layout
 from waybill_sqs.letters import DeadSource
@@ -96,6 +98,23 @@ class SqsAdapter:
     def calls(self, topology: Topology, *, rate: float, size: int) -> Sequence[Calls]:
         """See `waybill.calling.CountsCalls`."""
         return list(cost.expected(self._layout, topology, rate=rate, size=size))
+
+    def place_attributes(self, place: Destination | Subscription) -> Attributes:
+        """See `waybill.adapter.Describes`."""
+        aws = self._aws
+        return of_place(place, self._layout, queues=aws.known, arn=aws.known_arn, endpoint=aws.endpoint)
+
+    def message_attributes(self, place: Destination, message: Message) -> Attributes:
+        del place, message
+        return {}
+
+    def delivery_attributes(self, delivery: Delivery[Any]) -> Attributes:
+        del delivery
+        return {}
+
+    def position_attributes(self, position: str) -> Attributes:
+        del position  # the broker's own id of the message, of which the conventions have nothing
+        return {}
 
     async def rights(self, topology: Topology) -> Sequence[Finding]:
         """What we may do of what is asked for. See `waybill.findings.KnowsRights`."""

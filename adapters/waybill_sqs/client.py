@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -130,6 +131,16 @@ class Aws:
 
     # ---------------------------------------------------------------- names of AWS's own
 
+    @property
+    def endpoint(self) -> str:
+        """Where SQS is, once it is open."""
+        return "" if self._sqs is None else str(self._sqs.meta.endpoint_url)
+
+    @property
+    def known(self) -> Mapping[str, str]:
+        """The URLs of queues that were asked for."""
+        return self._urls
+
     async def url(self, queue: str) -> str:
         """Raises `DestinationMissing`."""
         if (known := self._urls.get(queue)) is None:
@@ -140,9 +151,15 @@ class Aws:
     def forget(self, queue: str) -> None:
         self._urls.pop(queue, None)
 
+    def known_arn(self, topic: str) -> str | None:
+        """As `topic_arn`, where nobody need be asked."""
+        if self._whose is None:
+            return None
+        return f"arn:{self._whose[0]}:sns:{self.region}:{self._whose[1]}:{topic}"
+
     async def topic_arn(self, topic: str) -> str:
-        partition, account = await self._identity()
-        return f"arn:{partition}:sns:{self.region}:{account}:{topic}"
+        await self._identity()
+        return str(self.known_arn(topic))
 
     async def queue_arn(self, queue: str) -> str:
         partition, account = await self._identity()

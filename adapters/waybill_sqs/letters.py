@@ -71,7 +71,12 @@ class Browser:
             after,
             limit,
             look=lambda: self._look(subscription),
-            read=lambda native: records.read(native, subscription=subscription, dead=True),
+            read=lambda native: records.read(
+                native,
+                subscription=subscription,
+                dead=True,
+                source=self._layout.queue(subscription.topic, subscription.group),
+            ),
         )
 
     async def _look(self, subscription: Subscription) -> Look[dict[str, Any]]:
@@ -102,6 +107,7 @@ class DeadSource:
         self._aws = aws
         self._subscription = subscription
         self._name = layout.dead(subscription.topic, subscription.group)
+        self._source = layout.queue(subscription.topic, subscription.group)
         self._hidden_for = ceil(subscription.lease / 2) + 1
         self._until = 0.0
         self._seen: dict[str, int] = {}
@@ -132,7 +138,7 @@ class DeadSource:
     def _delivery(self, native: dict[str, Any]) -> Delivery[Any] | None:
         token = token_of(native, self._hidden_for)
         before, self._left[token.ident] = self._left.get(token.ident), token
-        message = records.read(native, subscription=self._subscription, dead=True)
+        message = records.read(native, subscription=self._subscription, dead=True, source=self._source)
         if before is not None or self._seen.setdefault(message.id, message.redrives) < message.redrives:
             return None
         return Delivery(

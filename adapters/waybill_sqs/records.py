@@ -19,9 +19,10 @@ from typing import Any
 import msgspec
 
 from waybill import envelope
-from waybill.deadletters import again
+from waybill.deadletters import again, shorten
 from waybill.envelope import TRACEPARENT
 from waybill.errors import DecodeError
+from waybill.ids import derived_id
 from waybill.message import DeadLetterRecord, Message
 from waybill.topology import Subscription
 from waybill_sqs.limits import LONGEST_DELAY, carried, is_carried, weight
@@ -31,8 +32,11 @@ __all__ = ["Entry", "deduplication", "entry", "read", "received_times", "sent_at
 OWN = "waybill"
 LONGEST_HOLD = 0.9
 HOLD = re.compile(r"0\.[0-9]{3}")
+XRAY = re.compile(r"Root=1-([0-9a-f]{8})-([0-9a-f]{24});Parent=([0-9a-f]{16})(?:;Sampled=([01]))?")
 PLACEHOLDER = "-"
 """The body of a message that has none: SQS wants a character."""
+SNS_ERRORS = ("ERROR_CODE", "ERROR_MESSAGE")
+"""Attributes of what SNS could not deliver. Source: Amazon SNS dead-letter queues."""
 Texts = dict[str, str | dict[str, str]]
 _read = msgspec.json.Decoder(Texts).decode
 _write = msgspec.json.Encoder().encode
@@ -120,6 +124,12 @@ def _xray(parent: str) -> str:
     return f"Root=1-{trace[:8]}-{trace[8:]};Parent={span};Sampled={int(flags, 16) & 1}"
 
 
+def _traceparent(native: Mapping[str, Any]) -> str | None:
+    """The same, back: whatever AWS's services, and programs that know nothing of Waybill, say of a trace."""
+    found = XRAY.search(native.get("Attributes", {}).get("AWSTraceHeader", ""))
+    return None if found is None else f"00-{found[1]}{found[2]}-{found[3]}-{'01' if found[4] == '1' else '00'}"
+
+
 def shortened(message: Message) -> Iterator[Message]:
     """The same dead letter with less to say of itself, and less again: it has nowhere else to go."""
     if (dead := message.dead) is None:
@@ -135,9 +145,17 @@ def shortened(message: Message) -> Iterator[Message]:
 
 
 def read(
-    native: Mapping[str, Any], *, subscription: Subscription, dead: bool = False, now: float | None = None
+    native: Mapping[str, Any],
+    *,
+    subscription: Subscription,
+    dead: bool = False,
+    source: str = "",
+    now: float | None = None,
 ) -> Message:
-    """The message. Whatever cannot be read becomes a stand-in that is a dead letter. `now`: what holds counts from then."""
+    """The message. Whatever cannot be read becomes a stand-in that is a dead letter. `now`: what holds counts from then.
+
+    dead: it is read as a dead letter, of the queue `source`.
+    """
     attributes: Mapping[str, Mapping[str, Any]] = native.get("MessageAttributes") or {}
     text: str = native.get("Body", "")
     topic, received = subscription.topic.name, sent_at(native)
@@ -152,7 +170,7 @@ def read(
             text.encode("utf-8", "surrogatepass"), str(error), topic=topic, received=received, raw=(own or "")[:16384]
         )
     if dead and message.dead is None:
-        return msgspec.structs.replace(message, dead=_given_up(native, subscription, message))
+        return msgspec.structs.replace(message, dead=_given_up(native, subscription, message, source))
     if not dead and message.dead is not None:
         return again(message)  # SQS itself has moved it, whoever asked for that
     return message
@@ -187,10 +205,44 @@ def _foreign(
         for name, attribute in attributes.items()
     }
     told = {"id": str(native.get("MessageId", ""))}
+    if (wrapped := unwrapped(text)) is not None:
+        text, told["id"] = wrapped.message, wrapped.id
+        headers |= {name: wrapped.attributes[name].value for name in wrapped.attributes}
+        own = headers.pop(OWN, None)
+        if own is not None:
+            return _ours(own, text, topic, received, None)
     if (group := native.get("Attributes", {}).get("MessageGroupId")) is not None:
         told["partitionkey"] = str(group)
+    if (parent := _traceparent(native)) is not None:
+        told["traceparent"] = parent
     body = text.encode("utf-8", "surrogatepass")
     return envelope.decode(told, body, headers=headers, topic=topic, received=received)
+
+
+class Attribute(msgspec.Struct, frozen=True, rename="pascal"):
+    value: str
+
+
+class Notification(msgspec.Struct, frozen=True, rename="pascal", tag_field="Type", tag="Notification"):
+    """What SNS makes of a message for a queue whose subscription does not have raw delivery."""
+
+    message: str
+    topic_arn: str
+    id: str = msgspec.field(name="MessageId")
+    attributes: dict[str, Attribute] = msgspec.field(name="MessageAttributes", default_factory=dict[str, Attribute])
+
+
+_unwrap = msgspec.json.Decoder(Notification).decode
+
+
+def unwrapped(text: str) -> Notification | None:
+    """What SNS has wrapped, if that is so."""
+    if '"Notification"' not in text[:200] and '"TopicArn"' not in text[:1000]:
+        return None
+    try:
+        return _unwrap(text)
+    except (msgspec.MsgspecError, ValueError):
+        return None
 
 
 def sent_at(native: Mapping[str, Any]) -> datetime:
@@ -205,15 +257,24 @@ def received_times(native: Mapping[str, Any]) -> int:
     return max(1, int(count)) if count.isdecimal() else 1
 
 
-def _given_up(native: Mapping[str, Any], subscription: Subscription, message: Message) -> DeadLetterRecord:
-    """The record of what SQS itself dead-lettered, or SNS could not deliver."""
-    count = received_times(native)
+def _given_up(native: Mapping[str, Any], subscription: Subscription, message: Message, source: str) -> DeadLetterRecord:
+    """The record of what SQS itself dead-lettered, or SNS could not deliver, which says why."""
+    told: Mapping[str, Mapping[str, Any]] = native.get("MessageAttributes") or {}
+    at = sent_at(native)
+    refused = {name: envelope.as_text(told.get(name, {}).get("StringValue", "")) for name in SNS_ERRORS}
+    undelivered = bool(refused["ERROR_CODE"] or refused["ERROR_MESSAGE"])
+    why = "handed out too often in vain"  # not how often: each look at a letter is once more
+    if undelivered:
+        why = f"SNS could not deliver it: {refused['ERROR_CODE']} {refused['ERROR_MESSAGE']}".rstrip()
     return DeadLetterRecord(
-        reason="crashed",
-        detail=f"the broker gave it up: handed out too often in vain, or SNS could not deliver it (received {count} times)",
+        id=derived_id(f"{native.get('MessageId', '')} {at.isoformat()} {message.redrives}"),
+        reason="delivery_limit",
+        disposition="" if undelivered else "poison",
+        detail=f"the broker gave it up: {shorten(why, 512)}",
         topic=subscription.topic.name,
         group=subscription.group,
         attempts=message.attempts,
-        at=sent_at(native),
+        at=at,
         first_failure=message.first_failure,
+        place=str(native.get("Attributes", {}).get("DeadLetterQueueSourceArn", source)),
     )

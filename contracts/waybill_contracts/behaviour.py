@@ -39,8 +39,6 @@ NOT_YET = {
     "S04": "cancelling a scheduled message",
     "S06": "priorities",
     "S07": "priorities without starving",
-    "F08": "circuit breaker",
-    "F09": "rate limit",
     "C07": "rotated credentials",
     "I01": "publishing with the handling",
     "I02": "isolated publishing",
@@ -49,11 +47,6 @@ NOT_YET = {
     "I05": "a store that is down",
     "Q01": "request and reply",
     "Q02": "late replies",
-    "V01": "traces",
-    "V02": "counters",
-    "V03": "health of the connection",
-    "V04": "lag",
-    "V05": "correlation",
 }
 """Promises that wait for a feature."""
 

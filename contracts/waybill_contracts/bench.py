@@ -7,12 +7,16 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
-from waybill import App, Confirmed, Delivery, Message, Retry, Settings, Topic, TopicPattern
+import msgspec
+
+from waybill import App, Confirmed, DeadLetterRecord, Delivery, Message, Retry, Settings, Topic, TopicPattern
 from waybill.adapter import Capabilities, Limits
 from waybill.clock import SystemClock
+from waybill.composing import message_of
 from waybill.letters import pages
 from waybill.loading import AdapterContext, open_adapter
 from waybill.redrive import Redriven, redrive
@@ -25,6 +29,7 @@ __all__ = ["FAST", "PATIENCE", "Bench"]
 
 T = TypeVar("T")
 
+BATCH = 500
 FAST = Retry.fixed(3, delay=0.05)
 """Three attempts, a moment apart."""
 PATIENCE = 45.0
@@ -124,6 +129,17 @@ class Bench:
         """The dead letters of a group."""
         async with self.app("operator").admin() as admin:
             return [m async for page in pages(admin, self.subscription(topic, group)) for m in page.messages]
+
+    async def bury(self, topic: Topic[Any], values: Sequence[Any], group: str = "group") -> None:
+        """Put these among the dead letters of a group, as if it had given them up."""
+        async with self.app("operator").connected() as brokers:
+            place = Destination("dead", topic.spec, group)
+            async with brokers.of(topic.spec).sink(place) as sink:
+                for start in range(0, len(values), BATCH):
+                    letters = [_letter(topic, value, group) for value in values[start : start + BATCH]]
+                    results = await sink.send(letters, deadline=asyncio.get_running_loop().time() + self.patience)
+                    failed = [result for result in results if not isinstance(result, Confirmed)]
+                    assert not failed, f"{len(failed)} of {len(results)} were not confirmed, the first: {failed[0]}"
 
     async def backlog(self, topic: Topic[Any], group: str = "group") -> Backlog:
         async with self.app("operator").admin() as admin:
@@ -264,3 +280,12 @@ class Bench:
             return
         async with apps[0].running(), self.running(*apps[1:]):
             yield
+
+
+def _letter(topic: Topic[Any], value: Any, group: str) -> Message:
+    now = time.time()
+    at = datetime.fromtimestamp(now, UTC)
+    record = DeadLetterRecord(
+        id=str(uuid.uuid4()), reason="retries_exhausted", topic=topic.name, group=group, attempts=3, at=at
+    )
+    return msgspec.structs.replace(message_of("publisher", topic, value, now=now), dead=record)

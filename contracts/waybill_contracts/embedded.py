@@ -29,6 +29,7 @@ NOT_OF_A_FILE = {
     "lock_out": "a file has no credentials but its permissions",
     "forbid": "whoever may read the file may consume",
     "dead_end": "a dead letter stays where it is, marked: it has no place that could be missing or full",
+    "give_up": "it gives up nothing by itself",
 }
 """Verbs that have no meaning there, and why."""
 

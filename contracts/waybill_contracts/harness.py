@@ -35,6 +35,7 @@ VERBS = {
     "lock_out": "for as long as a block lasts, it does not know the credentials of the URL any more",
     "forbid": "for as long as a block lasts, a topic may not be consumed any more",
     "dead_end": "for as long as a block lasts, a group's dead letters cannot be placed",
+    "give_up": "the broker itself gives up what waits for a group, and makes it a dead letter",
 }
 """What a behaviour may ask for beyond connecting."""
 DISTURBING = frozenset({"restart", "rolling", "kill", "stop", "pause"})
@@ -67,8 +68,8 @@ class Broker:
     foreign: publish this body on the topic of this name with the broker's own client, without headers of any kind.
     permissions: the URL of a user who may publish and consume, and declare nothing.
     partitions: the broker's own option for a topic with so many of them.
-    kill, stop, pause, resume: its process. lock_out: the credentials of `url`. forbid, dead_end: a group, by the names of
-    its topic and itself.
+    kill, stop, pause, resume: its process. lock_out: the credentials of `url`. forbid, dead_end, give_up: a group, by the
+    names of its topic and itself.
     prefix: what the names of the test's topics shall begin with, for a harness that clears up after it.
     link, and of cut, away, silent and throttle those that are not given: the kit makes them, with a proxy on the `route`,
     where that is known from `url` or given.
@@ -99,6 +100,7 @@ class Broker:
     lock_out: Callable[[], AbstractAsyncContextManager[None]] | None = None
     forbid: Callable[[str, str], AbstractAsyncContextManager[None]] | None = None
     dead_end: Callable[[str, str], AbstractAsyncContextManager[None]] | None = None
+    give_up: Callable[[str, str], Awaitable[None]] | None = None
 
 
 class Harness(Protocol):

@@ -18,9 +18,12 @@ from typing import Any
 import msgspec
 
 from waybill import App, Delivery, Retry, Settings, Topic
+from waybill.dlq.index import Index
+from waybill.dlq.running import run
 from waybill.redrive import redrive
 from waybill.serving import serve
 from waybill.topology import Subscription
+from waybill_contracts.dying import Dying
 from waybill_contracts.faults.load import publish_until_told
 from waybill_contracts.mutants import serve_mutants
 from waybill_contracts.tasks import Journal, Step, Task, key_of, perform, ready
@@ -45,6 +48,8 @@ def main(spec: dict[str, Any]) -> None:
         asyncio.run(publish_until_told(app, topic, write, spec["load"]))
     elif "redrive" in spec:
         asyncio.run(_redrive(app, topic, write, spec))
+    elif "operate" in spec:
+        asyncio.run(_operate(app, topic, write, spec))
     else:
         asyncio.run(_serve(app, topic, write, spec.get("publish", ())))
 
@@ -111,6 +116,17 @@ async def _redrive(app: App, topic: Topic[Task], write: Callable[[Step], None], 
         write(ready())
         subscription = Subscription(topic=topic.spec, group=spec["group"], lease=spec.get("lease", 30.0))
         await redrive(brokers.of(topic.spec), subscription, lambda _: True, rate=spec["redrive"])
+
+
+async def _operate(app: App, topic: Topic[Task], write: Callable[[Step], None], spec: dict[str, Any]) -> None:
+    subscription = Subscription(topic=topic.spec, group=spec["group"], lease=spec.get("lease", 30.0))
+    what = spec["operate"]
+    with Index.open(what["index"]) as index:
+        operations = Dying(index, what.get("step", ""), time=what.get("time", 1))
+        operation = operations.get(what["operation"])
+        async with app.connected() as brokers:
+            write(ready())
+            await run(brokers.of(topic.spec), subscription, operations, operation)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,12 @@ SECTIONS = (
     "flow",
     "lifecycle",
     "faults",
+    "health",
     "topology",
     "capabilities",
     "history",
+    "counting",
     "schemas",
+    "traces",
 )
 """Importing one of these registers its promises."""

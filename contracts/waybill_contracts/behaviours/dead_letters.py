@@ -12,6 +12,7 @@ from waybill import ConfigurationError, Delivery, Message, Retry, Status, Topic
 from waybill.redrive import discard
 from waybill_contracts.behaviour import behaviour
 from waybill_contracts.bench import FAST, Bench
+from waybill_contracts.dying import killed_redrive
 from waybill_contracts.tasks import Task
 from waybill_contracts.workers import Worker
 
@@ -45,12 +46,26 @@ async def a_dead_letter_is_the_message_as_it_was(bench: Bench) -> None:
 
     async with app.running():
         for n in range(3):
-            await bench.publish(topic, Task(n, f"key-{n} ✉"), app=app, headers={"customer": f"№ {n}", "empty": ""})
+            await bench.publish(
+                topic, Task(n, f"key-{n} ✉"), app=app, headers={"customer": f"№ {n}", "empty": ""}, expires=600
+            )
         dead = await bench.eventually(lambda: bench.dead(topic), lambda dead: len(dead) == 3, "all are dead letters")
     assert {letter.id for letter in dead} == seen.keys(), "a dead letter has the id of its message"
+    kept = (
+        "body",
+        "key",
+        "type",
+        "source",
+        "time",
+        "content_type",
+        "correlation_id",
+        "causation_id",
+        "schema",
+        "expires",
+    )
     for letter in dead:
         was = seen[letter.id]
-        for what in ("body", "key", "type", "source", "time", "content_type"):
+        for what in (*kept, "traceparent", "tracestate"):
             assert getattr(letter, what) == getattr(was, what), f"{what} of the dead letter: {getattr(letter, what)!r}"
         assert dict(letter.headers) == dict(was.headers), f"headers of the dead letter: {letter.headers}"
 
@@ -61,8 +76,9 @@ async def a_dead_letter_says_why_when_and_where_it_failed(bench: Bench) -> None:
     app, _ = bench.consumer(topic)
     began = datetime.now(UTC)
     async with app.running():
-        await bench.publish(topic, Task(1, "a", "fail"), app=app)
-        (letter,) = await bench.eventually(lambda: bench.dead(topic), len, "it is a dead letter")
+        await bench.publish(topic, Task(1, "a", "fail"), Task(2, "b", "fail"), Task(3, "c", "reject"), app=app)
+        dead = await bench.eventually(lambda: bench.dead(topic), lambda dead: len(dead) == 3, "they are dead letters")
+    letter, alike, other = sorted(dead, key=lambda m: m.key or "")
     record = letter.dead
     assert record is not None, "it has a record"
     said = (record.reason, record.topic, record.group, record.attempts, record.error)
@@ -70,13 +86,39 @@ async def a_dead_letter_says_why_when_and_where_it_failed(bench: Bench) -> None:
     assert "at attempt 3" in record.detail, f"the detail is of the last attempt: {record.detail!r}"
     assert "ValueError" in (record.error or ""), f"the error is recorded: {record.error!r}"
     assert "in perform" in (record.stack or ""), "the stack is recorded"
+    assert record.frame.endswith(":_do"), f"the frame that failed is recorded: {record.frame!r}"
     assert record.host, "the host is recorded"
     assert record.process > 0, "the process is recorded"
+    who = (record.service, bool(record.handler), bool(record.place), bool(record.disposition))
+    assert who == (app.name, True, True, True), f"service, handler, place and disposition are recorded: {record}"
     assert record.first_failure is not None, "the first failure is recorded"
     minute = timedelta(minutes=1)
     for at in (record.at, record.first_failure):
         assert began - minute < at < began + minute + timedelta(seconds=bench.patience), f"recorded at {at}"
     assert record.first_failure <= record.at, "the first failure is before the last"
+    assert alike.dead is not None
+    assert other.dead is not None
+    assert len({record.id, alike.dead.id, other.dead.id, ""}) == 4, "each dead-lettering has an id"
+    assert record.fingerprint == alike.dead.fingerprint != "", "what failed alike has the same fingerprint"
+    assert record.fingerprint != other.dead.fingerprint, "what failed in another way has another one"
+    assert await bench.dead(topic) == dead, "it says the same at every look"
+    await _keeps_secrets(bench)
+
+
+async def _keeps_secrets(bench: Bench) -> None:
+    topic, app = bench.topic("secrets"), bench.app()
+
+    @app.consume(topic, retry=Retry.none())
+    async def handle(_: Task, delivery: Delivery[Task]) -> None:
+        raise ValueError(f"{delivery.message.headers['api-key']} is wrong, and so is password=quicksilver")
+
+    async with app.running():
+        await bench.publish(topic, Task(1, "a"), app=app, headers={"api-key": "candlelight"})
+        (letter,) = await bench.eventually(lambda: bench.dead(topic), len, "it is a dead letter")
+    assert "is wrong" in (letter.dead.detail if letter.dead else ""), "the error is recorded"
+    for secret in ("candlelight", "quicksilver"):
+        assert secret not in str(letter.dead), "what is secret is not recorded"
+    assert letter.headers["api-key"] == "candlelight", "but the message is as it was"
 
 
 @behaviour("D03", seconds=2)
@@ -216,36 +258,15 @@ async def what_is_redriven_goes_to_its_group_alone_and_is_no_dead_letter_any_mor
         await bench.never(lambda: len(quiet) > 6, "another group gets what is redriven", during=0.3)
     assert sorted(ids[message.id] for message in handled) == list(range(6))
     assert {message.redrives for message in handled} == {1}, "one redrive is counted"
+    brought = [message.redrive for message in handled]
+    assert None not in brought, "it tells which redrive brought it back"
+    assert len(set(brought)) == 3, "each redrive has a name of its own"
     assert not await bench.dead(topic, "broken"), "none is left"
 
 
-@behaviour("D09", verbs=("processes",), needs=("durable",), seconds=4)
-async def a_redrive_that_is_killed_loses_nothing(bench: Bench) -> None:
-    topic = bench.topic(groups=["group"])
-    total = 40
-    await bench.publish(topic, *(Task(n, str(n)) for n in range(total)))
-    broken = bench.app("group")
-
-    @broken.consume(topic, retry=Retry.none(), concurrency=total)
-    async def handle(_: Task) -> None:
-        raise ValueError("broken")
-
-    async with broken.running():
-        await bench.eventually(lambda: bench.dead(topic), lambda dead: len(dead) == total, "all are dead letters")
-    redriving = await bench.worker(topic, redrive=20.0, lease=2.0)
-    await bench.eventually(lambda: bench.dead(topic), lambda dead: len(dead) <= total - 5, "some have been redriven")
-    redriving.kill()
-    app, journal = bench.consumer(topic)
-    async with app.running():
-
-        async def rest() -> int:
-            return (await bench.redrive(topic)).sent + len(await bench.dead(topic))
-
-        await bench.eventually(rest, lambda left: not left, "the others are redriven")
-        await bench.until(lambda: set(journal.numbers()) == set(range(total)), "every message is handled")
-        await bench.settled(topic)
-    twice = len(journal.numbers()) - total
-    assert twice <= 10, f"{twice} came twice: more than were on their way"
+@behaviour("D09", verbs=("processes",), needs=("durable",), seconds=6)
+async def a_redrive_that_is_killed_at_any_step_loses_nothing_and_goes_on(bench: Bench) -> None:
+    await killed_redrive(bench, letters=100, steps=("after sending", "before sent", "before pending"))
 
 
 @behaviour("D10", seconds=2)
@@ -267,21 +288,51 @@ async def what_nobody_could_handle_in_time_is_a_dead_letter_like_the_others(benc
         assert found.dead is not None, "it has a record"
         said = (found.dead.reason, found.dead.topic, found.dead.group, found.dead.attempts)
         assert said == ("expired", topic.name, "group", 0), f"recorded: {said}"
+    await _what_the_broker_gives_up(bench)
 
 
-@behaviour("D11", seconds=2)
+async def _what_the_broker_gives_up(bench: Bench) -> None:
+    if bench.broker.give_up is None:
+        return
+    topic = bench.topic("given-up", groups=["group"])
+    app, journal = bench.consumer(topic)
+    sent = await bench.publish(topic, Task(7, "a"), headers={"customer": "c"})
+    await bench.broker.give_up(topic.name, "group")
+    (letter,) = await bench.eventually(lambda: bench.dead(topic), len, "the broker gives it up")
+    assert (letter.id, letter.key, dict(letter.headers)) == (sent[0], "a", {"customer": "c"})
+    assert letter.dead is not None, "it has a record like the others"
+    said = (letter.dead.reason, letter.dead.topic, letter.dead.group, letter.dead.attempts)
+    assert said == ("delivery_limit", topic.name, "group", 0), f"recorded: {said}"
+    assert letter.dead.id, "its dead-lettering has an id"
+    assert letter.dead.place, "and the place is told"
+    assert [found.dead for found in await bench.dead(topic)] == [letter.dead], "it is the same at every look"
+    async with app.running():
+        assert (await bench.redrive(topic)).sent == 1, "it can be redriven like the others"
+        await bench.until(lambda: journal.numbers() == [7], "it is handled")
+    assert not await bench.dead(topic)
+
+
+@behaviour("D11", seconds=3)
 async def what_fails_again_after_a_redrive_is_a_dead_letter_again_and_stays_one(bench: Bench) -> None:
     topic = bench.topic()
     app, journal = bench.consumer(topic)
     async with app.running():
-        await bench.publish(topic, *(Task(n, str(n), "fail") for n in range(4)), app=app)
-        await bench.eventually(lambda: bench.dead(topic), lambda dead: len(dead) == 4, "all are dead letters")
-        assert (await bench.redrive(topic)).sent == 4, "each is sent once, whatever becomes of it"
-        dead = await bench.eventually(
-            lambda: bench.dead(topic), lambda dead: [m.redrives for m in dead] == [1] * 4, "they are dead letters again"
+        published = await bench.publish(
+            topic, *(Task(n, str(n), "fail") for n in range(4)), app=app, headers={"a": "b"}
         )
-        await bench.never(lambda: len(journal.of("started")) > 24, "one is tried again by itself")
+        await bench.eventually(lambda: bench.dead(topic), lambda dead: len(dead) == 4, "all are dead letters")
+        for times in (1, 2):  # the second time they come from where a redrive has put them
+            assert (await bench.redrive(topic)).sent == 4, "each is sent once, whatever becomes of it"
+            dead = await bench.eventually(
+                lambda: bench.dead(topic),
+                lambda dead, times=times: [m.redrives for m in dead] == [times] * 4,  # type: ignore[misc]
+                "they are dead letters again",
+            )
+        await bench.never(lambda: len(journal.of("started")) > 36, "one is tried again by itself")
     assert {letter.dead.attempts for letter in dead if letter.dead} == {3}, "each has had its attempts anew"
+    kept = {(letter.id, letter.key, letter.headers.get("a")) for letter in dead}
+    assert kept == {(ident, str(n), "b") for n, ident in enumerate(published)}, "each has all that it had"
+    assert len({letter.dead.fingerprint for letter in dead if letter.dead}) == 1, "it is seen that they failed alike"
 
 
 @behaviour("D12", verbs=("processes",), needs=("durable",), seconds=20)
@@ -309,7 +360,7 @@ async def a_message_that_kills_its_process_is_a_dead_letter_in_the_end_and_the_o
     await bench.until(lambda: set(range(8)) - {3} <= {n for w in bench.workers for n in w.journal().numbers()})
     (letter,) = await bench.dead(topic)
     assert letter.dead is not None
-    assert letter.dead.reason == "crashed"
+    assert letter.dead.reason in {"crashed", "delivery_limit"}, letter.dead.reason
     assert budget <= deaths <= most, f"{deaths} processes died of it; its budget is {budget}"
     beside = {step.number for w in bench.workers for step in w.journal().of("started") if step.attempt > 1} - {3}
     if beside:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
-from waybill import Batch, Retry
+from waybill import Batch, CircuitBreaker, Delivery, RateLimit, Retry
 from waybill.retry import MINIMUM_DELAY
 from waybill_contracts.behaviour import behaviour
 from waybill_contracts.bench import Bench
@@ -130,6 +131,81 @@ async def when_a_lease_is_lost_the_handler_is_cancelled_and_its_result_does_not_
     assert not await bench.dead(topic)
 
 
+@behaviour("F08", seconds=3)
+async def while_its_circuit_is_open_nothing_is_fetched_nothing_spent_and_a_probe_closes_it(bench: Bench) -> None:
+    topic, bank = bench.topic(groups=["group"]), CircuitBreaker("bank", calls=4, open_for=0.8, cap=0.8)
+    app, journal, down = bench.app(lease=1.0), Journal(bench.gate), True
+    other, others = bench.consumer(topic, lease=1.0)
+
+    @app.consume(topic, breaker=bank, concurrency=2, window=6, retry=Retry.fixed(2, delay=0.2))
+    async def handle(task: Task, delivery: Delivery[Task]) -> None:
+        journal.note("started", task, delivery)
+        await asyncio.sleep(0.05)
+        journal.note("failed" if down else "done", task, delivery)
+        if down:
+            raise ConnectionError
+
+    def done() -> set[int]:
+        return set(journal.numbers() + others.numbers())
+
+    await bench.publish(topic, *(Task(n, str(n)) for n in range(30)))
+    async with app.running():
+        await bench.until(lambda: bank.state == "open" and not app.health().parts[0].running, "it opens")
+        spent = len(journal.of("failed"))
+        assert spent <= 4, f"{spent} attempts until it opened"
+        async with other.running():
+            await bench.until(others.numbers, "others go on")
+            await bench.never(
+                lambda: journal.running > 1 or app.health().parts[0].held > 6, "more than a probe runs", during=1.8
+            )
+            probes = bank.describe().transitions["half-open"]
+            assert probes, "it is never probed"
+            assert len(journal.of("started")) <= spent + probes, "more is tried than the probes"
+            down = False
+            await bench.until(lambda: done() == set(range(30)), lambda: f"all is handled afterwards, and not {done()}")
+            await bench.until(lambda: bank.state == "closed", "a probe closes it")
+        await bench.publish(topic, *(Task(n, str(n)) for n in range(30, 40)), app=app)
+        await bench.until(lambda: set(range(30, 40)) <= set(journal.numbers()), "it fetches as before")
+        await bench.settled(topic)
+    bench.once(journal.numbers() + others.numbers())
+    again = {step.number for step in journal.steps + others.steps if step.attempt > 1}
+    assert len(again) <= 1, f"an attempt was spent while the circuit was open, of {again}"  # one before it opened
+    assert not await bench.dead(topic)
+
+
+@behaviour("F09", seconds=5)
+async def as_many_handlings_start_as_the_limit_says_and_what_it_holds_back_is_for_others(bench: Bench) -> None:
+    topic = bench.topic(groups=["group"])
+    app, journal = bench.consumer(topic, limit=RateLimit(RATE), lease=3.0)
+    other, others = bench.consumer(topic, lease=3.0)
+    async with app.running():
+        await bench.publish_many(app, topic, [Task(n, str(n)) for n in range(NUMBER)])
+        holds = app.consumer(topic, group="group")
+
+        def starts_as_told() -> bool:
+            assert holds.held <= 2 * RATE, f"{holds.held} are held, and {RATE} start in a second"
+            counts = _in_stretches([step.at for step in journal.of("started")], STRETCH)
+            assert max(counts, default=0) <= 1.1 * RATE * STRETCH, f"{max(counts)} start in {STRETCH:g} s"
+            return max(counts, default=0) >= 0.9 * RATE * STRETCH  # on a busy machine not in every stretch
+
+        await bench.until(starts_as_told, f"{0.9 * RATE * STRETCH:g} start in {STRETCH:g} s", every=0.05)
+        async with other.running():
+            await bench.until(lambda: len({*journal.numbers(), *others.numbers()}) == NUMBER, "all are handled")
+            await bench.settled(topic)
+    bench.once(journal.numbers("started") + others.numbers("started"))
+    assert len(others.numbers()) >= RATE, "the other one gets none"
+    assert {step.attempt for step in journal.steps + others.steps} == {1}
+
+
+RATE, STRETCH, NUMBER = 20, 2.0, 140
+"""Handlings a second; the seconds that are looked at; and messages for so long that others get some."""
+
+
+def _in_stretches(times: Sequence[float], seconds: float) -> list[int]:
+    """How many lie in each stretch of so many seconds that begins with one of them."""
+    return [sum(first <= at < first + seconds for at in times) for first in times]
+
+
 @behaviour("F10", seconds=3)
 async def a_batch_is_handled_when_it_is_full_or_its_time_is_over(bench: Bench) -> None:
     topic = bench.topic(groups=["group"])
@@ -192,3 +268,20 @@ async def what_fails_for_ever_without_a_delay_does_not_spin(bench: Bench) -> Non
         await bench.publish(topic, Task(2, "b"), app=app)
         await bench.until(lambda: 2 in journal.numbers(), "others are handled meanwhile")
     assert 1 <= attempts <= most, f"{attempts} attempts in a second"
+
+
+@behaviour("F14", seconds=4)
+async def while_one_key_waits_for_its_limit_the_others_pass_and_no_attempt_is_spent(bench: Bench) -> None:
+    topic = bench.topic()
+    app, journal = bench.consumer(topic, limit=RateLimit(5, by="key"), concurrency=2, window=8, lease=2.0)
+    hot, cold = [Task(n, "hot") for n in range(12)], [Task(n, str(n)) for n in range(12, 32)]
+    async with app.running():
+        await bench.publish_many(app, topic, [*hot, *cold])
+        await bench.until(lambda: len(journal.of("done")) == 32, lambda: f"all are handled: {journal.numbers()}")
+        await bench.settled(topic)
+    order, hot_at = journal.numbers("started"), [step.at for step in journal.of("started") if step.key == "hot"]
+    assert max(_in_stretches(hot_at, 1.0)) <= 6, f"of one key {max(_in_stretches(hot_at, 1.0))} start in a second"
+    assert order[-1] < len(hot), "others wait for it"
+    bench.once(order)
+    assert {step.attempt for step in journal.steps} == {1}, "it costs attempts"
+    assert not await bench.dead(topic)

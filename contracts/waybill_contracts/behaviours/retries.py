@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Sequence
 
-from waybill import Retry, Status
+from waybill import Retry, RetryBudget, Status
 from waybill.retry import MINIMUM_DELAY
 from waybill_contracts.behaviour import behaviour
 from waybill_contracts.bench import FAST, Bench
@@ -115,7 +115,9 @@ async def what_is_never_to_be_retried_is_a_dead_letter_after_one_attempt(bench: 
         dead = await bench.eventually(lambda: bench.dead(topic), len, "it is a dead letter")
         await bench.never(lambda: len(journal.of("started")) > 1, "it is tried again", during=0.3)
     assert journal.attempts(1) == [1], f"attempts: {journal.attempts(1)}"
-    assert [letter.dead.reason for letter in dead if letter.dead] == ["non_retryable"]
+    assert [(letter.dead.reason, letter.dead.disposition) for letter in dead if letter.dead] == [
+        ("non_retryable", "poison")
+    ]
 
 
 @behaviour("R07", seconds=2)
@@ -270,3 +272,23 @@ async def restarts_and_failures_together_never_exceed_the_budget(bench: Bench) -
         await asyncio.sleep(0.4)  # another attempt would come by now
     attempts = [journal.attempts(n) for n in range(3)]
     assert attempts == [[1, 2, 3, 4, 5]] * 3, f"attempts over five runs: {attempts}"
+
+
+@behaviour("R16", seconds=5)
+async def retries_are_no_more_than_their_budget_and_nothing_is_given_up_for_it(bench: Bench) -> None:
+    topic = bench.topic()
+    budget, number = RetryBudget(0.2, least=0.0, window=20.0), 60
+    app, journal = bench.consumer(topic, retry=Retry.fixed(2, delay=0.05), budget=budget)
+    async with app.running():
+        await bench.publish_many(app, topic, [Task(n, str(n), "fail=1") for n in range(number)])
+        await bench.until(lambda: len(set(journal.numbers("started"))) == number, "each is tried")
+
+        def retries() -> int:
+            return sum(step.attempt > 1 for step in journal.of("started"))
+
+        most = budget.share * len(journal.of("started")) / (1 - budget.share) + budget.always + 2
+        await bench.never(lambda: retries() > most, f"more than {most:g} of {number} are tried again", during=1.0)
+        await bench.publish_many(app, topic, [Task(n, str(n)) for n in range(number, 2 * number)])
+        before = retries()
+        await bench.until(lambda: retries() > before, "more are tried again when more are well")
+    assert not await bench.dead(topic)

@@ -18,9 +18,11 @@ from waybill.outcomes import (
     DONE,
     RELEASE,
     Ack,
+    Confirmed,
     DeadLetter,
     ExtendResult,
     Release,
+    SendResult,
     Settled,
     Settlement,
     SettleResult,
@@ -59,6 +61,50 @@ class RecordsHalf(Burying):
         epoch = datetime.fromtimestamp(0, UTC)
         record = replace(letter.dead, at=epoch, first_failure=None, stack=None, host="", process=0)
         return replace(letter, dead=record)
+
+
+@mutant("D01")
+class BuriesWithoutItsTime(Burying):
+    """A dead letter does not know any more by when it was to be handled."""
+
+    def buried(self, letter: Message) -> Message:
+        return replace(letter, expires=None)
+
+
+@mutant("D02")
+class RecordsNobody(Burying):
+    """A dead letter says neither who has given it up nor where it was."""
+
+    def buried(self, letter: Message) -> Message:
+        assert letter.dead is not None
+        return replace(letter, dead=replace(letter.dead, service="", handler="", place=""))
+
+
+@mutant("D02")
+class RecordsEachAsTheOnlyOne(Burying):
+    """No two dead letters are alike."""
+
+    def buried(self, letter: Message) -> Message:
+        assert letter.dead is not None
+        return replace(letter, dead=replace(letter.dead, fingerprint=letter.id))
+
+
+@mutant("D02")
+class RecordsAllAsOne(Burying):
+    """Every dead-lettering has the same id."""
+
+    def buried(self, letter: Message) -> Message:
+        assert letter.dead is not None
+        return replace(letter, dead=replace(letter.dead, id="1"))
+
+
+@mutant("D02")
+class RecordsWhatIsSecret(Burying):
+    """A record tells the message's headers."""
+
+    def buried(self, letter: Message) -> Message:
+        assert letter.dead is not None
+        return replace(letter, dead=replace(letter.dead, detail=f"{letter.dead.detail} {dict(letter.headers)}"))
 
 
 @mutant("D03")
@@ -192,6 +238,39 @@ class RedrivesThroughTheTopic(Wrapped):
             destination = Destination("topic", destination.topic)
         async with super().sink(destination) as sink:
             yield sink
+
+
+@mutant("D08")
+class ForgetsWhoBroughtItBack(Wrapped):
+    """What is redriven does not tell by which redrive."""
+
+    def changed_message(self, message: Message) -> Message:
+        return replace(message, redrive=None)
+
+
+@mutant("D09")
+class ConfirmsTooSoon(Wrapped):
+    """Of what is sent to a group, all is confirmed when the first half is stored."""
+
+    async def do_send(
+        self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
+    ) -> Sequence[SendResult]:
+        half = len(messages) // 2 if to.kind == "group" else len(messages)
+        results = list(await super().do_send(sink, to, messages[:half], deadline)) if half else []
+        return [*results, *(Confirmed(message.id) for message in messages[half:])]
+
+
+@mutant("D11")
+class LosesWhatComesBackAgain(Wrapped):
+    """What is redriven a second time is confirmed, and goes nowhere: its way back has another address."""
+
+    async def do_send(
+        self, sink: Sink, to: Destination, messages: Sequence[Message], deadline: float
+    ) -> Sequence[SendResult]:
+        lost = {message.id for message in messages if to.kind == "group" and message.redrives > 1}
+        sent = [message for message in messages if message.id not in lost]
+        results = iter(await super().do_send(sink, to, sent, deadline) if sent else ())
+        return [Confirmed(message.id) if message.id in lost else next(results) for message in messages]
 
 
 @mutant("D10", "S05")

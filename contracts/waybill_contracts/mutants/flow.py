@@ -59,7 +59,7 @@ class FetchesEverything(Wrapped):
         return given
 
 
-@mutant("F03", "F04")
+@mutant("F03", "F04", "F08", "F09")
 class HandsOutMoreThanIsAskedFor(Wrapped):
     """Who asks for some gets whatever there is."""
 
@@ -68,7 +68,7 @@ class HandsOutMoreThanIsAskedFor(Wrapped):
         return await super().do_receive(source, subscription, 1000)
 
 
-@mutant("F04", "F06", "R11")
+@mutant("F04", "F06", "F08", "R11")
 class ForgetsTheLease(Wrapped):
     """Leases are not renewed, and run out while the handler works."""
 
@@ -77,7 +77,7 @@ class ForgetsTheLease(Wrapped):
         return renewed(deliveries)
 
 
-@mutant("F05")
+@mutant("F05", "F08")
 class LeavesWhenNobodyReceives(Wrapped):
     """Who does not ask for a second is a member no more, and nobody tells."""
 
@@ -115,6 +115,15 @@ class NeverTakesOver(Wrapped):
 
     def changed_subscription(self, subscription: Subscription) -> Subscription:
         return replace(subscription, lease=3600.0)
+
+
+@mutant("F09")
+class HandsOutNowAndThen(Wrapped):
+    """Whoever asks is answered once a second, with ten messages at most."""
+
+    async def do_receive(self, source: Source, subscription: Subscription, limit: int) -> Sequence[Delivery[Any]]:
+        await asyncio.sleep(1.0)
+        return await super().do_receive(source, subscription, min(limit, 10))
 
 
 @mutant("F10")

@@ -43,7 +43,7 @@ class _Deferring(Wrapped, ABC):
         return self.deferred(settled.settlement) if isinstance(settled.settlement, Defer) else settled.settlement
 
 
-@mutant("R01", "R15")
+@mutant("R01", "R15", "R16")
 class ForgetsTheFirstAttempt(Wrapped):
     """Each message has one attempt more than its budget: the first is not counted."""
 
@@ -57,6 +57,14 @@ class ForgetsTheFirstAttempt(Wrapped):
             self._known.add(ident)
             return replace(settlement, attempts=0)
         return settlement
+
+
+@mutant("F14")
+class CountsWhatWasPutOff(_Deferring):
+    """A message that was put off without having been handled has lost an attempt."""
+
+    def deferred(self, defer: Defer) -> Defer:
+        return replace(defer, attempts=max(1, defer.attempts))
 
 
 @mutant("R02")

@@ -14,6 +14,7 @@ from waybill_kafka import Kafka as Options
 __all__ = ["Kafka"]
 
 CANNOT = {
+    "give_up": "Kafka gives up nothing by itself",
     "remove": "Kafka removes no group that has members",
     "rolling": "one server, which is away while it is restarted",
 }

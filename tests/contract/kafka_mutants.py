@@ -13,11 +13,12 @@ from msgspec.structs import replace
 
 import waybill_kafka
 from tests.contract.mutant import Mutants
+from waybill.adapter import Stalled
 from waybill.history import Stretch
 from waybill.message import Message
 from waybill.outcomes import Confirmed, SendResult, Settled, SettleResult
 from waybill.topology import TopicSpec
-from waybill_kafka import history, layout, member, names, part, pump, rooms, watermark
+from waybill_kafka import counting, history, layout, member, names, part, pump, records, rooms, watermark
 from waybill_kafka.part import Part
 from waybill_kafka.pump import Pump
 from waybill_kafka.sharing import Claim
@@ -199,3 +200,37 @@ async def replays_all_there_is(cluster: Any, reader: Any, stretch: Stretch, topi
 @instead_of(waybill_kafka, "seek", "Y02")
 async def seeks_nowhere(cluster: Any, subscription: Any, stretch: Stretch, topics: Any) -> None:
     """A group that is to begin somewhere else is left where it is, whoever consumes it."""
+
+
+# ---------------------------------------------------------------- traces
+
+
+written = records.write
+
+
+@instead_of(records, "write", "V01")
+def writes_no_redrives_span(message: Message) -> list[tuple[str, bytes]]:
+    """What redrove a message is not told."""
+    return written(replace(message, redrive_span=None))
+
+
+@instead_of(records, "write", "V05")
+def writes_the_cause_as_the_story(message: Message) -> list[tuple[str, bytes]]:
+    """The correlation id is that of the message before."""
+    return written(replace(message, correlation_id=message.causation_id))
+
+
+@instead_of(counting, "_known", "V04")
+def forgets_what_was_committed(committed: tuple[int, str] | None, first: int) -> tuple[int, str]:
+    """All that a partition holds lies before the group."""
+    del committed
+    return first, ""
+
+
+# ---------------------------------------------------------------- health
+
+
+@instead_of(waybill_kafka.source, "Resumed", "V03")
+def says_not_that_it_is_over() -> Stalled:
+    """That the broker is away is told, and that it is back is not."""
+    return Stalled("it was away")

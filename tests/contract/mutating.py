@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.brokers.plugin import ACTIVE, describe
 from tests.brokers.running import Running, Unavailable
 from tests.brokers.session import Session
-from tests.contract import kafka_mutants, postgres_mutants, rabbitmq_mutants, sqs_mutants
+from tests.contract import core_mutants, kafka_mutants, postgres_mutants, rabbitmq_mutants, sqs_mutants
 from tests.contract.kafka import Kafka
 from tests.contract.mutant import Mutant
 from tests.contract.postgres import Ours
@@ -37,11 +37,11 @@ HARNESSES: dict[str, Harness] = {
     "postgres": Ours(),
 }
 MUTANTS: dict[str, dict[str, Mutant]] = {
-    "rabbitmq": rabbitmq_mutants.MUTANTS,
-    "kafka": kafka_mutants.MUTANTS,
-    "sqs": sqs_mutants.MUTANTS,
+    "rabbitmq": {**rabbitmq_mutants.MUTANTS, **core_mutants.named("rabbitmq")},
+    "kafka": {**kafka_mutants.MUTANTS, **core_mutants.named("kafka")},
+    "sqs": {**sqs_mutants.MUTANTS, **core_mutants.named("sqs")},
     "sqs-standard": sqs_mutants.STANDARD,
-    "postgres": postgres_mutants.MUTANTS,
+    "postgres": {**postgres_mutants.MUTANTS, **core_mutants.named("postgres")},
 }
 """By broker and name."""
 SERVERS = {"sqs-standard": "sqs"}

@@ -19,7 +19,7 @@ from waybill.outcomes import DeadLetter, Refused, Unknown
 installed(PROJECT)
 
 import waybill_postgres  # noqa: E402
-from waybill_postgres import held, sink, source  # noqa: E402
+from waybill_postgres import admin, held, sink, source  # noqa: E402
 from waybill_postgres.sink import TableSink  # noqa: E402
 
 __all__ = ["MUTANTS"]
@@ -47,6 +47,11 @@ statement(
     "SETTLE",
     held.SETTLE | {DeadLetter: changed(held.SETTLE[DeadLetter], "dead = true", "dead = true, body = NULL")},
     "D01",
+)
+
+
+statement(
+    "CountsEveryGroups", admin, "COUNT", changed(admin.COUNT, "WHERE NOT dead AND due <= now()", "WHERE true"), "V04"
 )
 
 

@@ -5,19 +5,22 @@ python -m tests.contract.mutating runs them. Each is put in the place of what it
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 import waybill_rabbitmq
 from tests.contract.mutant import Mutants
-from waybill.adapter import Source
+from waybill.adapter import Source, Stalled
+from waybill.ids import new_id
 from waybill.loading import AdapterContext
+from waybill.message import DeadLetterRecord, Message
 from waybill.outcomes import DONE, LOST, Confirmed, Refused, SendResult, Settled, SettleResult
 from waybill.topology import Destination, Subscription, TopicSpec
-from waybill_rabbitmq import RabbitMQAdapter, feed, ladder, names, sink
+from waybill_rabbitmq import RabbitMQAdapter, admin, feed, headers, ladder, names, sink
 from waybill_rabbitmq.client import Channel
 from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.objects import Exchange
@@ -29,6 +32,29 @@ __all__ = ["MUTANTS"]
 
 MUTANTS = Mutants()
 instead_of = MUTANTS.instead_of
+
+
+# ---------------------------------------------------------------- dead letters
+
+
+@instead_of(headers, "_death", "D10")
+def says_nothing_of_what_the_broker_gave_up(
+    headers: Mapping[str, Any], subscription: Subscription, message: Message
+) -> DeadLetterRecord | None:
+    """What the broker gave up itself is a dead letter without a record."""
+    return None
+
+
+_death = headers._death
+
+
+@instead_of(headers, "_death", "D10")
+def finds_it_anew_at_each_look(
+    headers: Mapping[str, Any], subscription: Subscription, message: Message
+) -> DeadLetterRecord | None:
+    """What the broker gave up itself was given up just now, whenever somebody looks."""
+    record = _death(headers, subscription, message)
+    return record and msgspec.structs.replace(record, id=new_id(), at=datetime.now(UTC))
 
 
 # ---------------------------------------------------------------- publishing
@@ -127,12 +153,23 @@ class ForgetsLostAcknowledgements(RabbitMQAdapter):
             yield source
 
 
-@instead_of(feed.Feed, "share", "F03")
+@instead_of(feed.Feed, "share", "F03", "F09")
 async def fetches_without_end(self: feed.Feed, prefetch: int) -> None:
     """A shared queue is fetched as fast as it comes, whatever is held already."""
     del prefetch
     await self.channel.basic_qos(prefetch_count=0)
     await self._consume(self._came)
+
+
+# ---------------------------------------------------------------- what is told
+
+
+@instead_of(admin.RabbitAdmin, "_ready", "V04")
+async def counts_who_consumes_as_well(self: admin.RabbitAdmin, queue: str) -> int:
+    """A consumer counts as a message that is ready."""
+    async with Hand(self._line) as hand:
+        found = await hand.queue(queue)
+    return 0 if found is None else found.messages + found.consumers
 
 
 # ---------------------------------------------------------------- names and delays
@@ -159,3 +196,30 @@ def waits_on_one_step(seconds: float, address: str, partition: int) -> tuple[str
     """A delay is that of the highest step that fits into it."""
     units = max(1, int(seconds // ladder.UNIT))
     return whole(ladder.UNIT * (1 << (units.bit_length() - 1)), address, partition)
+
+
+# ---------------------------------------------------------------- traces
+
+
+written = headers.write
+
+
+@instead_of(headers, "write", "V01")
+def writes_no_state(message: Message, mark: int) -> bytes:
+    """`traceparent` is written, and `tracestate` is not."""
+    return written(msgspec.structs.replace(message, tracestate=None), mark)
+
+
+@instead_of(headers, "write", "V05")
+def writes_no_cause(message: Message, mark: int) -> bytes:
+    """AMQP has a property for the correlation, and none for the causation."""
+    return written(msgspec.structs.replace(message, causation_id=None), mark)
+
+
+# ---------------------------------------------------------------- health
+
+
+@instead_of(waybill_rabbitmq.source, "Resumed", "V03")
+def says_not_that_it_is_over() -> Stalled:
+    """That the broker is away is told, and that it is back is not."""
+    return Stalled("it was away")

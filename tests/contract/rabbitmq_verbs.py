@@ -38,7 +38,19 @@ class Verbs(Outages):
     @property
     def given(self) -> dict[str, Any]:
         """For `Broker`."""
-        names = ("restart", "kill", "stop", "pause", "resume", "remove", "foreign", "lock_out", "forbid", "dead_end")
+        names = (
+            "restart",
+            "kill",
+            "stop",
+            "pause",
+            "resume",
+            "remove",
+            "foreign",
+            "lock_out",
+            "forbid",
+            "dead_end",
+            "give_up",
+        )
         return {name: getattr(self, name) for name in names}
 
     async def restart(self) -> None:
@@ -64,6 +76,13 @@ class Verbs(Outages):
         async with aiormq.connect(self.url) as connection:
             channel = await connection.channel()
             await channel.basic_publish(body, exchange=topic)
+
+    async def give_up(self, topic: str, group: str) -> None:
+        """Reject what waits until the queue's delivery limit is reached."""
+        async with aiormq.connect(self.url) as connection:
+            channel = await connection.channel()
+            while (got := await channel.basic_get(f"{topic}/{group}")).delivery_tag is not None:
+                await channel.basic_reject(got.delivery_tag, requeue=True)
 
     # ---------------------------------------------------------------- for as long as a block lasts
 

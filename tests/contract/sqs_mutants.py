@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.contract.mutant import Mutants
-from waybill.message import Delivery, Message
+from msgspec.structs import replace
+
+import waybill_sqs
+from tests.contract.mutant import Mutant, Mutants
+from waybill.adapter import Stalled
+from waybill.ids import new_id
+from waybill.message import DeadLetterRecord, Delivery, Message
 from waybill.outcomes import DONE, Confirmed, Extended, ExtendResult, Failed, SendResult, Settled, SettleResult
-from waybill.topology import TopicSpec
-from waybill_sqs import attempts, names, records, sink
+from waybill.topology import Subscription, TopicSpec
+from waybill_sqs import admin, attempts, names, records, sink
 from waybill_sqs.holding import Hands, Token
 from waybill_sqs.sink import SqsSink
 from waybill_sqs.source import SqsSource
@@ -26,6 +31,27 @@ STANDARD = Mutants()
 instead_of = MUTANTS.instead_of
 PART = "tests/sqs/test_bad_days.py::test_a_part_of_each_call_fails_and_each_message_is_handled_once"
 LATE = "tests/sqs/test_leases.py::test_what_is_past_its_lease_is_left_to_whoever_has_it_now"
+
+
+# ---------------------------------------------------------------- dead letters
+
+_given_up = records._given_up
+
+
+@instead_of(records, "_given_up", "D10")
+def finds_it_anew_at_each_look(
+    native: Mapping[str, Any], subscription: Subscription, message: Message, source: str
+) -> DeadLetterRecord:
+    """What SQS gave up itself was given up just now, whenever somebody looks."""
+    return replace(_given_up(native, subscription, message, source), id=new_id())
+
+
+@instead_of(records, "_given_up", "D10")
+def says_that_it_crashed(
+    native: Mapping[str, Any], subscription: Subscription, message: Message, source: str
+) -> DeadLetterRecord:
+    """What SQS gave up itself is said to have killed its process, nobody knows where."""
+    return replace(_given_up(native, subscription, message, source), reason="crashed", place="")
 
 
 # ---------------------------------------------------------------- leases
@@ -121,6 +147,33 @@ def has_no_dead_letters_of_its_own(spec: TopicSpec, group: str, *, fifo: bool, p
 def counts_no_attempts(self: attempts.Tried, where: tuple[str, str], carried: int) -> int:
     """Each attempt is the first."""
     return 0
+
+
+told = records.envelope.encode
+
+
+@instead_of(records.envelope, "encode", "V01")
+def leaves_the_trace_to_aws(message: Message) -> dict[str, str]:
+    """The trace is in `AWSTraceHeader` alone, which carries no state."""
+    return {name: text for name, text in told(message).items() if not name.startswith("trace")}
+
+
+@instead_of(records.envelope, "encode", "V05")
+def tells_no_cause(message: Message) -> dict[str, str]:
+    """What caused a message is not told."""
+    return {name: text for name, text in told(message).items() if name != "causationid"}
+
+
+MUTANTS["counts_only_what_is_delayed"] = Mutant(admin, "READY", ("ApproximateNumberOfMessagesDelayed",), ("V04",))
+
+
+# ---------------------------------------------------------------- health
+
+
+@instead_of(waybill_sqs.source, "Resumed", "V03")
+def says_not_that_it_is_over() -> Stalled:
+    """That the broker is away is told, and that it is back is not."""
+    return Stalled("it was away")
 
 
 ONLY_FIFO = {"deduplicates_by_id_alone", "has_no_dead_letters_of_its_own"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -77,7 +78,7 @@ class Verbs(Outages):
     @property
     def given(self) -> dict[str, Any]:
         """For `Broker`."""
-        own = ["pause", "resume", "foreign", "remove", "dead_end"]
+        own = ["pause", "resume", "foreign", "remove", "dead_end", "give_up"]
         if self._direct:
             own += ["restart", "kill", "stop"]
         return {name: getattr(self, name) for name in own}
@@ -123,6 +124,18 @@ class Verbs(Outages):
         there = (await sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"]))["Attributes"]
         await sqs.delete_queue(QueueUrl=url)
         return there
+
+    async def give_up(self, topic: str, group: str) -> None:
+        """Receive what waits more often than its redrive policy allows, with one that allows it once."""
+        async with self._client("sqs") as sqs:
+            url = (await sqs.get_queue_url(QueueName=self._queue(topic, group)))["QueueUrl"]
+            there = await sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"])
+            policy = there["Attributes"]["RedrivePolicy"]
+            once = json.dumps(json.loads(policy) | {"maxReceiveCount": 1})
+            await sqs.set_queue_attributes(QueueUrl=url, Attributes={"RedrivePolicy": once})
+            for _ in range(3):
+                await sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0, WaitTimeSeconds=1)
+            await sqs.set_queue_attributes(QueueUrl=url, Attributes={"RedrivePolicy": policy})
 
     @asynccontextmanager
     async def dead_end(self, topic: str, group: str) -> AsyncGenerator[None, None]:

@@ -1,13 +1,16 @@
 """The flights example: the whole demo on a part of the data, and the checks it relies on, given planted faults."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -18,6 +21,7 @@ from examples.flights.expected import expect, flights  # noqa: E402
 from examples.flights.journal import Entry  # noqa: E402
 from examples.flights.projection import Projection, read_aircraft, read_alerts  # noqa: E402
 from examples.flights.report import Verdict  # noqa: E402
+from examples.flights.traces import Span, drawn, read_spans, richest  # noqa: E402
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -62,7 +66,10 @@ def test_the_demo_holds_every_check_when_a_worker_is_killed(tmp_path: Path, code
     for nothing in ("lost", "out of order", "applied twice", "left on the bus"):
         assert table[nothing] == ["0", "0", "✓"]
     assert table["workers, the killed one included"] == ["3", "3", "✓"]
-    assert "$ waybill dlq list" in output
+    assert "process flights.departures" in output.partition("the way of one of them")[2]
+    assert "enrichment" in output.partition("$ waybill circuit list")[2]
+    assert 'outcome="acked"' in output
+    assert "no tail number" in output.partition("$ waybill dlq groups")[2]
     assert "Three things to try next" in output
     assert list(tmp_path.iterdir()) == []
     assert processes_with(str(tmp_path)) == []
@@ -80,6 +87,68 @@ def test_the_demo_takes_its_processes_with_it_when_it_is_ended(tmp_path: Path, n
     assert "Traceback" not in output
     assert processes_with(str(tmp_path)) == []
     assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------- the way of one message
+
+
+def span(name: str, ident: str, parent: str | None = None, *, trace: str = "t", error: str | None = None) -> Span:
+    began = int(ident) * 1_000_000_000
+    above = None if parent is None else (trace, parent)
+    return Span(
+        name=name, service="delays", pid=7, at=(trace, ident), parent=above, links=[], began=began, ended=began + 5_000_000,
+        error=error,
+    )  # fmt: skip
+
+
+def shown(trace: list[Span]) -> list[str]:
+    console = Console(width=100, color_system=None)
+    with console.capture() as captured:
+        console.print(drawn(trace))
+    return captured.get().splitlines()
+
+
+def test_the_way_of_a_message_is_drawn() -> None:
+    trace = [
+        span("create flights", "0"),
+        span("process flights", "1", "0", error="examples.Unavailable"),
+        span("process flights", "2", "0"),
+        span("send delays", "3", "2"),
+    ]
+    assert shown(trace) == [
+        "trace t",
+        "└── create flights  delays 7  +0.000 s  5.0 ms",
+        "    ├── process flights  Unavailable  delays 7  +1.000 s  5.0 ms",
+        "    └── process flights  delays 7  +2.000 s  5.0 ms",
+        "        └── send delays  delays 7  +3.000 s  5.0 ms",
+    ]
+
+
+def test_what_a_killed_worker_did_not_write_is_a_gap() -> None:
+    assert shown([span("create flights", "0"), span("ack flights", "5", "4")])[2].startswith("└── ack flights")
+
+
+def test_the_trace_with_the_most_to_see_is_shown() -> None:
+    plain = [span("create", "0", trace="a"), span("process", "1", "0", trace="a")]
+    failed = [
+        span("create", "0", trace="b"),
+        span("process", "1", "0", trace="b", error="E"),
+        span("process", "2", "0", trace="b"),
+    ]
+    headless = [
+        span("process", "1", "0", trace="c"),
+        span("send", "2", "1", trace="c"),
+        span("ack", "3", "1", trace="c"),
+    ]
+    assert richest([*plain, *failed, *headless]) == failed
+    assert richest([]) == []
+
+
+def test_a_span_that_was_half_written_is_not_read(tmp_path: Path) -> None:
+    line = json.dumps(asdict(span("create", "0")))
+    (tmp_path / "7.jsonl").write_text(f"{line}\n{line[:30]}")
+    assert read_spans(tmp_path) == [span("create", "0")]
+    assert read_spans(tmp_path / "not there") == []
 
 
 # ---------------------------------------------------------------- the loop

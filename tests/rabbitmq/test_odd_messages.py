@@ -7,6 +7,7 @@ import base64
 import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiormq
@@ -102,14 +103,18 @@ async def test_what_the_broker_itself_gives_up_is_a_dead_letter_in_the_same_form
     table = {"rabbitmq": {"delivery_limit": 50}}
     app, topic = App("group", settings=Settings(url=url, broker=table)), Topic("orders", str, groups=["group"])
     async with app.running(consume=False):
-        sent = await app.publish(topic, "deadly", headers={"customer": "c"})
+        sent, sent_at = await app.publish(topic, "deadly", headers={"customer": "c"}), datetime.now(UTC)
     async with aiormq.connect(url) as connection:
         channel = await connection.channel()
         while (got := await channel.basic_get("orders/group")).delivery_tag is not None:
             await channel.basic_reject(got.delivery_tag, requeue=True)
     (letter,) = await eventually(lambda: dead(app, topic))
     assert letter.dead is not None
-    assert (letter.id, letter.headers["customer"], letter.dead.reason) == (sent.id, "c", "crashed")
+    assert (letter.id, letter.headers["customer"], letter.dead.reason) == (sent.id, "c", "delivery_limit")
+    assert letter.dead.place.endswith("orders/group"), "it says where the broker had it"
+    assert abs(letter.dead.at - sent_at) < timedelta(minutes=1), "and when that was"
+    (later,) = await dead(app, topic)
+    assert later.dead == letter.dead, "it is the same at every look"
 
 
 async def test_headers_that_leave_no_room_for_why_keep_nothing_from_being_a_dead_letter(url: str) -> None:

@@ -346,6 +346,7 @@ def test_dlq_list_as_json(letters: Shell) -> None:
     assert len(found) == 3
     assert list(found[0]) == [
         "id", "topic", "group", "reason", "attempts", "at", "age_seconds", "error", "detail", "key", "redrives",
+        "fingerprint", "disposition",
     ]  # fmt: skip
     assert [letter["at"] for letter in found] == sorted(letter["at"] for letter in found)
     order = next(letter for letter in found if letter["key"] == "A-1")
@@ -376,10 +377,23 @@ def test_dlq_list_in_a_pipe_is_plain_and_whole(letters: Shell) -> None:
     assert any("amount -1 is \ufffd[31mnegative" in row for row in rows)  # one line, and nothing a terminal obeys
 
 
-def test_dlq_list_fits_a_terminal(letters: Shell) -> None:
-    rows = on_terminal(letters, "dlq", "list")
-    assert len(rows) == 4
-    assert all(len(re.sub(r"\x1b\[[0-9;]*m", "", row)) <= 80 for row in rows)
+def test_dlq_list_fits_a_terminal_and_cuts_nothing_but_the_error(letters: Shell) -> None:
+    head, *rows = [re.sub(r"\x1b\[[0-9;]*m", "", row) for row in on_terminal(letters, "dlq", "list")]
+    assert all(len(row) <= 80 for row in (head, *rows))
+    assert head.split() == ["id", "topic/group", "reason", "attempts", "age"]
+    assert sorted(row.split()[1:4] for row in rows if not row.startswith(" ")) == [
+        ["orders.placed/billing", "rejected", "1"],
+        ["orders.placed/billing", "rejected", "1"],
+        ["scans/billing", "rejected", "1"],
+    ]
+    assert sorted(row.strip() for row in rows if row.startswith(" ")) == [
+        "Reject: amount -1 is \ufffd[31mnegative",
+        "Reject: amount -2 is \ufffd[31mnegative",
+        "Reject: unreadable",
+    ]
+    wide = sorted(on_terminal(letters, "dlq", "list", columns=200), key=lambda row: "scans" in row)
+    assert len(wide) == 4
+    assert wide[3].endswith("Reject  unreadable")
 
 
 def test_dlq_show(letters: Shell) -> None:
@@ -714,13 +728,13 @@ def read_all(leader: int) -> str:
     return told.decode()
 
 
-def on_terminal(shell: Shell, *arguments: str) -> list[str]:
-    """What `waybill` writes to a terminal of 80 columns."""
+def on_terminal(shell: Shell, *arguments: str, columns: int = 80) -> list[str]:
+    """What `waybill` writes to a terminal of so many columns."""
     leader, follower = pty.openpty()
     program = "import sys; from waybill.cli import main; sys.exit(main())"
     with subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
-        cwd=shell.folder, stdout=follower, env={**shell.environment, "COLUMNS": "80", "TERM": "xterm"},
+        cwd=shell.folder, stdout=follower, env={**shell.environment, "COLUMNS": str(columns), "TERM": "xterm"},
     ) as process:  # fmt: skip
         os.close(follower)
         told = read_all(leader)

@@ -1082,3 +1082,24 @@ async def test_the_same_id_published_twice_is_handled_twice() -> None:
 def test_options_that_cannot_work_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         ConsumerOptions(**options)
+
+
+async def test_what_an_adapter_breaks_on_is_told_without_what_the_message_holds(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench, told = Bench(), list[str]()
+    error = UnicodeDecodeError("utf-8", b"hunter2 \xff", 8, 9, "invalid start byte")  # whose `repr` has all of it
+
+    async def fail_once(_: Sequence[Settled]) -> None:
+        bench.before_settle = None
+        raise error
+
+    bench.before_settle = fail_once
+    bench.push(message("a"))
+    async with consuming(bench, Recorder()) as consumer:
+        await until(lambda: bench.journal == ["Ack a"])
+        bench.fail_receive(error)
+        await until(lambda: "receive: UnicodeDecodeError" in caplog.text)
+        told.append(str(consumer.trouble))
+    assert "settle: UnicodeDecodeError" in caplog.text
+    assert "hunter2" not in caplog.text + "".join(told)

@@ -6,13 +6,27 @@ from dataclasses import dataclass
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from waybill import App, Batch, Retry, Settings, Topic, TopicPattern
+from waybill import (
+    App,
+    Batch,
+    Bulkhead,
+    CircuitBreaker,
+    RateLimit,
+    Retry,
+    RetryBudget,
+    Settings,
+    Topic,
+    TopicPattern,
+)
 from waybill.adapter import Capabilities
+from waybill.course import course, drawn
 from waybill.explaining import timeline
 from waybill.loading import open_adapter, use_adapter
 from waybill.outcomes import Ack, DeadLetter, Defer, Release, SettlementKind
-from waybill.retry import duration
+from waybill.retry import Wait, duration
 from waybill_contracts.mutants.wrapping import Wrapped
 
 
@@ -130,3 +144,70 @@ def test_what_a_topic_and_a_group_ask_is_said() -> None:
     assert first["a message for no group"] == "is confirmed all the same"
     assert second["topics"].startswith("every topic that fits orders.*")
     assert second["dead letters"].startswith("GO WITH THE GROUP")
+
+
+def test_what_stands_around_a_handler_is_said() -> None:
+    class DeclinedError(Exception):
+        pass
+
+    app = App("billing", settings=Settings(url="memory://"), errors={ConnectionError: "systemic"})
+
+    @app.consume(
+        orders,
+        limit=RateLimit(50),
+        budget=RetryBudget(0.2),
+        bulkhead=Bulkhead("database", 20),
+        breaker=CircuitBreaker("bank", slow=2),
+        errors={DeclinedError: "permanent"},
+    )
+    async def charge(_: Order) -> None: ...
+
+    @app.consume(orders, group="plain", limit=RateLimit(5, by="key"), retry=Retry.fixed(3, delay=1, heed=0))
+    async def other(_: Order) -> None: ...
+
+    first, second = (dict(explained.facts) for explained in app.explain())
+    assert first["starts at most"].startswith("50 in 1 s, 5 at once, in each process; what could not start soon")
+    assert first["retries"].startswith("at most 20% of the handlings, and 10 in 10 s")
+    assert first["shares"].startswith("database: at most 20 at once")
+    assert "bank: when 50% of 20 handlings fail within 10 s, or 50% take longer than 2 s" in first["depends on"]
+    assert first["permanent errors"] == "DeclinedError: dead-lettered at once"
+    assert first["systemic errors"].startswith("ConnectionError: tried again")
+    assert first["Retry-After"].endswith("up to 60 min")
+    assert second["starts at most"].endswith("others pass meanwhile")
+    assert not second.keys() & {"retries", "shares", "depends on", "permanent errors", "Retry-After"}
+
+
+def test_the_course_of_a_message_that_always_fails_is_drawn() -> None:
+    lines = list(drawn(course(Retry.exponential(4, first=1), 60.0)))
+    assert [line.split(maxsplit=4)[4] for line in lines[1:]] == [
+        "● attempt 1",
+        "● attempt 2",
+        "● attempt 3",
+        "● attempt 4",
+        "✗ dead letter: retries_exhausted",
+    ]
+    assert lines[-2].split()[:4] == ["7", "s", "3.12", "min"]
+    assert lines[-1].split()[:4] == ["7", "s", "4.12", "min"]
+    assert all(len(line) <= 76 for line in lines)
+
+
+def test_the_course_ends_at_the_greatest_age_and_is_short_however_many_attempts() -> None:
+    steps = course(Retry.fixed(100, delay=10, max_age=35), None)
+    assert [step.at for step in steps] == [0, 10, 20, 30, 30]
+    assert steps[-1].what == "dead letter: expired"
+    assert {step.by for step in steps} == {None}
+    lines = list(drawn(course(Retry.fixed(100, delay=10), 1.0)))
+    assert len(lines) < 15
+    assert "attempt 100" in lines[-2]
+
+
+@given(st.integers(1, 30), st.floats(0, 100), st.one_of(st.none(), st.floats(0, 1000)), st.floats(0, 10))
+def test_the_course_is_what_the_policy_decides(attempts: int, delay: float, age: float | None, timeout: float) -> None:
+    retry = Retry.fixed(attempts, delay=delay, max_age=age)
+    steps, at, attempt = course(retry, timeout), 0.0, 1
+    while isinstance(decision := retry.decide(attempt, ValueError(), age=at, chance=0.0), Wait):
+        at += decision.delay
+        attempt += 1
+        assert steps[attempt - 1].at == pytest.approx(at)
+    assert steps[-1].what == f"dead letter: {decision.reason}"
+    assert len(steps) == attempt + 1

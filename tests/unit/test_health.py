@@ -36,6 +36,8 @@ class Deaf:
     def __init__(self, clock: SystemClock) -> None:
         self.inner: Any = open_adapter("memory://", AdapterContext(application="t", clock=clock, options={}))
         self.opened = 0
+        self.parting = 0.0
+        self.breaks = 0
         self.away: set[int] = set()
         self.asked_late = 0
         self.counted = 0
@@ -64,6 +66,7 @@ class Deaf:
         self.notify = notify
         async with self.inner.source(subscription, window=window, notify=notify) as source:
             yield _Silent(source, self) if self.opened == 1 else source
+            await asyncio.sleep(self.parting)
 
     @asynccontextmanager
     async def sink(self, destination: Destination) -> AsyncGenerator[Any, None]:
@@ -81,6 +84,8 @@ class _Counting:
 
     async def backlog(self, subscription: Subscription) -> Any:
         self._deaf.counted += 1
+        if self._deaf.counted <= self._deaf.breaks:
+            raise KeyError("an adapter's bug")
         return await self._inner.backlog(subscription)
 
 
@@ -146,6 +151,41 @@ async def test_what_lies_ready_is_not_asked_for_more_often_than_it_may_lie() -> 
         began = asyncio.get_running_loop().time()
         await until(lambda: deaf.counted >= 3)
         assert asyncio.get_running_loop().time() - began >= 2 * settings.stall_after, "it may cost money each time"
+
+
+async def test_an_adapter_that_breaks_when_looked_at_is_looked_at_again(caplog: pytest.LogCaptureFixture) -> None:
+    clock, handled = SystemClock(), list[int]()
+    app, deaf = App("a"), Deaf(clock)
+    deaf.breaks = 1
+
+    @app.consume(jobs)
+    async def work(job: Job) -> None:
+        handled.append(job.number)
+
+    settings = Settings(url="memory://", stall_after=0.2)
+    async with app._open(Brokers({None: deaf}), settings, clock, consume=True):  # type: ignore[dict-item]
+        await app.publish(jobs, Job(1))
+        await until(lambda: handled == [1])
+    assert "the adapter failed to tell its backlog" in caplog.text
+
+
+async def test_a_way_that_is_made_anew_is_no_reason_for_a_new_process() -> None:
+    clock, app, seen = SystemClock(), App("a"), set[Status]()
+    deaf = Deaf(clock)
+    deaf.parting = 0.3
+
+    @app.consume(jobs)
+    async def work(_: Job) -> None: ...
+
+    async with app._open(Brokers({None: deaf}), Settings(url="memory://"), clock, consume=True):  # type: ignore[dict-item]
+        leaving = asyncio.create_task(app.consumer(jobs).reconnect())
+        while not leaving.done():
+            seen.add(app.health().status)
+            await asyncio.sleep(0.01)
+        await until(lambda: deaf.opened == 2)
+        app.consumer(jobs)._fetcher.task.cancel()
+        await until(lambda: app.health().status is Status.DOWN)
+    assert seen == {Status.UP}
 
 
 async def test_a_broker_that_is_away_when_it_is_connected_anew_is_asked_again() -> None:

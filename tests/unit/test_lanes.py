@@ -95,6 +95,27 @@ def test_what_was_not_on_its_way_back_opens_no_key() -> None:
     assert not lanes.add("a", "a3")
 
 
+def test_after_one_that_was_kept_it_is_anothers_turn_and_then_its_own_again() -> None:
+    lanes: Lanes[str] = Lanes(ordered=False)
+    lanes.add(None, "poison")
+    assert lanes.take() == "poison"
+    lanes.keep(None, "poison")
+    for item in ("a", "b", "c"):
+        lanes.add(None, item)
+    assert lanes.ready == 4
+    assert [(lanes.next, lanes.take())[1] for _ in range(5)] == ["a", "poison", "b", "c", None]
+
+
+def test_what_was_kept_is_evicted_with_all_that_is_behind_it() -> None:
+    lanes: Lanes[str] = Lanes(ordered=True)
+    lanes.add("a", "a1")
+    lanes.add("a", "a2")
+    assert lanes.take() == "a1"
+    lanes.keep("a", "a1")
+    assert lanes.evict("a", "a1") == ["a1", "a2"]
+    assert lanes.take() is None
+
+
 class LanesMachine(RuleBasedStateMachine):
     """Against a model: the queue of each key, and what has started."""
 
@@ -117,6 +138,7 @@ class LanesMachine(RuleBasedStateMachine):
     def take(self) -> None:
         item = self.lanes.take()
         if item is None:
+            assert not [item for item in self.in_place if item[0] is None], "something kept could start"
             busy = {key for key, _ in (*self.started, *self.in_place)}
             assert all(not items or key in busy for key, items in self.waiting.items()), "something could start"
             return
@@ -143,6 +165,15 @@ class LanesMachine(RuleBasedStateMachine):
         self.started.remove(item)
         self.in_place.append(item)
         self.lanes.again(item[0], item)
+
+    @precondition(lambda self: self.started)
+    @rule(data=st.data())
+    def keep(self, data: st.DataObject) -> None:
+        item = data.draw(st.sampled_from(self.started))
+        self.started.remove(item)
+        self.in_place.append(item)
+        self.lanes.keep(item[0], item)
+        assert self.lanes.next is not None
 
     @precondition(lambda self: any(self.waiting.values()))
     @rule(data=st.data())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import commands as spec
@@ -76,8 +77,38 @@ def test_what_the_broker_gave_up_says_why() -> None:
     last = {"x-last-death-reason": "delivery_limit", "x-last-death-queue": "orders/billing"}
     message = received(foreign(message_id="m", headers={"x-death": [death], "x-delivery-count": 31, **last}))
     assert message.dead is not None
-    assert (message.dead.reason, message.dead.topic, message.dead.group) == ("crashed", "orders", "billing")
+    assert (message.dead.reason, message.dead.topic, message.dead.group) == ("delivery_limit", "orders", "billing")
     assert "delivery_limit" in message.dead.detail
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "disposition"),
+    [
+        ("expired", "expired", "policy"),
+        ("maxlen", "max_length", "policy"),
+        ("rejected", "rejected", ""),
+        ("delivery_limit", "delivery_limit", "poison"),
+    ],
+)
+def test_a_letter_of_the_broker_is_the_same_at_every_look(said: str, reason: str, disposition: str) -> None:
+    died = datetime(2026, 11, 1, 12, tzinfo=UTC)
+    death = {
+        "reason": said, "queue": "orders/billing", "count": 7, "time": died, "exchange": "orders", "routing-keys": ["eu"],
+    }  # fmt: skip
+    other = {"reason": "expired", "queue": "waybill/delay/03", "count": 99, "time": NOW}
+    last = {"x-last-death-reason": said, "x-last-death-queue": "orders/billing"}
+    raw = foreign(headers={"x-death": [other, death], **last})
+
+    def look(at: datetime) -> Message:
+        return headers.read(raw, b"body", subscription=BILLING, received=at, dead=True)[0]
+
+    found = look(NOW)
+    assert found.dead is not None
+    assert (found.dead.reason, found.dead.disposition) == (reason, disposition)
+    assert (found.dead.at, found.dead.place) == (died, "orders:eu:orders/billing")
+    assert found.dead.attempts == 0, "the broker's count is not ours"
+    again = look(NOW + timedelta(hours=1))
+    assert (again.id, again.dead) == (found.id, found.dead), "though it came without an id"
 
 
 def test_what_came_up_the_ladder_or_died_elsewhere_is_no_dead_letter() -> None:

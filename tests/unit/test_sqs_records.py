@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -143,6 +144,16 @@ def test_a_trace_is_told_to_aws_in_its_own_words() -> None:
     assert "MessageSystemAttributes" not in written(message(traceparent="nonsense")).fields
 
 
+@pytest.mark.parametrize(("sampled", "flags"), [(";Sampled=1", "01"), (";Sampled=0", "00"), ("", "00")])
+def test_a_trace_that_aws_tells_goes_on(sampled: str, flags: str) -> None:
+    told = f"Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8{sampled}"
+    found = records.read(arrived({"MessageBody": "hello"}, AWSTraceHeader=told), subscription=SUBSCRIPTION)
+    assert found.traceparent == f"00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-{flags}"
+    for nothing in ("Root=1-5759e988-bd862e3fe1be46a994272793", "nonsense", ""):
+        found = records.read(arrived({"MessageBody": "hello"}, AWSTraceHeader=nothing), subscription=SUBSCRIPTION)
+        assert found.traceparent is None
+
+
 def test_what_others_send_is_a_message_with_what_it_has() -> None:
     fields = {
         "MessageBody": "hello",
@@ -169,11 +180,62 @@ def test_half_a_character_is_a_body_as_well() -> None:
 
 
 def test_what_the_broker_gave_up_says_so() -> None:
-    native = arrived(written(message()).fields, ApproximateReceiveCount="1001")
+    source = "arn:aws:sqs:eu-central-1:123456789012:orders-billing"
+    native = arrived(written(message()).fields, ApproximateReceiveCount="1001", DeadLetterQueueSourceArn=source)
     found = records.read(native, subscription=SUBSCRIPTION, dead=True)
     assert found.dead is not None
-    assert (found.dead.reason, found.dead.group) == ("crashed", "billing")
-    assert "1001" in found.dead.detail
+    assert (found.dead.reason, found.dead.group, found.dead.disposition) == ("delivery_limit", "billing", "poison")
+    later = arrived(written(message()).fields, ApproximateReceiveCount="1002", DeadLetterQueueSourceArn=source)
+    assert found.dead.place == source
+    assert found.dead == records.read(later, subscription=SUBSCRIPTION, dead=True).dead, "the same at every look"
+
+
+def test_what_sns_has_wrapped_is_the_message_within() -> None:
+    """A subscription without raw delivery, which is what SNS makes of one by default."""
+    body = '{"number": 1, "text": "quoted \\"…\\""}'
+    notification = {
+        "Type": "Notification",
+        "MessageId": "sns-1",
+        "TopicArn": "arn:aws:sns:eu-central-1:123456789012:orders",
+        "Message": body,
+        "Timestamp": "2026-05-01T00:00:00.000Z",
+        "SignatureVersion": "1",
+        "MessageAttributes": {"customer": {"Type": "String", "Value": "c"}},
+    }
+    native = arrived({"MessageBody": json.dumps(notification)})
+    found = records.read(native, subscription=SUBSCRIPTION, dead=True)
+    assert (found.id, found.body, dict(found.headers)) == ("sns-1", body.encode(), {"customer": "c"})
+    own = written(message(id="7", key="k", headers={"a": "b"})).fields
+    notification["Message"] = own["MessageBody"]
+    attributes = own["MessageAttributes"]["waybill"]
+    notification["MessageAttributes"] = {"waybill": {"Type": "String", "Value": attributes["StringValue"]}}
+    found = records.read(arrived({"MessageBody": json.dumps(notification)}), subscription=SUBSCRIPTION, dead=True)
+    assert (found.id, found.key, found.body, dict(found.headers)) == ("7", "k", b"{}", {"a": "b"})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"Type": "Notification"}',
+        '{"Type": "Notification", "TopicArn": 1, "Message": "x"}',
+        '{"kind": "Notification"',
+        "{}",
+    ],
+)
+def test_what_only_looks_like_it_is_left_alone(body: str) -> None:
+    found = records.read(arrived({"MessageBody": body}), subscription=SUBSCRIPTION)
+    assert (found.id, found.body) == ("m-1", body.encode())
+
+
+def test_what_sns_could_not_deliver_says_so() -> None:
+    native = arrived(written(message()).fields)
+    native["MessageAttributes"] |= {
+        "ERROR_CODE": {"DataType": "String", "StringValue": "AccessDenied"},
+        "ERROR_MESSAGE": {"DataType": "String", "StringValue": "not allowed"},
+    }
+    found = records.read(native, subscription=SUBSCRIPTION, dead=True)
+    assert found.dead is not None
+    assert "SNS could not deliver it: AccessDenied not allowed" in found.dead.detail
 
 
 @pytest.mark.parametrize(("count", "times"), [("3", 3), ("0", 1), ("-1", 1), ("abc", 1), (None, 1)])

@@ -1,0 +1,1 @@
+"""Dead letters as people work on them: every pitfall is a test."""

@@ -1,0 +1,185 @@
+"""What brokers and the index of dead letters say, read by a process that consumes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from waybill import App, Reject, Settings, Topic
+from waybill.adapter import Admin
+from waybill.dlq.index import Index
+from waybill.dlq.model import Action, State
+from waybill.telemetry.exporting import Exporter
+from waybill.telemetry.tally import total
+from waybill.topology import Backlog, Count, Exactness, Subscription
+
+HOUR = 3600.0
+numbers = Topic("numbers", int, groups=["odd"], max_length=500)
+NONE = Count(None)
+GROUP = Subscription(topic=numbers.spec, group="odd")
+
+
+class Saying:
+    """An `Admin` that says what it is told to."""
+
+    def __init__(self, **figures: Count) -> None:
+        told = dict.fromkeys(("ready", "in_flight", "delayed", "dead", "oldest", "next_due"), NONE) | figures
+        self._backlog = Backlog(subscription=GROUP, **told)
+
+    async def backlog(self, _: Subscription) -> Backlog:
+        return self._backlog
+
+
+def saying(**figures: Count) -> Admin:
+    found: Any = Saying(**figures)
+    return found
+
+
+def told(exporter: Exporter, name: str, **labels: str) -> float:
+    return total(exporter.collect(), name, destination="numbers", group="odd", **labels)
+
+
+async def test_what_the_broker_cannot_say_is_left_out_and_what_it_estimates_is_marked() -> None:
+    exporter = Exporter(keep=HOUR, objective=60.0, consumed=[("numbers", "odd")])
+    about = Count(7, Exactness.APPROXIMATE)
+    await exporter.look(
+        saying(ready=about, in_flight=Count(2), oldest=Count(None, Exactness.UNKNOWN), dead=Count(3)), [GROUP]
+    )
+    names = {reading.metric.name for reading in exporter.collect() if reading.values}
+    assert "waybill.oldest.message.age" not in names
+    assert told(exporter, "waybill.backlog.messages") == 9
+    assert told(exporter, "waybill.backlog.approximate") == 1
+    assert told(exporter, "waybill.backlog.limit.messages") == 500
+    assert told(exporter, "waybill.dlq.messages", state="unresolved") == 3
+    assert told(exporter, "waybill.objective.age") == 60
+    assert told(exporter, "waybill.consumers.expected") == 1
+
+
+async def test_an_index_that_cannot_be_read_hides_no_figure_of_the_broker(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "dlq.db").write_text("no database, and longer than the header that one would have at its beginning" * 9)
+    exporter = Exporter(keep=HOUR, objective=60.0, index=tmp_path / "dlq.db")
+    for _ in range(2):
+        await exporter.look(saying(ready=Count(7), dead=Count(3)), [GROUP])
+    assert told(exporter, "waybill.backlog.messages") == 7
+    assert told(exporter, "waybill.dlq.messages", state="unresolved") == 3
+    assert ["dlq.db" in record.getMessage() for record in caplog.records] == [True], "it is told once"
+
+
+async def test_dead_letters_that_the_broker_cannot_count_are_not_zero() -> None:
+    exporter = Exporter(keep=HOUR, objective=60.0)
+    await exporter.look(saying(ready=Count(7), dead=Count(None, Exactness.UNKNOWN)), [GROUP])
+    assert "waybill.dlq.messages" not in {reading.metric.name for reading in exporter.collect() if reading.values}
+
+
+async def test_figures_are_told_until_they_are_too_old_and_what_should_be_there_always() -> None:
+    now = [1000.0]
+    exporter = Exporter(keep=45.0, objective=60.0, consumed=[("numbers", "odd")], clock=lambda: now[0])
+    await exporter.look(saying(ready=Count(7)), [GROUP])
+    assert total(exporter.collect(), "waybill.broker.up") == 1
+    exporter.missed()
+    now[0] += 45
+    assert told(exporter, "waybill.backlog.messages") == 7
+    assert total(exporter.collect(), "waybill.broker.up") == 0
+    now[0] += 1
+    assert not any(reading.metric.name == "waybill.backlog.messages" for reading in exporter.collect())
+    assert told(exporter, "waybill.consumers.expected") == 1
+    assert total(exporter.collect(), "waybill.exporter.last.success.timestamp") == 1000
+
+
+async def test_dead_letters_are_told_by_the_state_of_their_review(tmp_path: Path) -> None:
+    """And those that the index has not seen yet are unresolved: the first of them must be noticed."""
+    app = App("odd", settings=Settings(url=f"sqlite:///{tmp_path}/bus.db"))
+
+    @app.consume(numbers)
+    async def handle(number: int) -> None:
+        raise Reject(str(number))
+
+    exporter = Exporter(keep=HOUR, objective=HOUR, index=tmp_path / "dlq.db")
+    async with app.running(), app.admin() as admin:
+        await app.publish_many(numbers, range(5))
+        async with asyncio.timeout(20):
+            while told(exporter, "waybill.dlq.messages", state="unresolved") < 5:
+                await exporter.look(admin, [GROUP])
+                await asyncio.sleep(0.01)
+        letters = (await admin.browse(GROUP)).messages
+        ago = datetime.now(UTC) - timedelta(hours=5)
+        old = msgspec.structs.replace(letters[0], dead=msgspec.structs.replace(letters[0].dead, at=ago))  # type: ignore[type-var]
+        with Index.open(tmp_path / "dlq.db") as index:
+            index.record("numbers", "odd", [old, *letters[1:3]], now=datetime.now(UTC))
+            (found,) = index.find(letters[1].id)
+            index.review([found.key], State.TRIAGED, Action(by="me"), owner="me", now=datetime.now(UTC))
+        await exporter.look(admin, [GROUP])
+    assert told(exporter, "waybill.dlq.messages", state="triaged") == 1
+    assert told(exporter, "waybill.dlq.messages", state="unresolved") == 4
+    assert told(exporter, "waybill.dlq.messages", state="resolved") == 0
+    assert 5 * HOUR <= told(exporter, "waybill.dlq.oldest.unresolved.age") < 5 * HOUR + 60
+
+
+SERVICE = """
+from waybill import App, Topic
+app = App("odd")
+numbers = Topic("numbers", int)
+@app.consume(numbers)
+async def handle(number: int) -> None: ...
+"""
+
+
+def test_the_command_tells_what_it_sees_and_ends_when_told(tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text(SERVICE)
+    command = "from waybill.cli import main; raise SystemExit(main())"
+    options = ["exporter", "--app", "service:app", "--listen", "127.0.0.1:0", "--every", "0.1"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", command, *options],
+        cwd=tmp_path,
+        env={**os.environ, "WAYBILL_URL": f"sqlite:///{tmp_path}/bus.db"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        found = re.search(r"http://\S+", process.stderr.readline())
+        assert found is not None
+        assert "waybill_broker_up 0.0" in _scrape(found[0], "waybill_broker_up")  # there is no such file yet
+        assert not (tmp_path / "bus.db").exists(), "who looks makes nothing"
+        asyncio.run(_publish(tmp_path))
+        assert 'waybill_backlog_messages{destination="numbers",group="odd"} 3.0' in _scrape(
+            found[0], "backlog_messages{"
+        )
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _scrape(url: str, until: str) -> str:
+    end = time.monotonic() + 20
+    while True:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            text: str = answer.read().decode()
+        if until in text:
+            return text
+        assert time.monotonic() < end, text
+        time.sleep(0.05)
+
+
+async def _publish(folder: Path) -> None:
+    app = App(
+        "odd", settings=Settings(url=f"sqlite:///{folder}/bus.db"), topics=[Topic("numbers", int, groups=["odd"])]
+    )
+    async with app.running(consume=False):
+        await app.publish_many(Topic("numbers", int, groups=["odd"]), range(3))

@@ -1,0 +1,237 @@
+"""How far traces reach: from an HTTP call over three hops and a redrive, through whatever an adapter offers, and not into the
+instrumentations of client libraries."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from opentelemetry import context, propagate
+from opentelemetry.trace import SpanKind
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from tests.telemetry.spans import Spans
+from waybill import App, Delivery, Message, Reject, Settings, Topic
+from waybill.adapter import Describes, Explains, MovesLetters, Varies
+from waybill.calling import Called, CountsCalls
+from waybill.clock import SystemClock
+from waybill.history import KeepsHistory
+from waybill.loading import AdapterContext, open_adapter, use_adapter
+from waybill.outcomes import SendResult
+from waybill.redrive import redrive
+from waybill.telemetry.around import Seen, SeenSource, covering
+from waybill.telemetry.conventions import place_of
+from waybill.telemetry.tracing import Tracing
+from waybill.topology import Destination, Subscription, TopicSpec
+
+ORDERS, INVOICES, PARCELS = Topic("orders", str), Topic("invoices", str), Topic("parcels", str)
+CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+PATIENCE = 20.0
+
+
+# ---------------------------------------------------------------- one story
+
+
+async def test_one_trace_from_an_http_call_over_three_hops_and_a_redrive() -> None:
+    spans, done = Spans(), asyncio.Event()
+    app = shop(spans, done)
+
+    async def order(request: Request) -> JSONResponse:
+        caller = propagate.extract(dict(request.headers))
+        with spans.tracer.start_as_current_span("POST /orders", context=caller, kind=SpanKind.SERVER):
+            return JSONResponse({"id": (await app.publish(ORDERS, "one")).id})
+
+    web = Starlette(routes=[Route("/orders", order, methods=["POST"])], lifespan=app.lifespan)
+    async with web.router.lifespan_context(web), httpx.AsyncClient(transport=httpx.ASGITransport(web)) as client:
+        answer = await client.post("http://shop/orders", headers={"traceparent": CALLER})
+        assert answer.status_code == 200
+        async with asyncio.timeout(PATIENCE):
+            while not spans.named("dead_letter"):
+                await asyncio.sleep(0.005)
+        await send_back(app)
+        await asyncio.wait_for(done.wait(), PATIENCE)
+    trace = {span.name for span in spans.all if f"{span.context.trace_id:032x}" == CALLER[3:35]}
+    assert trace >= {
+        "POST /orders", "send orders", "process orders", "send invoices", "process invoices", "send parcels",
+        "process parcels", "dead_letter parcels",
+    }  # fmt: skip
+    failed, again = spans.named("process parcels")
+    assert failed.context.trace_id == again.context.trace_id
+    assert f"{spans.one('redrive').context.trace_id:032x}" != CALLER[3:35]
+
+
+def shop(spans: Spans, done: asyncio.Event) -> App:
+    """Three hops; the last one fails until somebody sends its letter back."""
+    app = App("shop", settings=Settings(url="memory://"), instruments=[Tracing(spans.provider)])
+
+    @app.consume(ORDERS)
+    async def take(order: str) -> None:
+        await app.publish(INVOICES, order)
+
+    @app.consume(INVOICES)
+    async def bill(invoice: str) -> None:
+        await app.publish(PARCELS, invoice)
+
+    @app.consume(PARCELS)
+    async def send(_: str, delivery: Delivery[str]) -> None:
+        if not delivery.message.redrives:
+            raise Reject("no such street")
+        done.set()
+
+    return app
+
+
+async def send_back(app: App) -> None:
+    assert app._runtime is not None
+    (subscription,) = [r.subscription for r in app.registrations if r.topic is PARCELS]
+    done = await redrive(app._runtime.brokers.of(PARCELS.spec), subscription, lambda _: True)
+    assert done.sent == 1
+
+
+# ---------------------------------------------------------------- what an adapter offers
+
+
+class Offering(Seen):
+    """Offers all that can be looked for."""
+
+    called: Any = {}  # noqa: RUF012
+
+    def narrowed(self, can: Any, topic: Any) -> Any: ...
+    def facts(self, subscription: Any) -> Any: ...
+    def calls(self, topology: Any, *, rate: float, size: int) -> Any: ...
+    async def move_letters(self, subscription: Any, *, rate: Any, note: Any) -> Any: ...
+    def past(self, subscription: Any, stretch: Any) -> Any: ...
+    async def seek(self, subscription: Any, stretch: Any) -> Any: ...
+
+
+OFFERS = [Varies, Explains, MovesLetters, KeepsHistory, Called, CountsCalls, Describes]
+
+
+def embedded() -> Any:
+    return open_adapter("memory://", AdapterContext(application="tests", clock=SystemClock(), options={}))
+
+
+@pytest.mark.parametrize("offer", OFFERS, ids=lambda offer: offer.__name__)
+def test_what_an_adapter_offers_it_offers_traced_as_well(offer: Any) -> None:
+    inner = covering(embedded(), Offering)
+    traced: Any = Tracing(Spans().provider).around(inner)
+    assert isinstance(traced, offer)
+    for name in (name for name in dir(offer) if not name.startswith("_")):
+        inspect.getattr_static(traced, name)  # how Python 3.12 looks
+
+
+@pytest.mark.parametrize("offer", OFFERS[:-1], ids=lambda offer: offer.__name__)
+def test_what_an_adapter_does_not_offer_it_does_not_traced(offer: Any) -> None:
+    traced = Tracing(Spans().provider).around(embedded())
+    assert not isinstance(traced, offer)
+
+
+def test_of_an_adapter_that_says_nothing_its_name_and_the_topics_are_told() -> None:
+    class Bare:
+        claims = embedded().claims
+
+    bare: Any = Bare()
+    topic = TopicSpec("orders")
+    assert place_of(bare, Destination("topic", topic)) == {
+        "messaging.system": "the_embedded_broker",
+        "messaging.destination.name": "orders",
+    }
+    pattern = Subscription(topic=TopicSpec("orders.*", pattern=True), group="svc")
+    assert place_of(bare, pattern)["messaging.destination.template"] == "orders.*"
+
+
+# ---------------------------------------------------------------- client libraries
+
+
+class Looking(Seen):
+    """Notes in which calls an instrumentation of its client library would keep silent."""
+
+    seen: dict[str, bool] = {}  # noqa: RUF012
+
+    @classmethod
+    def look(cls, call: str) -> None:
+        cls.seen[call] = bool(context.get_value("suppress_instrumentation"))
+
+    async def __aenter__(self) -> Any:
+        self.look("connect")
+        return await super().__aenter__()
+
+    @asynccontextmanager
+    async def sink(self, destination: Any) -> AsyncGenerator[Any, None]:
+        self.look("sink")
+        async with self.inner.sink(destination) as sink:
+            yield LookingSink(sink)
+
+    @asynccontextmanager
+    async def source(self, subscription: Any, **options: Any) -> AsyncGenerator[Any, None]:
+        self.look("source")
+        async with self.inner.source(subscription, **options) as source:
+            yield LookingSource(source)
+
+
+class LookingSink:
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    async def send(self, messages: Sequence[Message], *, deadline: float) -> Sequence[SendResult]:
+        Looking.look("send")
+        return await self._inner.send(messages, deadline=deadline)
+
+
+class LookingSource(SeenSource):
+    async def receive(self, limit: int) -> Any:
+        Looking.look("receive")
+        return await super().receive(limit)
+
+    async def settle(self, settled: Any) -> Any:
+        Looking.look("settle")
+        return await super().settle(settled)
+
+
+async def test_instrumentations_of_client_libraries_are_silent_in_our_calls_and_not_in_handlers() -> None:
+    use_adapter("looking", lambda url, given: covering(open_adapter("memory://", given), Looking))
+    spans = Spans()
+    app = App("svc", settings=Settings(url="looking://"), instruments=[Tracing(spans.provider)])
+
+    @app.consume(ORDERS)
+    async def take(_: str) -> None:
+        Looking.look("handler")
+
+    async with app.running():
+        await app.publish(ORDERS, "one")
+        async with asyncio.timeout(PATIENCE):
+            while not spans.named("ack"):
+                await asyncio.sleep(0.005)
+        Looking.look("publisher")
+    silent = dict.fromkeys(("connect", "sink", "source", "send", "receive", "settle"), True)
+    assert {**silent, "handler": False, "publisher": False} == Looking.seen
+
+
+# ---------------------------------------------------------------- the extra
+
+
+def test_importing_waybill_imports_no_opentelemetry() -> None:
+    code = "import sys, waybill, waybill.instruments; sys.exit(any(n.startswith('opentelemetry') for n in sys.modules))"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_without_the_extra_the_error_names_the_fix() -> None:
+    code = (
+        "import sys; sys.modules['opentelemetry'] = None\n"
+        "try: import waybill.telemetry.tracing\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split(" ", 1) == [
+        "ConfigurationError", "traces need their extra. Install it with: pip install 'waybill[otel]'\n",
+    ]  # fmt: skip

@@ -18,6 +18,7 @@ from examples.flights.contracts import Departure, departures
 from examples.flights.expected import Expected
 from examples.flights.journal import Entry, JournalReader
 from examples.flights.report import Report
+from examples.flights.telemetry import instruments
 from waybill import App, Confirmed, Message, Settings
 from waybill.adapter import Admin
 
@@ -111,8 +112,8 @@ def service(environment: dict[str, str], log: Path) -> Generator[subprocess.Pope
         raise ServiceFailed(f"the service ended with exit code {code}:\n{log.read_text()[-2000:]}")
 
 
-async def publish(run: Run, url: str) -> None:
-    app = App("airports", settings=Settings(url=url))
+async def publish(run: Run, url: str, home: Path) -> None:
+    app = App("airports", settings=Settings(url=url), instruments=instruments("airports", home / "spans"))
     async with app.running(consume=False):
         for start in range(0, len(run.departures), CHUNK):
             chunk = run.departures[start : start + CHUNK]
@@ -157,12 +158,14 @@ async def kill(run: Run, journal: JournalReader) -> int:
     return begun
 
 
-async def flow(run: Run, url: str, process: subprocess.Popen[bytes], journal: JournalReader, report: Report) -> None:
+async def flow(
+    run: Run, url: str, process: subprocess.Popen[bytes], journal: JournalReader, report: Report, *, home: Path
+) -> None:
     """Publish and watch at the same time."""
     async with look_at(url) as bus:
         watching = asyncio.create_task(watch(run, process, bus, journal, report))
         try:
-            await publish(run, url)
+            await publish(run, url, home)
             await watching
         finally:
             watching.cancel()

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -12,21 +11,13 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
+from examples.flights import operators
 from examples.flights.expected import expect, flights
 from examples.flights.journal import JournalReader
 from examples.flights.judging import judge
 from examples.flights.report import Report
-from examples.flights.running import (
-    IN_HAND_OVER_THERE,
-    SERVICE,
-    WAYBILL,
-    WORKERS,
-    Run,
-    ServiceFailed,
-    flow,
-    inspect,
-    service,
-)
+from examples.flights.running import IN_HAND_OVER_THERE, WORKERS, Run, ServiceFailed, flow, inspect, service
+from examples.flights.traces import drawn, read_spans, richest
 from waybill import WaybillError
 from waybill.settings import safe_url
 
@@ -90,14 +81,15 @@ def demo(home: Path, given: str | None, limit: int | None, restarts: int = 0) ->
     console.print(
         f"{len(todo):,} departures, keyed by aircraft, through {safe_url(url)} to {WORKERS} workers", soft_wrap=True
     )
-    environment = {**os.environ, "WAYBILL_URL": url, "FLIGHTS_HOME": str(home)}
+    environment = {**os.environ, "WAYBILL_URL": url, "FLIGHTS_HOME": str(home), **operators.settings(home)}
     journal = JournalReader(home / "journal")
     log = home / "service.log"
     try:
         with service(environment, log) as process, Report(console, len(todo)) as report:
-            _run(flow(run, url, process, journal, report))
+            _run(flow(run, url, process, journal, report, home=home))
             if not run.entries:
                 raise ServiceFailed(f"nothing was handled:\n{log.read_text()[-2000:]}")  # noqa: TRY301
+            seen = [operators.asked(environment, "circuit", "list"), operators.counted(home)]
     except (WaybillError, ServiceFailed) as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
@@ -107,12 +99,10 @@ def demo(home: Path, given: str | None, limit: int | None, restarts: int = 0) ->
     console.print(verdict.table)
     for fault in verdict.faults:
         console.print(f"[red]✗[/red] {fault}", soft_wrap=True)
-    listed = subprocess.run(
-        [WAYBILL, "dlq", "list", "--app", SERVICE, "--limit", "5"],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    console.print(
-        "\n$ waybill dlq list --limit 5", listed.stdout or listed.stderr, sep="\n", markup=False, soft_wrap=True
-    )
+    console.print("\nthe way of one of them: its spans, in three programs")
+    trace = richest(read_spans(home / "spans"))
+    console.print(drawn(trace) if trace else "none was followed")
+    seen += [operators.asked(environment, "dlq", *verb) for verb in (["collect"], ["groups"])]
+    console.print("", *(text.rstrip() for text in seen), "", sep="\n\n", markup=False, soft_wrap=True)
     console.print(NEXT, markup=False, soft_wrap=True)
     return 1 if verdict.faults else 0

@@ -11,11 +11,12 @@ from pathlib import Path
 from benchmarks.harness import Row, Run, scratch, table, write_results
 
 CASES = (
-    "importing", "avro_codec", "pipeline", "publish", "consume", "batches", "scale", "workers", "redriving", "processes", "latency",
-    "rabbit_publish", "rabbit_consume", "rabbit_order", "rabbit_latency", "rabbit_memory",
-    "kafka_publish", "kafka_consume", "kafka_latency", "kafka_rebalance", "kafka_memory",
+    "importing", "avro_codec", "pipeline", "guards", "publish", "consume", "batches", "scale", "workers", "redriving", "dlq_index", "processes", "latency", "tracing",
+    "rabbit_publish", "rabbit_consume", "rabbit_order", "rabbit_latency", "rabbit_memory", "rabbit_redriving",
+    "kafka_publish", "kafka_consume", "kafka_latency", "kafka_rebalance", "kafka_memory", "kafka_redriving",
     "sqs_publish", "sqs_consume", "sqs_calls",
     "registry_check", "registry_server",
+    "tracing", "metrics",
 )  # fmt: skip
 """Modules of this package; each has a `measure`."""
 

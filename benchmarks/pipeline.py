@@ -25,9 +25,10 @@ from waybill import App, Delivery, Handler, Message
 from waybill.adapter import Capabilities, Limits
 from waybill.clock import SystemClock
 from waybill.consumer import Consumer
+from waybill.instruments import Instrument
 from waybill.outcomes import DONE, Ack, DeadLetter, Defer, Release, Settled, SettleResult
 
-__all__ = ["measure"]
+__all__ = ["MESSAGES", "faststream", "measure", "ours", "timed"]
 
 MESSAGES = 5_000
 """Prepared at once. Many more would be measured out of cold memory, which no broker's deliveries are."""
@@ -43,11 +44,11 @@ def measure(run: Run) -> list[Row]:
     bodies = [body(number) for number in range(run.messages(MESSAGES))]
     found = interleave(
         {
-            "ours": lambda: _timed(_ours, bodies),
-            "unsure": lambda: _timed(_unsure, bodies),
-            "hand-written": lambda: _timed(_hand_written, bodies),
-            "faststream": lambda: _timed(_faststream, bodies),
-            "asyncfast": lambda: _timed(_asyncfast, bodies),
+            "ours": lambda: timed(ours, bodies),
+            "unsure": lambda: timed(_unsure, bodies),
+            "hand-written": lambda: timed(_hand_written, bodies),
+            "faststream": lambda: timed(faststream, bodies),
+            "asyncfast": lambda: timed(_asyncfast, bodies),
         },
         run.rounds,
     )
@@ -61,7 +62,8 @@ def measure(run: Run) -> list[Row]:
     ]
 
 
-def _timed(contender: Callable[[Sequence[bytes], Meter], Awaitable[None]], bodies: Sequence[bytes]) -> float:
+def timed(contender: Callable[[Sequence[bytes], Meter], Awaitable[None]], bodies: Sequence[bytes]) -> float:
+    """Microseconds of processor time a message."""
     meter = Meter()
     for _ in range(REPEATS):
         asyncio.run(contender(bodies, meter))
@@ -127,9 +129,18 @@ def transparent(following: Handler) -> Handler:
     return call
 
 
-async def _ours(bodies: Sequence[bytes], meter: Meter, *, acks_surely: bool = True) -> None:
+async def ours(
+    bodies: Sequence[bytes],
+    meter: Meter,
+    *,
+    acks_surely: bool = True,
+    instruments: Sequence[Instrument] = (),
+    **options: Any,
+) -> None:
+    """Handle and settle them all with our `Consumer`, seen by these instruments. `options`: of `App.consume`."""
     app = App("bench", middleware=[transparent])
-    app.consume(ORDERS, group=GROUP, concurrency=CONCURRENCY)(handle)
+    consume: Any = app.consume
+    consume(ORDERS, group=GROUP, concurrency=CONCURRENCY, **options)(handle)
     (registration,) = app.registrations
     now = datetime.now(UTC)
     lease_until = time.monotonic() + 3600.0
@@ -154,13 +165,18 @@ async def _ours(bodies: Sequence[bytes], meter: Meter, *, acks_surely: bool = Tr
         ],
         acks_surely=acks_surely,
     )
+    adapter: Any = prepared  # as much of one as a consumer needs
+    for instrument in reversed(instruments):
+        adapter = instrument.around(adapter)
+    around = [wrap for each in instruments if (wrap := each.middleware(registration.subscription)) is not None]
     consumer = Consumer(
-        prepared,  # type: ignore[arg-type] - as much of an adapter as a consumer needs
+        adapter,
         registration.subscription,
-        registration.pipeline((transparent,)),
+        registration.pipeline((*around, transparent)),
         registration.topic.decode,
         registration.options,
         clock=SystemClock(),
+        observers=[each.handled for each in instruments if each.on_handled],
     )
     with meter:
         await consumer.start()
@@ -170,7 +186,7 @@ async def _ours(bodies: Sequence[bytes], meter: Meter, *, acks_surely: bool = Tr
 
 async def _unsure(bodies: Sequence[bytes], meter: Meter) -> None:
     """With a broker like RabbitMQ or Kafka, where the core remembers what it acknowledged."""
-    await _ours(bodies, meter, acks_surely=False)
+    await ours(bodies, meter, acks_surely=False)
 
 
 # --------------------------------------------------------------------------- hand-written
@@ -208,7 +224,8 @@ async def _hand_written(bodies: Sequence[bytes], meter: Meter) -> None:
 # --------------------------------------------------------------------------- peers
 
 
-async def _faststream(bodies: Sequence[bytes], meter: Meter) -> None:
+async def faststream(bodies: Sequence[bytes], meter: Meter, *, empty: bool = True, further: Sequence[Any] = ()) -> None:
+    """`empty`: whether a middleware that does nothing is around it. `further`: others of its own."""
     from aiokafka import ConsumerRecord
     from faststream import BaseMiddleware
     from faststream._internal.endpoint.subscriber import SubscriberUsecase
@@ -219,7 +236,7 @@ async def _faststream(bodies: Sequence[bytes], meter: Meter) -> None:
             return await call_next(msg)
 
     handled = 0
-    broker = KafkaBroker(logger=None, middlewares=[Transparent])
+    broker = KafkaBroker(logger=None, middlewares=[*further, *([Transparent] if empty else [])])
     subscriber = broker.subscriber(ORDERS.name)
 
     @subscriber

@@ -1,0 +1,222 @@
+"""What traces cost a message that is consumed, from a delivery in memory to its settlement: the pipeline of `pipeline.py`,
+bare and with traces, and the difference of the two.
+
+- ours: `Tracing` as an application has it, with the adapter wrapped: the span of the handler in the trace that the message
+  brings, with the same six attributes and the link, and the settlement's span.
+- as on Kafka: the same with the eleven attributes that there are of a record there.
+- hand-written: one span of six attributes around the handler, as the SDK's documentation shows it, in no trace but its own.
+- not sampled: the message's `traceparent` says that nobody keeps it.
+- FastStream: its telemetry middleware, by `subscriber.consume` as in `pipeline.py`, less the same without it.
+- contrib: what `opentelemetry-instrumentation-aiokafka` does with each record that it sees received, and that alone: its span ends
+  before the handler begins. It wants another version of the conventions than ours, so it is measured where it is installed all the same.
+
+All spans go to a processor that does nothing, so what exporters cost is no part of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from statistics import median
+from typing import Any
+
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.trace import SpanKind
+
+from benchmarks.harness import Meter, Row, Run, alone, interleave
+from benchmarks.payload import ORDERS, Order, body, handle
+from benchmarks.pipeline import CONCURRENCY, GROUP, MESSAGES, PATIENCE, REPEATS, Prepared
+from waybill import App, Delivery, Handler, Message
+from waybill.clock import SystemClock
+from waybill.consumer import Consumer
+from waybill.instruments import Instrument
+from waybill.telemetry.tracing import Tracing
+
+__all__ = ["measure"]
+
+CONTRIB = find_spec("opentelemetry.instrumentation") is not None
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-"
+SIX = {
+    "messaging.system": "prepared",
+    "messaging.operation.name": "process",
+    "messaging.operation.type": "process",
+    "messaging.destination.name": ORDERS.name,
+    "messaging.consumer.group.name": GROUP,
+}
+
+
+def measure(run: Run) -> list[Row]:
+    """Microseconds of processor time a message."""
+    number = run.messages(MESSAGES)
+    contenders = {
+        "bare": lambda: timed(lambda m: ours(number, m, Instrument(), "01")),
+        "traced": lambda: timed(lambda m: ours(number, m, Tracing(provider()), "01")),
+        "as on Kafka": lambda: timed(lambda m: ours(number, m, Tracing(provider()), "01", kind=LikeKafka)),
+        "hand-written": lambda: timed(lambda m: ours(number, m, HandWritten(), "01")),
+        "not sampled": lambda: timed(lambda m: ours(number, m, Tracing(provider()), "00")),
+        "FastStream bare": lambda: timed(lambda m: faststream(number, m, traced=False)),
+        "FastStream": lambda: timed(lambda m: faststream(number, m, traced=True)),
+    }
+    if CONTRIB:
+        contenders["contrib"] = lambda: timed(lambda m: contrib(number, m))
+    found = interleave(contenders, run.rounds)
+    cost = {name: median(took) / (number * REPEATS) * 1e6 for name, took in found.items()}
+    by_hand = cost["hand-written"] - cost["bare"]
+    peer = cost["FastStream"] - cost["FastStream bare"]
+    traced = cost["traced"] - cost["bare"]
+    unit = "us CPU/message"
+    rows = [
+        alone("hand-written span of 6 attributes", unit, by_hand),
+        alone("tracing, sampled", unit, traced, baseline=by_hand, at_most=1.4 * by_hand),
+        alone("tracing, sampled, as on Kafka", unit, cost["as on Kafka"] - cost["bare"], baseline=by_hand),
+        alone("tracing, not sampled", unit, cost["not sampled"] - cost["bare"], at_most=3.0),
+        alone("tracing vs FastStream's telemetry", unit, traced, baseline=peer),
+    ]
+    if CONTRIB:
+        rows.append(alone("tracing vs contrib's span of a receive", unit, traced, baseline=cost["contrib"]))
+    return rows
+
+
+def timed(contender: Callable[[Meter], Awaitable[None]]) -> float:
+    meter = Meter()
+    for _ in range(REPEATS):
+        asyncio.run(contender(meter))
+    return meter.cpu
+
+
+class Nothing(SpanProcessor):
+    """Takes spans and does nothing with them."""
+
+
+def provider() -> TracerProvider:
+    made = TracerProvider(shutdown_on_exit=False)
+    made.add_span_processor(Nothing())
+    return made
+
+
+class HandWritten(Instrument):
+    """One span around the handler."""
+
+    def middleware(self, subscription: Any) -> Any:
+        tracer = provider().get_tracer("bench")
+
+        def around(following: Handler) -> Handler:
+            async def call(delivery: Delivery[Any]) -> None:
+                attributes = {**SIX, "messaging.message.id": delivery.message.id}
+                with tracer.start_as_current_span("process orders", kind=SpanKind.CONSUMER, attributes=attributes):
+                    await following(delivery)
+
+            return call
+
+        return around
+
+
+async def ours(number: int, meter: Meter, instrument: Instrument, flags: str, kind: type[Prepared] = Prepared) -> None:
+    app = App("bench")
+    app.consume(ORDERS, group=GROUP, concurrency=CONCURRENCY)(handle)
+    (registration,) = app.registrations
+    subscription = registration.subscription
+    prepared = kind(deliveries(number, flags), acks_surely=True)
+    adapter: Any = instrument.around(prepared)  # type: ignore[arg-type]
+    middleware = instrument.middleware(subscription)
+    consumer = Consumer(
+        adapter,
+        subscription,
+        registration.pipeline(() if middleware is None else (middleware,)),
+        registration.topic.decode,
+        registration.options,
+        clock=SystemClock(),
+    )
+    with meter:
+        await consumer.start()
+        await asyncio.wait_for(prepared.settled.wait(), PATIENCE)
+    await consumer.stop(1.0)
+
+
+class LikeKafka(Prepared):
+    """Says of its messages what Kafka does."""
+
+    def place_attributes(self, place: Any) -> dict[str, Any]:
+        return {**SIX, "server.address": "localhost", "server.port": 9092}
+
+    def message_attributes(self, place: Any, message: Any) -> dict[str, Any]:
+        return {}
+
+    def delivery_attributes(self, delivery: Delivery[Any]) -> dict[str, Any]:
+        return {"messaging.destination.partition.id": "3", "messaging.kafka.offset": delivery.token}
+
+    def position_attributes(self, position: str) -> dict[str, Any]:
+        return {}
+
+
+def deliveries(number: int, flags: str) -> list[Delivery[Any]]:
+    now, lease_until = datetime.now(UTC), time.monotonic() + 3600.0
+    return [
+        Delivery(
+            message=Message(
+                id=f"m-{each}",
+                body=body(each),
+                type=ORDERS.name,
+                source="bench",
+                time=now,
+                key=f"customer-{each % 1000:04d}",
+                content_type="application/json",
+                traceparent=TRACE + flags,
+            ),
+            topic=ORDERS.name,
+            group=GROUP,
+            lease_until=lease_until,
+            token=each,
+        )
+        for each in range(number)
+    ]
+
+
+async def contrib(number: int, meter: Meter) -> None:
+    from opentelemetry import propagate
+    from opentelemetry.instrumentation.aiokafka.utils import _aiokafka_getter, _create_consumer_span
+
+    tracer, records = provider().get_tracer("bench"), records_of(number)
+    with meter:
+        for record in records:
+            parent = propagate.extract(record.headers, getter=_aiokafka_getter)
+            await _create_consumer_span(tracer, None, record, parent, "localhost:9092", "bench", GROUP, (), {})
+
+
+def records_of(number: int) -> list[Any]:
+    """Those that aiokafka hands out."""
+    from aiokafka import ConsumerRecord
+
+    headers = (("content-type", b"application/json"), ("traceparent", (TRACE + "01").encode()))
+    return [
+        ConsumerRecord(ORDERS.name, 0, each, 0, 0, None, body(each), None, 0, 100, headers) for each in range(number)
+    ]
+
+
+async def faststream(number: int, meter: Meter, *, traced: bool) -> None:
+    from faststream._internal.endpoint.subscriber import SubscriberUsecase
+    from faststream.kafka import KafkaBroker
+    from faststream.kafka.opentelemetry import KafkaTelemetryMiddleware
+
+    handled = 0
+    middlewares: Sequence[Any] = [KafkaTelemetryMiddleware(tracer_provider=provider())] if traced else []
+    broker = KafkaBroker(logger=None, middlewares=middlewares)
+    subscriber = broker.subscriber(ORDERS.name)
+
+    @subscriber
+    async def consume(order: Order) -> None:
+        nonlocal handled
+        handled += 1
+
+    broker._setup_logger()  # this and the next two lines: what `broker.start()` does, without connecting
+    await SubscriberUsecase.start(subscriber)
+    subscriber._post_start()
+    records = records_of(number)
+    with meter:
+        for record in records:
+            await subscriber.consume(record)
+    if handled != number:
+        raise RuntimeError(f"FastStream handled {handled} of {number}")

@@ -231,6 +231,7 @@ def test_backlog_counts_each_group(shell: Shell) -> None:
     assert orders == {
         "topic": "orders.placed", "group": "billing",
         "ready": 2, "in_flight": 0, "delayed": 0, "dead": 0, "handled": None, "approximate": [], "partitions": [],
+        "circuits": None,
     }  # fmt: skip
     assert scans["ready"] == 0
     head, first, second = shell.done("backlog").splitlines()

@@ -48,11 +48,11 @@ def review(
     _move(connection, moved, to, action, verb=to.value, now=now)
     numbers = [row.number for row in moved]
     if owner is not None:
-        _set(connection, "letters", "owner", _name(connection, owner), numbers)
+        _set(connection, "letters", numbers, owner=_name(connection, owner))
     if ticket is not None:
-        _set(connection, "details", "ticket", ticket, numbers)
+        _set(connection, "details", numbers, ticket=ticket)
     if note is not None:
-        _set(connection, "details", "note", redact(note), numbers)
+        _set(connection, "details", numbers, note=redact(note))
     return [row.key for row in moved]
 
 
@@ -62,8 +62,7 @@ def claim(
     number = _name(connection, operation)
     rows = list(_rows(connection, keys))
     free = [row for row in rows if row.state in CLAIMABLE and not row.gone]
-    _move(connection, free, State.REDRIVING, action, verb="claim", now=now)
-    _set(connection, "letters", "operation", number, [row.number for row in free])
+    _move(connection, free, State.REDRIVING, action, verb="claim", now=now, operation=number)
     mine = {row.key for row in free}
     return [row.key for row in rows if row.key in mine or (row.state is State.REDRIVING and row.operation == number)]
 
@@ -110,17 +109,26 @@ def _rows(connection: sqlite3.Connection, keys: Sequence[Key]) -> Iterator[Row]:
 
 
 def _move(
-    connection: sqlite3.Connection, rows: Sequence[Row], to: State, action: Action, *, verb: str, now: datetime
+    connection: sqlite3.Connection,
+    rows: Sequence[Row],
+    to: State,
+    action: Action,
+    *,
+    verb: str,
+    now: datetime,
+    **also: object,
 ) -> None:
+    """Those that are not there yet; with whatever `also` changes in `letters`."""
     numbers = [row.number for row in rows if row.state is not to]
-    _set(connection, "letters", "state", NUMBER[to], numbers)
-    _set(connection, "details", "changed", instant(now), numbers)
+    _set(connection, "letters", numbers, state=NUMBER[to], **also)
+    _set(connection, "details", numbers, changed=instant(now))
     write(connection, verb, action, ((row.key, row.state, to) for row in rows), now)
 
 
-def _set(connection: sqlite3.Connection, table: str, column: str, value: object, numbers: Sequence[int]) -> None:
-    sql = f"UPDATE {table} SET {column} = ? WHERE number = ?"
-    connection.executemany(sql, ((value, number) for number in numbers))
+def _set(connection: sqlite3.Connection, table: str, numbers: Sequence[int], **values: object) -> None:
+    columns = ", ".join(f"{name} = ?" for name in values)
+    sql = f"UPDATE {table} SET {columns} WHERE number IN (SELECT value FROM json_each(?))"
+    connection.execute(sql, (*values.values(), msgspec.json.encode(numbers).decode()))
 
 
 def _name(connection: sqlite3.Connection, name: str) -> int:

@@ -11,7 +11,8 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")  # how long an example takes says how busy the machine is
 
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's `make test &` leaves it, to the programs under test too
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As a shell leaves it behind `make test &`: the programs under test would ignore it as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

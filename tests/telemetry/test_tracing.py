@@ -217,6 +217,28 @@ async def test_without_create_spans_many_have_the_context_of_the_call(spans: Spa
     assert {_parent(span) for span in spans.named("process")} == {_id(call)}
 
 
+async def test_messages_of_several_callers_in_one_call_keep_each_the_baggage_of_its_own(spans: Spans) -> None:
+    got: dict[str, Any] = {}
+
+    async def take(order: str, delivery: Delivery[str]) -> None:
+        got[order] = delivery.message.headers.get("baggage")
+
+    async def publish(app: App, who: str) -> int:
+        context.attach(baggage.set_baggage("tenant", who))
+        with spans.tracer.start_as_current_span(who) as caller:
+            await app.publish_many(ORDERS, [who])
+            return caller.get_span_context().span_id
+
+    async with handling(spans, take, creates=False) as app:
+        await app.publish(ORDERS, "the first opens the way, so that the others go together")
+        async with asyncio.TaskGroup() as both:
+            callers = [both.create_task(publish(app, who)) for who in ("alice", "bob")]
+        await until(lambda: len(got) == 3)
+    assert (got["alice"], got["bob"]) == ("tenant=alice", "tenant=bob")
+    (call,) = [span for span in spans.named("send") if BATCH in (span.attributes or {})]
+    assert {link.context.span_id for link in call.links} == {caller.result() for caller in callers}
+
+
 async def test_a_batch_has_one_span_linked_to_all_of_its_messages(spans: Spans) -> None:
     app = service(spans)
 

@@ -129,19 +129,24 @@ class TracedSink:
     async def _carry(
         self, messages: Sequence[Message], many: Sequence[Created], deadline: float
     ) -> Sequence[SendResult]:
-        way, ambient = self._way, many[0].ambient
+        """In the trace of who published them; where several did, in one of its own, linked to all of theirs."""
+        way = self._way
         spans = [each.span for each in many if each.span is not None]
-        alone = {get_current_span(each.ambient).get_span_context().span_id for each in many}
-        parent = ambient if len(alone) == 1 else Context()
+        callers = {(found := get_current_span(each.ambient).get_span_context()).span_id: found for each in many}
+        alone = len(callers) == 1
+        links = linked(spans or ([] if alone else list(callers.values())))
         kind = way.carry if spans else way.send
-        span = self._spans.begin(kind, {BATCH: len(many)}, parent=parent, links=linked(spans))
+        span = self._spans.begin(kind, {BATCH: len(many)}, parent=many[0].ambient if alone else Context(), links=links)
         if not spans:
-            inside = set_span_in_context(span, ambient)
-            messages = [
-                self._spans.carried.inject(inside, message) if message.id in way.created else message
-                for message in messages
-            ]
+            messages = [self._with(span, message) for message in messages]
         return await sent(self._spans, span, self._inner, messages, deadline)
+
+    def _with(self, span: Span, message: Message) -> Message:
+        """In the span of the call, and with what else its own caller gives it: another's baggage is none of its business."""
+        created = self._way.created.get(message.id)
+        if created is None:
+            return message
+        return self._spans.carried.inject(set_span_in_context(span, created.ambient), message)
 
 
 async def sent(

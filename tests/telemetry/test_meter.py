@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
+import pytest
+from opentelemetry.metrics import NoOpMeter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.semconv._incubating.attributes import messaging_attributes
@@ -79,6 +82,34 @@ async def test_a_meter_has_what_is_counted() -> None:
     (sent,) = (point for point in found["messaging.client.sent.messages"].data.data_points)
     assert (sent.value, sent.attributes["messaging.operation.type"]) == (10, "send")
     assert {point.value for point in found["waybill.consumer.up"].data.data_points} == {1}
+
+
+class Broken(NoOpMeter):
+    """Takes no value."""
+
+    def create_histogram(self, *args: Any, **options: Any) -> Any:
+        del args, options
+        return self
+
+    def record(self, *_: Any) -> None:
+        raise RuntimeError("no value is taken")
+
+
+async def test_a_meter_that_fails_decides_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = Metrics(meter=Broken("broken"))
+    app = App("odd", settings=Settings(url="memory://"), instruments=[metrics])
+
+    @app.consume(numbers, retry=Retry.none())
+    async def handle(_: int) -> None: ...
+
+    async with app.running():
+        for number in range(2):
+            await app.publish(numbers, number)
+        async with asyncio.timeout(10):
+            while total(metrics.collect(), "waybill.settled.messages", outcome="acked") < 2:
+                await asyncio.sleep(0.005)
+    assert total(metrics.collect(), "messaging.process.duration", error_type="") == 2
+    assert {record.name for record in caplog.records if record.levelno >= logging.WARNING} == {"waybill.telemetry"}
 
 
 def _found(reader: InMemoryMetricReader) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from opentelemetry import baggage, context
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import TextMapPropagator, default_getter, default_setter
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
 from opentelemetry.trace import (
     INVALID_SPAN,
@@ -27,6 +28,7 @@ from tests.telemetry.spans import Spans
 from waybill import (
     App,
     Batch,
+    Confirmed,
     Delivery,
     ItemsFailed,
     Message,
@@ -39,6 +41,7 @@ from waybill import (
 )
 from waybill.deadletters import again
 from waybill.letters import pages
+from waybill.outcomes import Ack
 from waybill.redrive import redrive
 from waybill.telemetry.conventions import BATCH
 from waybill.telemetry.propagation import context_of, traceparent
@@ -503,6 +506,51 @@ async def test_a_publish_that_is_refused_says_so(spans: Spans) -> None:
         "waybill.errors.PublishRefused",
     )
     assert not hasattr(result, "position")
+
+
+class Broken(SpanProcessor, TextMapPropagator):
+    """What somebody has plugged in, and always raises."""
+
+    fields = {"x-own"}  # type: ignore[assignment]  # noqa: RUF012
+
+    def on_start(self, *_: Any, **__: Any) -> None:
+        raise RuntimeError("cannot begin")
+
+    def on_end(self, *_: Any, **__: Any) -> None:
+        raise RuntimeError("cannot end")
+
+    def inject(self, *_: Any, **__: Any) -> None:
+        raise RuntimeError("cannot inject")
+
+    def extract(self, *_: Any, **__: Any) -> Context:
+        raise RuntimeError("cannot extract")
+
+
+class BrokenAtTheEnd(Broken):
+    def on_start(self, *_: Any, **__: Any) -> None: ...
+
+
+@pytest.mark.parametrize("broken", [Broken(), BrokenAtTheEnd()])
+@pytest.mark.parametrize("batch", [None, Batch(2, wait=0.01)])
+async def test_what_tracing_raises_decides_nothing(
+    spans: Spans, broken: Broken, batch: Batch | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    spans.provider.add_span_processor(broken)
+    app, calls, ends = service(spans, propagator=broken), list[Any](), list[Any]()
+
+    async def take(order: Any) -> None:
+        calls.append(order)
+
+    app.consume(ORDERS, retry=Retry.fixed(2, delay=0.01), batch=batch)(take)  # type: ignore[call-overload]
+    app.observe(lambda handled: ends.append(type(handled.settlement)))
+    async with app.running():
+        await app.publish(ORDERS, "one")
+        results = await app.publish_many(ORDERS, ["two"])
+        await until(lambda: len(ends) == 2)
+    assert [type(result) for result in results] == [Confirmed]
+    assert ends == [Ack, Ack]
+    assert len(calls) <= 2
+    assert len([record for record in caplog.records if record.name == "waybill.telemetry"]) == 1
 
 
 # ---------------------------------------------------------------- nothing leaks

@@ -6,6 +6,7 @@ value is recorded there as well, which takes it about 7 µs.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["measured"]
 
+log = logging.getLogger("waybill.telemetry")
+
 
 def measured(meter: Meter, collect: Callable[[], Iterable[Reading]]) -> Tallies:
     """What is counted shall be kept in these, and shows in the meter with all else that `collect` gives."""
@@ -39,16 +42,23 @@ def measured(meter: Meter, collect: Callable[[], Iterable[Reading]]) -> Tallies:
 class Recorded(Spread):
     """A histogram that OpenTelemetry has as well."""
 
-    __slots__ = ("_attributes", "_histogram")
+    __slots__ = ("_attributes", "_histogram", "_told")
 
     def __init__(self, bounds: tuple[float, ...], histogram: Histogram, attributes: dict[str, str]) -> None:
         super().__init__(bounds)
         self._histogram = histogram
         self._attributes = attributes
+        self._told = False
+        """Whether it was logged that recording fails."""
 
     def add(self, value: float) -> None:
         super().add(value)
-        self._histogram.record(value, self._attributes)
+        try:
+            self._histogram.record(value, self._attributes)
+        except Exception:  # whatever is plugged in there decides nothing about a message
+            if not self._told:
+                self._told = True
+                log.exception("OpenTelemetry's histogram takes no values; this is said once")
 
 
 def _recorded(meter: Meter, metric: Metric) -> Series[Spread]:

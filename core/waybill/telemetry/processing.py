@@ -91,7 +91,7 @@ class Processing:
                 raise
             finally:
                 detach(token)
-                span.end()
+                self._spans.end(span)
 
         return handle
 
@@ -133,7 +133,7 @@ class Processing:
                 raise
             finally:
                 detach(token)
-                span.end()
+                self._spans.end(span)
 
         return handle
 

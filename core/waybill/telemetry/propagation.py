@@ -7,6 +7,7 @@ Waybill may have all of them among its headers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -41,8 +42,10 @@ SAMPLED: Final = frozenset(text for text, flags in FLAGS.items() if flags.sample
 class Carried:
     """Contexts carried by messages, as one propagator writes and reads them."""
 
-    def __init__(self, propagator: TextMapPropagator) -> None:
+    def __init__(self, propagator: TextMapPropagator, failed: Callable[[Exception], None]) -> None:
+        """failed: told what the propagator raises. What is carried is then what there would be without one."""
         self._propagator = propagator
+        self._failed = failed
         self._plain = W3C in propagator.fields
 
     def extract(self, message: Message, context: Context) -> tuple[SpanContext, Context]:
@@ -52,7 +55,11 @@ class Carried:
             creation = context_of(message.traceparent, message.tracestate)
             return creation, set_span_in_context(NonRecordingSpan(creation), context)
         bare = set_span_in_context(INVALID_SPAN, context)
-        brought = self._propagator.extract(message, bare, FIELDS)
+        try:
+            brought = self._propagator.extract(message, bare, FIELDS)
+        except Exception as error:  # noqa: BLE001 - what a message brings, and what reads it, may be anything
+            self._failed(error)
+            brought = bare
         return get_current_span(brought).get_span_context(), brought
 
     def creation(self, message: Message) -> SpanContext:
@@ -69,7 +76,11 @@ class Carried:
     def inject(self, context: Context, message: Message) -> Message:
         """The message with `context`. A header that somebody has given it already stays what it is."""
         carrier: dict[str, str] = {}
-        self._propagator.inject(carrier, context, SETTER)
+        try:
+            self._propagator.inject(carrier, context, SETTER)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failed(error)
+            return message
         if not carrier:
             return message
         parent = carrier.pop("traceparent", None)

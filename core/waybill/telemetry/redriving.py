@@ -56,12 +56,12 @@ class LettersSource(SeenSource):
         except BaseException as error:
             span = self._spans.begin(self._receive, {}, parent=get_current(), since=since)
             self._spans.fail(span, error)
-            span.end()
+            self._spans.end(span)
             raise
         if found:
             links = linked([self._spans.carried.creation(delivery.message) for delivery in found])
             own = {BATCH: len(found)}
-            self._spans.begin(self._receive, own, parent=get_current(), links=links, since=since).end()
+            self._spans.end(self._spans.begin(self._receive, own, parent=get_current(), links=links, since=since))
         return found
 
     async def settle(self, settled: Sequence[Settled]) -> Sequence[SettleResult]:
@@ -73,7 +73,7 @@ class LettersSource(SeenSource):
             self._spans.fail(span, error)
             raise
         finally:
-            span.end()
+            self._spans.end(span)
 
 
 class RedrivingSink:

@@ -86,13 +86,13 @@ class Sending:
         else:
             return confirmed
         finally:
-            span.end()
+            self._spans.end(span)
 
     async def _one_of_many(self, outgoing: Outgoing, way: Way, current: Context, following: Send) -> Confirmed:
         message, span = outgoing.message, None
         if self._creates:
             created = self._spans.begin(way.create, way.describe(message), parent=current)
-            created.end()
+            self._spans.end(created)
             outgoing = self._with(outgoing, set_span_in_context(created, current))
             span = created.get_span_context()
         way.created[message.id] = Created(current, span)
@@ -167,4 +167,4 @@ async def sent(
             spans.refuse(span, "waybill.PublishUnknown", failed.cause)
         return results
     finally:
-        span.end()
+        spans.end(span)

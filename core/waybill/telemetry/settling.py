@@ -81,7 +81,7 @@ class TracedSource(SeenSource):
             self._look_at(span, settled, results)
             return results
         finally:
-            span.end()
+            self._spans.end(span)
 
     def _begin(self, settled: Sequence[Settled], handled: Sequence[Handling]) -> Span:
         ways = {type(item.settlement) for item in settled}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,18 @@ from typing import Final, TypeAlias
 from opentelemetry import context as contexts
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import TextMapPropagator
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    get_current_span,
+    set_span_in_context,
+)
 
 from waybill.adapter import Attributes
 from waybill.deadletters import MAX_DETAIL, MAX_STACK, shorten
@@ -21,6 +33,8 @@ from waybill.telemetry.conventions import ERROR, OPERATION, TYPE, span_name
 from waybill.telemetry.propagation import Carried
 
 __all__ = ["Kind", "Spans", "linked", "suppressed"]
+
+log = logging.getLogger("waybill.telemetry")
 
 DEEPEST = 100
 """Frames of a traceback that are told."""
@@ -45,23 +59,38 @@ class Kind:
 
 
 class Spans:
-    """Begins and ends them."""
+    """Begins and ends them. What samplers, processors, exporters and propagators raise is logged once and decides nothing."""
 
     def __init__(self, tracer: Tracer, propagator: TextMapPropagator, *, marked: Collection[str] = ()) -> None:
         """marked: names of headers and fields that are secret, in lower case."""
         self._start = tracer.start_span
-        self.carried = Carried(propagator)
+        self._told = False
+        """Whether it was logged that tracing fails."""
+        self.carried = Carried(propagator, self._failed)
         self.marked = marked
 
     def begin(
         self, kind: Kind, own: Values, *, parent: Context, links: Sequence[Link] = (), since: int | None = None
     ) -> Span:
         """own: what only this one says. since: when it began, in nanoseconds since the epoch, if not now."""
-        return self._start(kind.name, parent, kind.kind, {**kind.attributes, **own}, links, since)
+        return self.start(kind, {**kind.attributes, **own}, parent=parent, links=links, since=since)
 
-    def start(self, kind: Kind, attributes: Values, *, parent: Context, links: Sequence[Link]) -> Span:
-        """The same with all of its attributes, for where it is done for each message."""
-        return self._start(kind.name, parent, kind.kind, attributes, links)
+    def start(
+        self, kind: Kind, attributes: Values, *, parent: Context, links: Sequence[Link], since: int | None = None
+    ) -> Span:
+        """The same with all of its attributes, for where it is done for each message. Where it cannot be begun, one that stands
+        for its parent: the trace is followed all the same."""
+        try:
+            return self._start(kind.name, parent, kind.kind, attributes, links, since)
+        except Exception as error:  # noqa: BLE001 - whatever is plugged in there
+            self._failed(error)
+            return NonRecordingSpan(get_current_span(parent).get_span_context())
+
+    def end(self, span: Span) -> None:
+        try:
+            span.end()
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failed(error)
 
     @contextmanager
     def during(self, kind: Kind) -> Generator[Span, None, None]:
@@ -75,10 +104,22 @@ class Spans:
             raise
         finally:
             contexts.detach(token)
-            span.end()
+            self.end(span)
+
+    def _failed(self, error: Exception) -> None:
+        if not self._told:
+            self._told = True
+            trace = redact("".join(traceback.format_exception(error)))
+            log.error("tracing fails, and spans or their contexts are missing; this is said once: %s", trace)
 
     def fail(self, span: Span, error: BaseException, messages: Sequence[Message] = ()) -> None:
         """It failed. What `messages` hold that is secret is in no text of it."""
+        try:
+            self._tell(span, error, messages)
+        except Exception as lost:  # noqa: BLE001 - what has failed shall be seen by who judges it
+            self._failed(lost)
+
+    def _tell(self, span: Span, error: BaseException, messages: Sequence[Message]) -> None:
         kind = type(error)
         name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         if not span.is_recording():

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from asyncio import Future, Task
 from collections import deque
+from contextvars import copy_context
 
 import msgspec
 
@@ -48,7 +49,10 @@ class Pending(msgspec.Struct, eq=False):
 
 
 class Producer:
-    """Sends to one destination. Used on one event loop."""
+    """Sends to one destination. Used on one event loop.
+
+    What a lot of messages is sent in is a copy of the context this is made in: they are of many callers, and no one's.
+    """
 
     def __init__(self, sink: Sink, *, topic: str, buffer: int = 10_000, sends_in_order: bool = False) -> None:
         self._sink = sink
@@ -63,6 +67,7 @@ class Producer:
         self._reserved = 0
         """Places in the queue that are given to callers who have waited and not come yet."""
         self._loop = asyncio.get_running_loop()
+        self._context = copy_context()  # not that of whoever happens to publish first
         self._pumping = False
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -129,9 +134,9 @@ class Producer:
         self._queue.append(Pending(message, outcome, deadline))
         if not self._pumping:
             self._pumping = True
-            self._loop.call_soon(self._pump)
+            self._loop.call_soon(self._pump, context=self._context)
         if self._timer is None:
-            self._timer = self._loop.call_later(TICK, self._tick)
+            self._timer = self._loop.call_later(TICK, self._tick, context=self._context)
         return outcome
 
     async def close(self, grace: float) -> None:
@@ -188,7 +193,8 @@ class Producer:
                 break
             self._busy.update(pending.message.key for pending in batch if pending.message.key is not None)
             self._wire.update(batch)
-            task = self._loop.create_task(self._send(batch), name=f"waybill-send {self.topic}")
+            context = self._context.copy()  # each its own: they overlap
+            task = self._loop.create_task(self._send(batch), name=f"waybill-send {self.topic}", context=context)
             self._sends.add(task)
         if self._room:
             self._make_room()
@@ -279,4 +285,4 @@ class Producer:
         if doubtful:
             self._refuse_behind(doubtful)
         if self._queue or self._wire:
-            self._timer = self._loop.call_later(TICK, self._tick)
+            self._timer = self._loop.call_later(TICK, self._tick, context=self._context)

@@ -8,6 +8,7 @@ import os
 from asyncio import Future
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
+from contextvars import copy_context
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -169,6 +170,7 @@ class Runtime:
         self._opening = asyncio.Lock()
         self._stack = AsyncExitStack()
         self.loop = asyncio.get_running_loop()
+        self._context = copy_context()
         self.process = os.getpid()
         self._watching: asyncio.Task[None] | None = None
         self.stage: Literal["starting", "running", "stopping"] = "starting"
@@ -287,7 +289,9 @@ class Runtime:
     async def _open_port(self, topic: Topic[Any]) -> Port:
         async with self._opening:
             if (port := self._ports.get(_place(topic))) is None:
-                port = self._ports[_place(topic)] = await self._opened(topic)
+                # what a client library begins there lives on: it must not keep the message of who publishes first
+                opening = self.loop.create_task(self._opened(topic), context=self._context.copy())
+                port = await opening
             return port
 
     async def _opened(self, topic: Topic[Any]) -> Port:
@@ -303,7 +307,9 @@ class Runtime:
             sends_in_order=can.sends_in_order,
         )
         self._producers.append(producer)
-        return Port(producer, topic.name, self._send_middleware, adapter.limits(destination), can, broker=spec.broker)
+        port = Port(producer, topic.name, self._send_middleware, adapter.limits(destination), can, broker=spec.broker)
+        self._ports[_place(topic)] = port
+        return port
 
 
 def _place(topic: Topic[Any]) -> tuple[str, str | None]:

@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -14,9 +14,14 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from waybill import App, Reject, Retry, Settings, Topic
+from waybill import App, Message, Reject, Retry, Settings, Topic
+from waybill.adapter import Adapter, Sink
 from waybill.handling import current_handling
+from waybill.instruments import Instrument
+from waybill.outcomes import SendResult
+from waybill.telemetry.around import seen
 from waybill.telemetry.logs import JsonFormatter, TextFormatter, formatter
+from waybill.topology import Destination
 
 numbers = Topic("numbers", int)
 log = logging.getLogger("tests.telemetry")
@@ -212,3 +217,65 @@ async def test_who_is_told_what_became_of_a_message_is_in_no_handling() -> None:
             while len(within) < 3:
                 await asyncio.sleep(0.005)
     assert within == [None, None, None]
+
+
+class Chatty:
+    """A client library that logs, also in a task that it begins when a sink is opened and keeps."""
+
+    def __init__(self, inner: Sink) -> None:
+        self._inner = inner
+        self.reading = asyncio.create_task(self._read())
+        self.more = asyncio.Event()
+
+    async def _read(self) -> None:
+        while True:
+            await self.more.wait()
+            self.more.clear()
+            log.info("answered")
+
+    async def send(self, messages: Sequence[Message], *, deadline: float) -> Sequence[SendResult]:
+        log.info("sending")
+        self.more.set()
+        await asyncio.sleep(0)
+        return await self._inner.send(messages, deadline=deadline)
+
+
+class Beneath(Instrument):
+    def __init__(self) -> None:
+        self.sinks = list[Chatty]()
+
+    def around(self, adapter: Adapter) -> Adapter:
+        def sink(inner: Sink, _: Destination) -> Sink:
+            self.sinks.append(Chatty(inner))
+            return self.sinks[-1]
+
+        return seen(adapter, sink=sink, source=lambda source, _: source)
+
+
+async def test_what_is_logged_while_messages_are_sent_names_no_handling_that_published_one_of_them() -> None:
+    beneath = Beneath()
+    app, follows = App("odd", settings=Settings(url="memory://"), instruments=[beneath]), Topic("follows", int)
+    met, ended = asyncio.Barrier(3), list[object]()
+
+    @app.consume(numbers, concurrency=3)
+    async def first(number: int) -> None:
+        await met.wait()  # so that what they publish goes together
+        await app.publish(follows, number)
+        ended.append(number)
+
+    app.consume(follows)(_nothing)
+    with written(JsonFormatter()) as lines:
+        async with app.running():
+            await app.publish_many(numbers, range(3))
+            async with asyncio.timeout(10):
+                while len(ended) < 3:
+                    await asyncio.sleep(0.005)
+            for sink in beneath.sinks:
+                sink.reading.cancel()
+    for having in ("sending", "answered"):
+        told = [found for line in lines() if having in (found := json.loads(line))["message"]]
+        assert told
+        assert not any("message_id" in each for each in told), having
+
+
+async def _nothing(_: int) -> None: ...

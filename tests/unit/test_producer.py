@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -78,6 +79,25 @@ async def test_a_confirmed_message_returns_its_confirmation() -> None:
     wire = Wire()
     async with producing(wire) as producer:
         assert await producer.send(message("a"), deadline=soon()) == Confirmed("a", "here")
+
+
+async def test_what_is_sent_is_in_no_callers_context() -> None:
+    caller: ContextVar[str] = ContextVar("caller", default="nobody")
+    seen: list[str] = []
+
+    def look(_: Message) -> None:
+        seen.append(caller.get())
+
+    async def call(producer: Producer, name: str) -> None:
+        caller.set(name)
+        await producer.send(message(name), deadline=soon())
+
+    wire = Wire()
+    wire.answer = look
+    async with producing(wire) as producer, asyncio.TaskGroup() as both:
+        both.create_task(call(producer, "alice"))
+        both.create_task(call(producer, "bob"))
+    assert seen == ["nobody"] * 2
 
 
 async def test_what_gathers_while_a_batch_is_on_the_wire_goes_out_together() -> None:

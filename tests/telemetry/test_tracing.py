@@ -411,6 +411,48 @@ async def test_of_what_is_not_sampled_there_is_no_span_and_the_context_goes_on(s
     assert seen[1][1] == "a=b"
 
 
+async def test_a_handling_in_a_trace_of_its_own_does_not_follow_one_that_nobody_keeps(spans: Spans) -> None:
+    app, seen = service(spans, continues=False), list[str]()
+
+    @app.consume(ORDERS)
+    async def take(order: str) -> None:
+        await app.publish(INVOICES, order)
+
+    @app.consume(INVOICES)
+    async def send(_: str, delivery: Delivery[str]) -> None:
+        seen.append(str(delivery.message.traceparent))
+
+    async with app.running():
+        await put(app, traceparent=NOT_KEPT)
+        await until(lambda: seen and len(spans.named("process")) == 2)
+    handle, publish = spans.one("process orders"), spans.one("send invoices")
+    assert handle.parent is None
+    assert format_trace_id(handle.context.trace_id) != NOT_KEPT[3:35]
+    assert seen == [traceparent(publish.get_span_context())]
+    assert _parent(publish) == _id(handle)
+
+
+async def test_a_batch_that_nobody_keeps_belongs_to_no_trace_that_there_was_before(spans: Spans) -> None:
+    app, seen = service(spans), list[str]()
+
+    @app.consume(ORDERS, batch=Batch(1))
+    async def take(orders: list[str]) -> None:
+        with spans.tracer.start_as_current_span("the service's own"):
+            await app.publish(INVOICES, orders[0])
+
+    @app.consume(INVOICES)
+    async def send(_: str, delivery: Delivery[str]) -> None:
+        seen.append(str(delivery.message.traceparent))
+
+    with spans.tracer.start_as_current_span("start") as start:
+        async with app.running():
+            await put(app, traceparent=NOT_KEPT)
+            await until(lambda: seen)
+    assert {span.name for span in spans.all} == {"start"}
+    assert not context_of(seen[0]).trace_flags.sampled
+    assert seen[0][3:35] not in {NOT_KEPT[3:35], "0" * 32, format_trace_id(start.get_span_context().trace_id)}
+
+
 async def test_a_sampler_that_keeps_all_the_same_is_asked_where_nobody_is_trusted() -> None:
     spans = Spans(ALWAYS_ON)
     async with handling(spans, _nothing, trusts=False) as app:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from random import getrandbits
 from typing import Any
 
 import msgspec
 from opentelemetry.context import Context, attach, detach, get_current
-from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Link, NonRecordingSpan, Span, SpanContext, SpanKind, set_span_in_context
 
 from waybill.adapter import Adapter, Describes
 from waybill.consumer import held_of
@@ -52,6 +53,8 @@ class Processing:
         self._where = where
         self._continues = continues
         self._trusts = trusts
+        self._follows = trusts and continues
+        """Whether a handling has no span where nobody keeps the message's trace."""
         self._settles = settles
 
     @cached_property
@@ -75,7 +78,7 @@ class Processing:
 
         async def handle(delivery: Delivery[Any]) -> None:
             message = delivery.message
-            if self._trusts and (parent := unsampled(message)) is not None:
+            if self._follows and (parent := unsampled(message)) is not None:
                 token = attach(self._passing(parent, message))
                 try:
                     await following(delivery)
@@ -122,7 +125,11 @@ class Processing:
         async def handle(deliveries: Sequence[Delivery[Any]]) -> None:
             unsampled = self._spans.carried.unsampled
             if self._trusts and all(unsampled(delivery.message) is not None for delivery in deliveries):
-                await following(deliveries)
+                token = attach(set_span_in_context(_kept_by_nobody()))
+                try:
+                    await following(deliveries)
+                finally:
+                    detach(token)
                 return
             span = self._begin_batch(deliveries)
             token = attach(set_span_in_context(span))
@@ -183,6 +190,11 @@ class Processing:
         failing_span.set(traceparent(span.get_span_context()))
         timeout = HandlerTimeout("the handler ran longer than its subscription allows")
         self._spans.fail(span, timeout if cause == "timeout" else error, [each.message for each in deliveries])
+
+
+def _kept_by_nobody() -> Span:
+    """Of a trace of its own: a batch goes on with none of its messages' traces, and whatever it begins is kept no more."""
+    return NonRecordingSpan(SpanContext(getrandbits(128) or 1, getrandbits(64) or 1, is_remote=False))
 
 
 def _cut_short(error: BaseException, delivery: Delivery[Any]) -> str | None:

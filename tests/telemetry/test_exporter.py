@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from waybill import App, Reject, Settings, Topic
+from waybill import App, Reject, Retry, Settings, Topic, TopicPattern
 from waybill.adapter import Admin
 from waybill.dlq.index import Index
 from waybill.dlq.model import Action, State
 from waybill.telemetry.exporting import Exporter
+from waybill.telemetry.metrics import Metrics
 from waybill.telemetry.tally import total
 from waybill.topology import Backlog, Count, Exactness, Subscription
 
@@ -37,6 +39,9 @@ class Saying:
     def __init__(self, **figures: Count) -> None:
         told = dict.fromkeys(("ready", "in_flight", "delayed", "dead", "oldest", "next_due"), NONE) | figures
         self._backlog = Backlog(subscription=GROUP, **told)
+
+    async def expand(self, subscription: Subscription) -> Sequence[Subscription]:
+        return [subscription]
 
     async def backlog(self, _: Subscription) -> Backlog:
         return self._backlog
@@ -127,6 +132,45 @@ async def test_dead_letters_are_told_by_the_state_of_their_review(tmp_path: Path
     assert told(exporter, "waybill.dlq.messages", state="unresolved") == 4
     assert told(exporter, "waybill.dlq.messages", state="resolved") == 0
     assert 5 * HOUR <= told(exporter, "waybill.dlq.oldest.unresolved.age") < 5 * HOUR + 60
+
+
+async def test_what_a_pattern_stands_for_is_told_under_the_pattern_as_the_application_does(tmp_path: Path) -> None:
+    """Or nothing could be compared with what is expected of it, nor with what is settled."""
+    metrics = Metrics()
+    topics = [Topic(name, int) for name in ("orders.placed", "orders.gone")]
+    app = App(
+        "audit", settings=Settings(url=f"sqlite:///{tmp_path}/bus.db"), topics=list(topics), instruments=[metrics]
+    )
+
+    @app.consume(TopicPattern("orders.*", int), retry=Retry.none())
+    async def handle(number: int) -> None:
+        if number:
+            raise ValueError(number)
+
+    consumed = [(each.subscription.topic.name, each.subscription.group) for each in app.registrations]
+    exporter = Exporter(keep=HOUR, objective=HOUR, consumed=consumed, index=tmp_path / "dlq.db")
+    async with app.running(), app.admin() as admin:
+        for topic in topics:
+            await app.publish_many(topic, range(3))
+        async with asyncio.timeout(20):
+            while total(metrics.collect(), "waybill.settled.messages") < 6:
+                await asyncio.sleep(0.01)
+        app.consumer(TopicPattern("orders.*", int)).pause()
+        for topic in topics:
+            await app.publish(topic, 0)
+        with Index.open(tmp_path / "dlq.db") as index:
+            for share in await admin.expand(app.topology.subscriptions[0]):
+                letters = (await admin.browse(share)).messages
+                index.record(share.topic.name, share.group, letters, now=datetime.now(UTC))
+        await exporter.look(admin, app.topology.subscriptions)
+    ours = {"waybill.backlog.messages": 2, "waybill.objective.age": HOUR, "waybill.consumers.expected": 1}
+    labels = {"destination": "orders.*", "group": "audit"}
+    for name, value in ours.items():
+        assert total(exporter.collect(), name, **labels) == total(exporter.collect(), name) == value
+    assert total(exporter.collect(), "waybill.dlq.messages", state="unresolved", **labels) == 4
+    assert total(exporter.collect(), "waybill.dlq.messages") == 4
+    assert 0 < total(exporter.collect(), "waybill.dlq.oldest.unresolved.age", **labels) < HOUR
+    assert total(metrics.collect(), "waybill.settled.messages", **labels) >= 6
 
 
 SERVICE = """

@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
+
+from tests.ops.test_folder import HEALTHY
+from waybill.ops.folder import Folder
+from waybill.ops.state import Circuit
 
 SERVICE = """
 from datetime import timedelta
@@ -67,3 +73,13 @@ def test_the_groups_of_a_pattern_are_shown_topic_by_topic(folder: Path) -> None:
         ("orders.placed", "billing"),
         ("orders.placed", "audit"),
     ]
+
+
+def test_each_group_of_a_pattern_waits_for_the_circuits_of_its_handler(folder: Path) -> None:
+    (folder / "waybill.toml").write_text('status_dir = "status"')
+    now = time.time()
+    bank = Circuit(name="bank", state="open", groups=["orders.#/audit"])
+    Folder(folder / "status").write(msgspec.structs.replace(HEALTHY, written=now, began=now, circuits=[bank]))
+    assert waybill(folder, "topology", "apply").returncode == 0
+    shown = json.loads(waybill(folder, "backlog", "--json").stdout)
+    assert [item["circuits"] for item in shown] == [{}, {"bank": "open"}]

@@ -16,7 +16,7 @@ import typer
 
 from waybill.cli import options
 from waybill.cli.application import choose_app
-from waybill.cli.letters import groups
+from waybill.cli.letters import declared, groups
 from waybill.errors import BrokerUnavailable, ConfigurationError
 from waybill.topology import Backlog, Count, Exactness
 
@@ -85,7 +85,7 @@ async def _once(app: App) -> list[Seen]:
 async def _read(app: App, admin: Admin) -> list[Seen]:
     circuits = _circuits(app)
     return [
-        Seen(await admin.backlog(group), None if circuits is None else circuits.get(group.name, {}))
+        Seen(await admin.backlog(group), None if circuits is None else circuits.get(declared(app, group).name, {}))
         for group in await groups(app, admin)
     ]
 

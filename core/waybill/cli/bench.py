@@ -12,7 +12,7 @@ import msgspec
 from waybill.adapter import Adapter
 from waybill.cli.application import find_topic, reference_of
 from waybill.cli.choosing import Place, known_id
-from waybill.cli.letters import Wanted, groups, select
+from waybill.cli.letters import Wanted, declared, groups, select
 from waybill.errors import ConfigurationError
 from waybill.history import KeepsHistory
 from waybill.topology import Destination, Subscription, TopicSpec, matches
@@ -88,7 +88,7 @@ class Bench:
             return ()
         from waybill.dlq.brakes import circuits  # noqa: PLC0415 - `waybill --help` need not load it
 
-        return [circuits(folder, subscription.name)]
+        return [circuits(folder, declared(self.app, subscription).name)]
 
     def begin(self, ask: Ask, planned: Planned) -> Operation:
         """An operation on what was planned."""

@@ -13,7 +13,6 @@ import typer
 
 from waybill.cli import options
 from waybill.cli.application import choose_app
-from waybill.cli.letters import groups
 from waybill.errors import BrokerError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ async def _look_on(app: App, figures: Exporter, every: float) -> None:
             async with app.admin(create=False) as admin:
                 while True:
                     async with asyncio.timeout(max(10.0, every)):
-                        await figures.look(admin, await groups(app, admin))
+                        await figures.look(admin, app.topology.subscriptions)
                     await asyncio.sleep(every)
         except (BrokerError, TimeoutError) as error:
             figures.missed()

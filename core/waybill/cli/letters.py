@@ -18,7 +18,7 @@ from waybill.durations import spelled
 from waybill.errors import LONGEST, ConfigurationError, WaybillError
 from waybill.letters import pages, record_of
 from waybill.message import DeadLetterRecord, Message
-from waybill.topology import Subscription
+from waybill.topology import Subscription, matches
 
 if TYPE_CHECKING:
     from waybill.app import App
@@ -30,6 +30,7 @@ __all__ = [
     "Letter",
     "Wanted",
     "collect",
+    "declared",
     "duration",
     "groups",
     "known_reason",
@@ -136,6 +137,14 @@ class Found:
 async def groups(app: App, admin: Admin) -> list[Subscription]:
     """The groups of the application, those that its patterns stand for among them."""
     return [group for subscription in app.topology.subscriptions for group in await admin.expand(subscription)]
+
+
+def declared(app: App, group: Subscription) -> Subscription:
+    """The subscription in the application's code that one of `groups` belongs to: itself, or one to a pattern."""
+    known = {subscription.name: subscription for subscription in app.topology.subscriptions}
+    patterns = [each for each in known.values() if each.topic.pattern and each.group == group.group]
+    own = (each for each in patterns if matches(each.topic.name, group.topic.name))
+    return known.get(group.name) or next(own, group)
 
 
 async def select(app: App, admin: Admin, wanted: Wanted) -> list[Subscription]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from waybill.adapter import Admin
 from waybill.dlq.index import Index
@@ -56,10 +57,10 @@ class Exporter:
         """Whether the index could not be read the last time."""
         self._found: list[Reading] = []
 
-    async def look(self, admin: Admin, groups: Sequence[Subscription]) -> None:
-        """Ask the broker for each of the groups, and the index. Raises `BrokerError`."""
-        backlogs = [await admin.backlog(group) for group in groups]
-        found = [*_backlogs(backlogs), *self._letters(backlogs)]
+    async def look(self, admin: Admin, subscriptions: Sequence[Subscription]) -> None:
+        """Ask the broker for each of the subscriptions, as they are declared, and the index. Raises `BrokerError`."""
+        wholes = [Whole(each, [await admin.backlog(s) for s in await admin.expand(each)]) for each in subscriptions]
+        found = [*_backlogs(wholes), *self._letters(wholes)]
         self._found, self._looked, self._up = found, self._clock(), True
 
     def missed(self) -> None:
@@ -75,29 +76,29 @@ class Exporter:
         if self._clock() - self._looked <= self._keep:
             yield from self._found
 
-    def _letters(self, backlogs: Sequence[Backlog]) -> Iterator[Reading]:
-        indexed = self._indexed(backlogs)
+    def _letters(self, wholes: Sequence[Whole]) -> Iterator[Reading]:
+        indexed = self._indexed(wholes)
         if indexed is None:
-            values = [(_state(each, State.UNRESOLVED), _figure(each.dead)) for each in backlogs]
-            yield Reading(catalogue.DLQ, [(labels, value) for labels, value in values if value is not None])
+            figures = [((*whole.labels, State.UNRESOLVED.value), whole.figure(_dead)) for whole in wholes]
+            yield Reading(catalogue.DLQ, [(labels, figure) for labels, figure in figures if figure is not None])
             return
         tally, oldest = indexed
         dead: Values = []
-        for each in backlogs:
-            states = _with_unseen(tally.get(_labels(each), {}), _figure(each.dead) or 0.0)
-            dead += [(_state(each, state), states[state]) for state in State]
+        for whole in wholes:
+            states = [_with_unseen(tally.get(_place(each), {}), _figure(each.dead) or 0.0) for each in whole.shares]
+            dead += [((*whole.labels, state.value), sum(each[state] for each in states)) for state in State]
         yield Reading(catalogue.DLQ, dead)
         now = datetime.fromtimestamp(self._clock(), UTC)
         ages = [(group, (now - since).total_seconds() if since else 0.0) for group, since in oldest]
         yield Reading(catalogue.DLQ_OLDEST, [(group, max(0.0, age)) for group, age in ages])
 
-    def _indexed(self, backlogs: Sequence[Backlog]) -> Indexed | None:
+    def _indexed(self, wholes: Sequence[Whole]) -> Indexed | None:
         """What the index says, if there is one that can be read: the figures of the broker do not depend on it."""
         if self._index is None or not self._index.exists():
             return None
         try:
             with Index.open(self._index, create=False) as index:
-                found = index.tally(), [(_labels(each), index.oldest(*_labels(each))) for each in backlogs]
+                found = index.tally(), [(whole.labels, _oldest(index, whole)) for whole in wholes]
         except (BrokerError, ConfigurationError) as error:
             if not self._unread:
                 log.warning("the index cannot be read, so that all dead letters count as unresolved: %s", error)
@@ -107,14 +108,40 @@ class Exporter:
         return found
 
 
-def _backlogs(backlogs: Sequence[Backlog]) -> Iterator[Reading]:
+class Whole(NamedTuple):
+    """A subscription as it is declared, and its shares: one, or where a pattern has a group at each topic as many as there are.
+
+    All is told of the whole: under the name of a share nobody consumes, settles or has an objective.
+    """
+
+    subscription: Subscription
+    shares: Sequence[Backlog]
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        return self.subscription.topic.name, self.subscription.group
+
+    def figure(
+        self, of: Callable[[Backlog], float | None], together: Callable[[Iterable[float]], float] = sum
+    ) -> float | None:
+        """`None`: of one of them the broker cannot say."""
+        figures = [of(share) for share in self.shares]
+        known = [figure for figure in figures if figure is not None]
+        return together(known or [0.0]) if len(known) == len(figures) else None
+
+
+def _backlogs(wholes: Sequence[Whole]) -> Iterator[Reading]:
     """A figure that the broker cannot tell is left out: it is not zero."""
-    yield _known(catalogue.READY, backlogs, lambda each: _figure(each.ready))
-    yield _known(catalogue.DELAYED, backlogs, lambda each: _figure(each.delayed))
-    yield _known(catalogue.OLDEST, backlogs, lambda each: _figure(each.oldest))
-    yield _known(catalogue.BACKLOG, backlogs, _backlog)
-    yield _known(catalogue.BACKLOG_LIMIT, backlogs, lambda each: each.subscription.topic.max_length)
-    yield _known(catalogue.APPROXIMATE, backlogs, lambda each: each.ready.exactness is not Exactness.EXACT)
+    yield _known(catalogue.READY, wholes, lambda whole: whole.figure(lambda each: _figure(each.ready)))
+    yield _known(catalogue.DELAYED, wholes, lambda whole: whole.figure(lambda each: _figure(each.delayed)))
+    yield _known(catalogue.OLDEST, wholes, lambda whole: whole.figure(lambda each: _figure(each.oldest), max))
+    yield _known(catalogue.BACKLOG, wholes, lambda whole: whole.figure(_backlog))
+    yield _known(catalogue.BACKLOG_LIMIT, wholes, lambda whole: whole.subscription.topic.max_length)
+    yield _known(
+        catalogue.APPROXIMATE,
+        wholes,
+        lambda whole: any(each.ready.exactness is not Exactness.EXACT for each in whole.shares),
+    )
 
 
 def _backlog(each: Backlog) -> float | None:
@@ -122,14 +149,22 @@ def _backlog(each: Backlog) -> float | None:
     return None if ready is None else ready + (_figure(each.in_flight) or 0.0)
 
 
+def _dead(each: Backlog) -> float | None:
+    return _figure(each.dead)
+
+
 def _figure(count: Count) -> float | None:
     """`None`: the broker cannot say."""
     return None if count.exactness is Exactness.UNKNOWN else count.value or 0.0
 
 
-def _known(metric: Metric, backlogs: Sequence[Backlog], figure: Callable[[Backlog], float | None]) -> Reading:
-    values = [(_labels(each), figure(each)) for each in backlogs]
+def _known(metric: Metric, wholes: Sequence[Whole], figure: Callable[[Whole], float | None]) -> Reading:
+    values = [(whole.labels, figure(whole)) for whole in wholes]
     return Reading(metric, [(labels, float(value)) for labels, value in values if value is not None])
+
+
+def _oldest(index: Index, whole: Whole) -> datetime | None:
+    return min((since for each in whole.shares if (since := index.oldest(*_place(each))) is not None), default=None)
 
 
 def _with_unseen(states: Mapping[State, int], dead: float) -> dict[State, float]:
@@ -139,9 +174,5 @@ def _with_unseen(states: Mapping[State, int], dead: float) -> dict[State, float]
     return found
 
 
-def _labels(each: Backlog) -> tuple[str, str]:
+def _place(each: Backlog) -> tuple[str, str]:
     return each.subscription.topic.name, each.subscription.group
-
-
-def _state(each: Backlog, state: State) -> Labels:
-    return (*_labels(each), state.value)

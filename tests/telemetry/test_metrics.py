@@ -143,6 +143,7 @@ async def test_no_name_that_somebody_else_chooses_becomes_a_label() -> None:
         if "group" in name
     }
     assert groups == {"", "all", "odd"}
+    assert total(told, "messaging.process.duration", messaging_destination_template="any.*") == 5
 
 
 def test_beyond_a_bound_all_others_are_one() -> None:
@@ -184,7 +185,7 @@ async def test_what_was_not_confirmed_is_counted_as_what_it_was() -> None:
         Confirmed("3"),
         BrokerUnavailable("away"),
     ]
-    sink = CountedSink(Answering(*answers), Sending(tallies, ("sys", "numbers", "", "", ""), "numbers"))
+    sink = CountedSink(Answering(*answers), Sending(tallies, ("sys", "numbers", "", "", "", ""), "numbers"))
     message: Any = None
     await sink.send([message] * 3, deadline=0)
     await sink.send([message] * 2, deadline=0)

@@ -21,18 +21,24 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from tests.telemetry.spans import Spans
-from waybill import App, Delivery, Message, Reject, Settings, Topic
-from waybill.adapter import Describes, Explains, MovesLetters, Varies
+from waybill import App, Delivery, Message, Reject, Retry, Settings, Topic
+from waybill.adapter import Adapter, Describes, Explains, MovesLetters, Varies
 from waybill.calling import Called, CountsCalls
 from waybill.clock import SystemClock
 from waybill.history import KeepsHistory
+from waybill.instruments import Instrument
 from waybill.loading import AdapterContext, open_adapter, use_adapter
 from waybill.outcomes import SendResult
 from waybill.redrive import redrive
 from waybill.telemetry.around import Seen, SeenSource, covering
 from waybill.telemetry.conventions import place_of
+from waybill.telemetry.metrics import Metrics
 from waybill.telemetry.tracing import Tracing
 from waybill.topology import Destination, Subscription, TopicSpec
+from waybill_rabbitmq import describing as rabbitmq
+from waybill_sqs import describing as sqs
+from waybill_sqs.layout import Layout
+from waybill_sqs.options import BrokerTable
 
 ORDERS, INVOICES, PARCELS = Topic("orders", str), Topic("invoices", str), Topic("parcels", str)
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -148,6 +154,54 @@ def test_of_an_adapter_that_says_nothing_its_name_and_the_topics_are_told() -> N
     }
     pattern = Subscription(topic=TopicSpec("orders.*", pattern=True), group="svc")
     assert place_of(bare, pattern)["messaging.destination.template"] == "orders.*"
+
+
+OF_A_QUEUE = {
+    "rabbitmq": lambda place: rabbitmq.of_place(place, ("h", 5672)),
+    "sqs": lambda place: sqs.of_place(place, LAYOUT, queues={}, arn=lambda _: None, endpoint="http://h:1"),
+}
+LAYOUT = Layout(BrokerTable())
+
+
+@pytest.mark.parametrize("broker", OF_A_QUEUE)
+@pytest.mark.parametrize("length", [1, 90])
+async def test_a_group_that_passes_away_is_told_by_the_name_that_it_was_declared_with(broker: str, length: int) -> None:
+    """Or each process would bring a span and series of names that nobody has seen before."""
+
+    class Broker(Seen):
+        def place_attributes(self, place: Any) -> Any:
+            return OF_A_QUEUE[broker](place)
+
+        message_attributes = delivery_attributes = position_attributes = lambda *_: {}
+
+    class Bound(Instrument):
+        def around(self, adapter: Adapter) -> Adapter:
+            return covering(adapter, Broker)
+
+    orders, metrics, spans = Topic("o" * length, str), Metrics(), Spans()
+    names, places = set[str](), set[Any]()
+    for _ in range(2):
+        app = App("ca.che", settings=Settings(url="memory://"), instruments=[Tracing(spans.provider), metrics, Bound()])
+
+        @app.consume(orders, ephemeral=True, retry=Retry.none())
+        async def handle(_: str) -> None:
+            raise ValueError
+
+        async with app.running():
+            await app.publish(orders, "one")
+            async with asyncio.timeout(10):
+                while not spans.named("dead_letter"):
+                    await asyncio.sleep(0.005)
+        names.add(spans.one("process").name)
+        names.add(spans.one("dead_letter").name.replace("dead_letter", "process"))
+        told = spans.one("process").attributes
+        assert told is not None
+        assert told["messaging.destination.temporary"]
+        assert told["messaging.destination.name"] != told["messaging.destination.template"]
+        spans.clear()
+        readings = [r for r in metrics.collect() if r.metric.name.startswith("messaging.")]
+        places |= {labels[2:-1] for reading in readings for labels, _ in reading.values if "ca.che" in labels}
+    assert len(names) == len(places) == 1
 
 
 # ---------------------------------------------------------------- client libraries

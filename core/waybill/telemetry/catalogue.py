@@ -24,6 +24,7 @@ REASONS = ("decode_error", "rejected", "retries_exhausted", "non_retryable", "ex
 PLACE = (
     "messaging.system",
     "messaging.destination.name",
+    "messaging.destination.template",
     "messaging.consumer.group.name",
     "server.address",
     "server.port",

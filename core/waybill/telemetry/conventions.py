@@ -6,7 +6,9 @@ Source: open-telemetry/semantic-conventions v1.44.0, docs/messaging/messaging-sp
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
+
+import msgspec
 
 from waybill.adapter import Adapter, Attributes, Describes
 from waybill.topology import Destination, Subscription
@@ -25,7 +27,9 @@ __all__ = [
     "SCHEMA",
     "SYSTEM",
     "TEMPLATE",
+    "TEMPORARY",
     "TYPE",
+    "declared",
     "place_of",
     "span_name",
 ]
@@ -37,6 +41,7 @@ OPERATION: Final = "messaging.operation.name"
 TYPE: Final = "messaging.operation.type"
 DESTINATION: Final = "messaging.destination.name"
 TEMPLATE: Final = "messaging.destination.template"
+TEMPORARY: Final = "messaging.destination.temporary"
 GROUP: Final = "messaging.consumer.group.name"
 MESSAGE: Final = "messaging.message.id"
 CONVERSATION: Final = "messaging.message.conversation_id"
@@ -47,12 +52,39 @@ REDRIVES: Final = "waybill.redrives"
 REDRIVE: Final = "waybill.redrive.id"
 """The operation that brought it back."""
 
+At = TypeVar("At", bound=Destination | Subscription)
+
 BATCH: Final = "messaging.batch.message_count"
 ERROR: Final = "error.type"
 
 
-def place_of(adapter: Adapter, place: Destination | Subscription) -> Attributes:
-    """What is told of all messages of a place: by the adapter, or else what is known of it without."""
+def place_of(adapter: Adapter, place: Destination | Subscription, *, passing: bool = False) -> Attributes:
+    """What is told of all messages of a place: by the adapter, or else what is known of it without.
+
+    passing: the place is an ephemeral group's. Such a group has a name of its own in each process; where the destination's
+    name has that in it, it is a temporary one, and its template is the name that it would have as declared.
+    """
+    told = _told(adapter, place)
+    known = declared(place, passing=passing)
+    if known is place or (template := _told(adapter, known).get(DESTINATION)) in {None, told.get(DESTINATION)}:
+        return told
+    return {**told, TEMPLATE: template, TEMPORARY: True}
+
+
+def declared(place: At, *, passing: bool = False) -> At:
+    """The place, with the name that its group has in the code, of which there is only one in all processes."""
+    if isinstance(place, Subscription) and place.ephemeral:
+        return msgspec.structs.replace(place, group=_group_of(place.group), ephemeral=False)
+    if passing and place.group is not None:
+        return msgspec.structs.replace(place, group=_group_of(place.group))
+    return place
+
+
+def _group_of(ephemeral: str) -> str:
+    return ephemeral.rpartition(".")[0] or ephemeral
+
+
+def _told(adapter: Adapter, place: Destination | Subscription) -> Attributes:
     if isinstance(adapter, Describes):
         return adapter.place_attributes(place)
     told: dict[str, str | int | bool] = {SYSTEM: adapter.claims.broker.lower().replace(" ", "_")}

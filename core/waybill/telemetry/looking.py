@@ -10,13 +10,13 @@ from waybill.gates import CircuitBreaker
 from waybill.gates.circuit import State
 from waybill.health import Health, Status
 from waybill.telemetry import catalogue
+from waybill.telemetry.conventions import declared
 from waybill.telemetry.tally import Reading
-from waybill.topology import Subscription
 
 if TYPE_CHECKING:
     from waybill.app import App
 
-__all__ = ["group_of", "looked"]
+__all__ = ["looked"]
 
 
 def looked(app: App) -> Iterator[Reading]:
@@ -56,9 +56,4 @@ def _circuits(consumers: Sequence[Consumer]) -> Iterator[Reading]:
 
 def _labels(consumer: Consumer) -> tuple[str, str]:
     subscription = consumer.subscription
-    return subscription.topic.name, group_of(subscription)
-
-
-def group_of(subscription: Subscription) -> str:
-    """The group as it was declared: an ephemeral one has a name of its own in each process, of which there is no end."""
-    return subscription.group.rpartition(".")[0] if subscription.ephemeral else subscription.group
+    return subscription.topic.name, declared(subscription).group

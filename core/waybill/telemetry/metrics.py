@@ -13,14 +13,15 @@ from collections.abc import Awaitable, Callable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from waybill.adapter import Adapter, Describes, Sink, Source
+from waybill.adapter import Adapter, Sink, Source
 from waybill.instruments import Instrument
 from waybill.middleware import BatchMiddleware, Middleware
 from waybill.observing import Handled
 from waybill.telemetry.around import seen
 from waybill.telemetry.catalogue import PLACE
+from waybill.telemetry.conventions import declared, place_of
 from waybill.telemetry.counting import Consumption, CountedSink, CountedSource, Place, Sending, Tallies
-from waybill.telemetry.looking import group_of, looked
+from waybill.telemetry.looking import looked
 from waybill.telemetry.tally import Reading
 from waybill.topology import Destination, Subscription
 
@@ -42,6 +43,8 @@ class Metrics(Instrument):
         self._tallies = Tallies()
         self._consumptions: dict[tuple[str, str | None], Consumption] = {}
         self._by_holder: dict[object, Consumption] = {}
+        self._passing: set[tuple[str, str | None]] = set()
+        """The ephemeral groups, by the names that they have in this process only."""
         self._app: App | None = None
         if meter is not None:
             from waybill.telemetry.meter import measured  # noqa: PLC0415 - needs an extra
@@ -65,11 +68,15 @@ class Metrics(Instrument):
 
     def around(self, adapter: Adapter) -> Adapter:
         def sink(inner: Sink, to: Destination) -> Sink:
-            return CountedSink(inner, self._sending(adapter, to))
+            known = declared(to, passing=(to.name, to.topic.broker) in self._passing)
+            return CountedSink(inner, self._sending(adapter, known))
 
         def source(inner: Source, subscription: Subscription) -> Source:
-            name = subscription.topic.name, group_of(subscription)
-            made = Consumption(self._tallies, _described(adapter, subscription), name)
+            known = declared(subscription)
+            if known is not subscription:
+                self._passing.add(_key(subscription))
+            name = known.topic.name, known.group
+            made = Consumption(self._tallies, _described(adapter, known), name)
             return CountedSource(inner, self._consumptions.setdefault(_key(subscription), made), time.time)
 
         return seen(adapter, sink=sink, source=source)
@@ -123,20 +130,8 @@ class Metrics(Instrument):
 
 
 def _described(adapter: Adapter, place: Destination | Subscription) -> Place:
-    """What the conventions say of it. A group of one process has a name of its own each time, of which there is no end."""
-    if isinstance(adapter, Describes):
-        told = adapter.place_attributes(place)
-    else:
-        told = {
-            "messaging.system": adapter.claims.broker.lower(),
-            "messaging.destination.name": place.topic.name,
-            "messaging.consumer.group.name": place.group or "",
-        }
-    if isinstance(place, Subscription) and place.ephemeral:
-        told = {
-            name: value.replace(place.group, group_of(place)) if isinstance(value, str) else value
-            for name, value in told.items()
-        }
+    """What the conventions say of it."""
+    told = place_of(adapter, place)
     return tuple(str(told.get(name, "")) for name in PLACE)
 
 

@@ -64,7 +64,7 @@ class Processing:
     @cached_property
     def _many(self) -> bool:
         """Whether it is a subscription to a pattern, and each delivery may be of another topic."""
-        return TEMPLATE in self._kind.attributes
+        return TEMPLATE in self._kind.attributes and DESTINATION not in self._kind.attributes
 
     @cached_property
     def _describe(self) -> Callable[[Delivery[Any]], Values]:

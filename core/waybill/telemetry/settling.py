@@ -106,11 +106,15 @@ class TracedSource(SeenSource):
 class SettlingSink:
     """Where copies go that are put off, or dead letters, where the broker cannot do that by itself: a part of settling."""
 
-    def __init__(self, inner: Sink, spans: Spans, adapter: Adapter, place: Destination) -> None:
+    def __init__(
+        self, inner: Sink, spans: Spans, adapter: Adapter, place: Destination, *, passing: bool = False
+    ) -> None:
+        """passing: it is an ephemeral group's."""
+        told = place_of(adapter, place, passing=passing)
         name = NAMES[DeadLetter if place.kind == "dead" else Defer]
         self._inner = inner
         self._spans = spans
-        self._kind = Kind(SpanKind.CLIENT, name, place_of(adapter, place), of="settle")
+        self._kind = Kind(SpanKind.CLIENT, name, told, of="settle")
 
     async def send(self, messages: Sequence[Message], *, deadline: float) -> Sequence[SendResult]:
         creations = [self._spans.carried.creation(message) for message in messages]

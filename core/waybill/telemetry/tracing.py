@@ -123,7 +123,8 @@ class Tracing(Instrument):
         if place.kind == "group":
             return RedrivingSink(inner, self.spans, adapter, place)
         if self._settles:
-            return SettlingSink(inner, self.spans, adapter, place)
+            _, source = self._sources.get((place.topic.name, place.topic.broker, place.group or ""), (None, None))
+            return SettlingSink(inner, self.spans, adapter, place, passing=source is not None and source.ephemeral)
         return inner
 
     def source(self, inner: Source, adapter: Adapter, subscription: Subscription) -> Source:

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
 from opentelemetry.trace import (
     INVALID_SPAN,
     NonRecordingSpan,
+    NoOpTracerProvider,
     StatusCode,
     format_trace_id,
     get_current_span,
@@ -166,6 +167,30 @@ async def test_a_redrive_is_a_trace_of_its_own_linked_both_ways(spans: Spans) ->
     assert [link.context.span_id for link in sending.links] == [_id(publish)]
     assert again.context.trace_id == publish.context.trace_id
     assert [link.context.span_id for link in again.links] == [_id(publish), _id(sending)]
+
+
+async def test_where_nobody_makes_spans_no_record_names_one() -> None:
+    seen: list[Message] = []
+
+    async def fail_once(_: str, delivery: Delivery[str]) -> None:
+        seen.append(delivery.message)
+        if not delivery.message.redrives:
+            raise Reject("no")
+
+    app = App("svc", settings=Settings(url="memory://"), instruments=[Tracing(NoOpTracerProvider())])
+    app.consume(ORDERS)(fail_once)
+    async with app.running():
+        await app.publish(ORDERS, "one")
+        await until(lambda: seen)
+        assert app._runtime is not None
+        async with asyncio.timeout(PATIENCE):
+            while not (letters := await _letters(app)):
+                await asyncio.sleep(0.005)
+        assert letters[0].dead is not None
+        assert letters[0].dead.span is None
+        await redrive(app._runtime.brokers.of(ORDERS.spec), app.registrations[0].subscription, lambda _: True)
+        await until(lambda: len(seen) == 2)
+    assert (seen[1].redrives, seen[1].redrive_span, seen[1].traceparent) == (1, None, None)
 
 
 async def test_a_letter_that_is_sent_to_another_topic_is_linked_as_well(spans: Spans) -> None:

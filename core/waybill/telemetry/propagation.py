@@ -143,6 +143,8 @@ def _state(text: str) -> TraceState:
     return TraceState.from_header([text])
 
 
-def traceparent(context: SpanContext) -> str:
-    """The other way about."""
+def traceparent(context: SpanContext) -> str | None:
+    """The other way about. `None` of one that is not valid, as without an SDK."""
+    if not context.is_valid:
+        return None
     return f"00-{format_trace_id(context.trace_id)}-{format_span_id(context.span_id)}-{context.trace_flags:02x}"

@@ -196,7 +196,7 @@ class App:
     def health(self) -> Health:
         """How it is, from its progress: per subscription and per topic published to, with the reasons. Costs nothing.
 
-        For a readiness probe: `app.health().ok`. An application that does not run is down.
+        For a readiness probe: `app.health().ready`. An application that does not run is down.
         """
         return self._runtime.health() if self._runtime is not None else Health(Status.DOWN, ())
 
@@ -410,6 +410,11 @@ class App:
 
         create: as of `brokers`. Raises `ConfigurationError`, `BrokerError`.
         """
+        from waybill.settings import load  # noqa: PLC0415 - pydantic-settings is slow to import
+
+        settings = self.settings or load()
+        for instrument in self._instruments:
+            instrument.configured(settings)
         async with self._seen(self.brokers(create=create)).connected() as brokers:
             yield brokers
 

@@ -204,6 +204,21 @@ async def test_a_group_that_passes_away_is_told_by_the_name_that_it_was_declared
     assert len(names) == len(places) == 1
 
 
+async def test_tools_tell_an_instrument_the_settings_before_all_else() -> None:
+    class Noting(Instrument):
+        def configured(self, settings: Settings) -> None:
+            noted.append(settings.redact)
+
+        def around(self, adapter: Adapter) -> Adapter:
+            noted.append("around")
+            return adapter
+
+    noted: list[Any] = []
+    app = App("svc", settings=Settings(url="memory://", redact=("x-licence",)), instruments=[Noting()])
+    async with app.connected():
+        assert noted == [("x-licence",), "around"]
+
+
 # ---------------------------------------------------------------- client libraries
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.telemetry.spans import Spans
 from waybill import (
     App,
     Batch,
@@ -18,6 +19,7 @@ from waybill import (
     Confirmed,
     ItemsFailed,
     Message,
+    PublishRefused,
     Refused,
     Reject,
     Retry,
@@ -36,6 +38,7 @@ from waybill.telemetry.catalogue import OUTCOMES, REASONS
 from waybill.telemetry.counting import CountedSink, Sending, Tallies
 from waybill.telemetry.metrics import Metrics
 from waybill.telemetry.tally import OTHER, Count, Metric, Series, total
+from waybill.telemetry.tracing import Tracing
 
 numbers = Topic("numbers", int, groups=["odd", "even"])
 results = Topic("results", int)
@@ -92,7 +95,7 @@ async def test_what_fails_is_told_by_its_class_and_what_runs_too_long_as_that() 
     async with app.running():
         await app.publish_many(numbers, range(4))
         await until(lambda: counted(metrics, "waybill.settled.messages") == 4)
-    for error in ("LookupError", "Reject", "HandlerTimeout", ""):
+    for error in ("LookupError", "waybill.errors.Reject", "waybill.errors.HandlerTimeout", ""):
         assert counted(metrics, "messaging.process.duration", error_type=error) == 1, error
     assert counted(metrics, "waybill.dead.lettered.messages", reason="rejected") == 1
     assert counted(metrics, "waybill.settled.messages", outcome="acked") == 1
@@ -114,7 +117,7 @@ async def test_a_batch_is_one_handling_and_its_messages_are_counted_each() -> No
     assert counted(metrics, "waybill.settled.messages", outcome="acked") == 9
     assert counted(metrics, "waybill.dead.lettered.messages") == 1
     assert 1 <= counted(metrics, "messaging.process.duration") < 10
-    assert counted(metrics, "messaging.process.duration", error_type="ItemsFailed") == 1
+    assert counted(metrics, "messaging.process.duration", error_type="waybill.errors.ItemsFailed") == 1
 
 
 async def test_no_name_that_somebody_else_chooses_becomes_a_label() -> None:
@@ -194,8 +197,60 @@ async def test_what_was_not_confirmed_is_counted_as_what_it_was() -> None:
     for outcome, number in {"confirmed": 3, "refused": 1, "unknown": 2}.items():
         assert total(tallies.collect(), "waybill.published.messages", outcome=outcome) == number
     for error, number in {"": 3, "PublishRefused": 1, "PublishUnknown": 1, "BrokerUnavailable": 1}.items():
-        assert total(tallies.collect(), "messaging.client.sent.messages", error_type=error) == number
-    assert total(tallies.collect(), "messaging.client.operation.duration") == 3
+        name = error and f"waybill.errors.{error}"
+        assert total(tallies.collect(), "messaging.client.sent.messages", error_type=name) == number
+    for name in ("", "waybill.errors.PublishRefused", "waybill.errors.BrokerUnavailable"):
+        assert total(tallies.collect(), "messaging.client.operation.duration", error_type=name) == 1
+
+
+async def test_metrics_and_spans_call_a_failure_the_same() -> None:
+    spans, metrics, begun = Spans(), Metrics(), asyncio.Event()
+    one, many, last = Topic("one", int), Topic("many", int), Topic("last", int)
+    settings = Settings(url="memory://", shutdown_grace=0.05)
+    app = App("odd", settings=settings, instruments=[Tracing(spans.provider), metrics])
+
+    @app.consume(one, timeout=0.05, retry=Retry.none())
+    async def handle(_: int) -> None:
+        await asyncio.sleep(60)
+
+    @app.consume(many, timeout=0.05, batch=Batch(2), retry=Retry.none())
+    async def handle_batch(_: list[int]) -> None:
+        await asyncio.sleep(60)
+
+    @app.consume(last)
+    async def handle_last(_: int) -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    async with app.running():
+        await app.publish(one, 1)
+        await app.publish_many(many, [1, 2])
+        await until(lambda: counted(metrics, "waybill.dead.lettered.messages") == 3)
+        await app.publish(last, 1)
+        await asyncio.wait_for(begun.wait(), 10)
+        with pytest.raises(PublishRefused):
+            await app.publish(results, 1)  # which nobody would get
+        await app.publish_many(results, [1, 2])
+    handled = {(f"process {topic}", error) for topic, error in failures(metrics, "messaging.process.duration")}
+    assert handled == {("process one", TIMEOUT), ("process many", TIMEOUT), ("process last", "")}
+    assert handled == {(span.name, (span.attributes or {}).get("error.type", "")) for span in spans.named("process")}
+    sent = [(span.kind.name, (span.attributes or {}).get("error.type")) for span in spans.named("send results")]
+    assert sorted(sent) == [("CLIENT", REFUSED), ("PRODUCER", REFUSED)]
+    for name in ("messaging.client.operation.duration", "messaging.client.sent.messages"):
+        assert ("results", REFUSED) in failures(metrics, name)
+        assert ("results", "") not in failures(metrics, name)
+
+
+TIMEOUT, REFUSED = "waybill.errors.HandlerTimeout", "waybill.errors.PublishRefused"
+
+
+def failures(metrics: Metrics, name: str) -> set[tuple[str, str]]:
+    """Destinations, and of what class each failure there was, or none."""
+    (reading,) = (reading for reading in metrics.collect() if reading.metric.name == name)
+    counts = [
+        (labels, value if isinstance(value, int | float) else sum(value.counts)) for labels, value in reading.values
+    ]
+    return {(labels[3], labels[-1]) for labels, count in counts if count}
 
 
 async def test_circuits_and_what_the_broker_does_less_are_seen() -> None:

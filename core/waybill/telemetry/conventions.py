@@ -66,7 +66,8 @@ def place_of(adapter: Adapter, place: Destination | Subscription, *, passing: bo
     """
     told = _told(adapter, place)
     known = declared(place, passing=passing)
-    if known is place or (template := _told(adapter, known).get(DESTINATION)) in {None, told.get(DESTINATION)}:
+    template = None if known is place else _told(adapter, known).get(DESTINATION)
+    if template is None or template == told.get(DESTINATION):
         return told
     return {**told, TEMPLATE: template, TEMPORARY: True}
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import Any, TypeAlias
 
 from waybill.adapter import Sink, Source
-from waybill.handling import current_handling
+from waybill.errors import HandlerTimeout
 from waybill.message import Delivery, Message
 from waybill.observing import Handled
 from waybill.outcomes import (
@@ -27,6 +26,7 @@ from waybill.outcomes import (
 from waybill.telemetry import catalogue
 from waybill.telemetry.around import SeenSource
 from waybill.telemetry.catalogue import ANSWERS, OUTCOMES, REASONS
+from waybill.telemetry.failing import ERRORS, GIVEN_BACK, cut_short, error_type
 from waybill.telemetry.tally import Count, Metric, Reading, Series, Spread
 
 __all__ = ["Consumption", "CountedSink", "CountedSource", "Place", "Sending", "Tallies"]
@@ -36,8 +36,6 @@ Place: TypeAlias = tuple[str, ...]
 
 ANSWER = dict(zip((Confirmed, Refused, Unknown), ANSWERS, strict=True))
 OUTCOME = {Ack: "acked", Defer: "retried", Release: "released", DeadLetter: "dead_lettered"}
-ENDS = {"timeout": "HandlerTimeout", "lease": "LeaseLost"}
-"""What a handler that was cancelled has met, by why it was."""
 
 
 class Tallies:
@@ -86,21 +84,22 @@ class Sending:
             self._published = {kind: tallies.published.of(topic, answer) for kind, answer in ANSWER.items()}
 
     def answered(self, results: Sequence[SendResult], took: float) -> None:
-        self._took.add(took)
         if {type(result) for result in results} == {Confirmed}:
+            self._took.add(took)
             self._sent.value += len(results)
             if self._topic is not None:
                 self._published[Confirmed].value += len(results)
             return
-        for result in results:
-            error = "" if isinstance(result, Confirmed) else f"Publish{type(result).__name__}"
+        errors = ["" if isinstance(result, Confirmed) else error_type(ERRORS[type(result)]) for result in results]
+        self._tallies.operation.of(*self._labels, next(filter(None, errors), "")).add(took)
+        for result, error in zip(results, errors, strict=True):
             self._tallies.sent.of(*self._labels, error).value += 1
             if self._topic is not None:
                 self._published[type(result)].value += 1
 
     def failed(self, number: int, error: BaseException, took: float) -> None:
         """Nobody knows then what was stored."""
-        name = type(error).__qualname__
+        name = error_type(error)
         self._tallies.operation.of(*self._labels, name).add(took)
         self._tallies.sent.of(*self._labels, name).value += number
         if self._topic is not None:
@@ -148,7 +147,7 @@ class CountedSource(SeenSource):
         try:
             results = await self.inner.settle(settled)
         except BaseException as error:
-            self._consumption.settled(perf_counter() - began, type(error).__qualname__)
+            self._consumption.settled(perf_counter() - began, error_type(error))
             raise
         self._consumption.settled(perf_counter() - began)
         return results
@@ -201,13 +200,11 @@ class Consumption:
         elif type(settlement) is DeadLetter:
             self._tallies.dead_lettered.of(*self._name, settlement.record.reason).value += 1
 
-    def failed(self, error: BaseException, took: float) -> None:
-        """A handling did, after so many seconds."""
-        self._tallies.process.of("process", "process", *self._place, _name_of(error)).add(took)
-
-
-def _name_of(error: BaseException) -> str:
-    if isinstance(error, asyncio.CancelledError) and (held := current_handling.get()) is not None:
-        run = held.run
-        return ENDS.get(run.cause or "" if run is not None else "", "CancelledError")
-    return type(error).__qualname__
+    def failed(self, error: BaseException, took: float, delivery: Delivery[Any]) -> None:
+        """A handling did, after so many seconds. delivery: the first of its deliveries."""
+        cause = cut_short(error, delivery)
+        if cause in GIVEN_BACK:
+            self.processed.add(took)
+            return
+        name = error_type(HandlerTimeout if cause == "timeout" else error)
+        self._tallies.process.of("process", "process", *self._place, name).add(took)

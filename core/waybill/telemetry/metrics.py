@@ -9,12 +9,13 @@ with `waybill.` are ours, since no convention has them. `waybill.telemetry.catal
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from waybill.adapter import Adapter, Sink, Source
 from waybill.instruments import Instrument
+from waybill.message import Delivery
 from waybill.middleware import BatchMiddleware, Middleware
 from waybill.observing import Handled
 from waybill.telemetry.around import seen
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Metrics"]
 
-T = TypeVar("T")
+T = TypeVar("T", Delivery[Any], Sequence[Delivery[Any]])
 
 
 class Metrics(Instrument):
@@ -101,7 +102,8 @@ class Metrics(Instrument):
             try:
                 await handler(given)
             except BaseException as error:
-                self._consumptions[place].failed(error, perf_counter() - began)
+                first = given if isinstance(given, Delivery) else given[0]
+                self._consumptions[place].failed(error, perf_counter() - began, first)
                 raise
             self._consumptions[place].processed.add(perf_counter() - began)
 

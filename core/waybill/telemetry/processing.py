@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from random import getrandbits
@@ -13,7 +12,6 @@ from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import INVALID_SPAN, Link, NonRecordingSpan, Span, SpanContext, SpanKind, set_span_in_context
 
 from waybill.adapter import Adapter, Describes
-from waybill.consumer import held_of
 from waybill.errors import HandlerTimeout
 from waybill.message import Delivery, Message
 from waybill.middleware import BatchHandler, Handler
@@ -29,6 +27,7 @@ from waybill.telemetry.conventions import (
     TEMPLATE,
     place_of,
 )
+from waybill.telemetry.failing import GIVEN_BACK, cut_short
 from waybill.telemetry.propagation import Unsampled, context_of, traceparent
 from waybill.telemetry.spans import Kind, Spans, Values, linked
 from waybill.topology import Subscription
@@ -183,8 +182,8 @@ class Processing:
             msgspec.structs.force_setattr(delivery, "_span", (context, links))
 
     def _failed(self, span: Span, error: BaseException, deliveries: Sequence[Delivery[Any]]) -> None:
-        cause = _cut_short(error, deliveries[0])
-        if cause in {"shutdown", "lease"}:  # it is given back, and that is no failure
+        cause = cut_short(error, deliveries[0])
+        if cause in GIVEN_BACK:
             span.add_event(f"waybill.{cause}")
             return
         failing_span.set(traceparent(span.get_span_context()))
@@ -195,12 +194,6 @@ class Processing:
 def _kept_by_nobody() -> Span:
     """Of a trace of its own: a batch goes on with none of its messages' traces, and whatever it begins is kept no more."""
     return NonRecordingSpan(SpanContext(getrandbits(128) or 1, getrandbits(64) or 1, is_remote=False))
-
-
-def _cut_short(error: BaseException, delivery: Delivery[Any]) -> str | None:
-    """Why the handler was cancelled, if it was."""
-    held = held_of(delivery) if isinstance(error, asyncio.CancelledError) else None
-    return None if held is None or held.run is None else held.run.cause
 
 
 def common(told: Sequence[Values]) -> dict[str, str | int | bool]:

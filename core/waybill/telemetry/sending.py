@@ -162,9 +162,9 @@ async def sent(
     else:
         failed = next((result for result in results if not isinstance(result, Confirmed)), None)
         if isinstance(failed, Refused):
-            spans.refuse(span, "waybill.PublishRefused", failed.reason)
+            spans.refuse(span, failed, failed.reason)
         elif failed is not None:
-            spans.refuse(span, "waybill.PublishUnknown", failed.cause)
+            spans.refuse(span, failed, failed.cause)
         return results
     finally:
         spans.end(span)

@@ -96,10 +96,10 @@ class TracedSource(SeenSource):
         """One that was not taken is enough for a failure. What is not asked for again need not know its span any longer."""
         for item, result in zip(settled, results, strict=True):
             if type(result) is Failed:
-                self._spans.refuse(span, "waybill.BrokerError", result.cause)
+                self._spans.refuse(span, result, result.cause)
                 continue
             if type(result) is Lost:
-                self._spans.refuse(span, "waybill.LeaseLost", "the lease was lost before")
+                self._spans.refuse(span, result, "the lease was lost before")
             msgspec.structs.force_setattr(item.delivery, "_span", None)
 
 

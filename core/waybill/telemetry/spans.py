@@ -28,8 +28,10 @@ from waybill.adapter import Attributes
 from waybill.deadletters import MAX_DETAIL, MAX_STACK, shorten
 from waybill.errors import describe
 from waybill.message import Message
+from waybill.outcomes import Failed, Lost, Refused, Unknown
 from waybill.redaction import redact, secrets_of
 from waybill.telemetry.conventions import ERROR, OPERATION, TYPE, span_name
+from waybill.telemetry.failing import ERRORS, error_type
 from waybill.telemetry.propagation import Carried
 
 __all__ = ["Kind", "Spans", "linked", "suppressed"]
@@ -120,10 +122,9 @@ class Spans:
             self._failed(lost)
 
     def _tell(self, span: Span, error: BaseException, messages: Sequence[Message]) -> None:
-        kind = type(error)
-        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         if not span.is_recording():
             return
+        name = error_type(error)
         secrets = [secret for message in messages for secret in secrets_of(message, self.marked)]
         text = shorten(redact(describe(error), secrets), MAX_DETAIL)
         stack = "".join(traceback.format_tb(error.__traceback__, limit=-DEEPEST))
@@ -136,9 +137,9 @@ class Spans:
         span.set_status(Status(StatusCode.ERROR, text))
         span.add_event("exception", told)
 
-    def refuse(self, span: Span, kind: str, why: str) -> None:
+    def refuse(self, span: Span, answer: Refused | Unknown | Failed | Lost, why: str) -> None:
         """It failed, and nothing was raised."""
-        span.set_attribute(ERROR, kind)
+        span.set_attribute(ERROR, error_type(ERRORS[type(answer)]))
         span.set_status(Status(StatusCode.ERROR, shorten(redact(why), MAX_DETAIL)))
 
 

@@ -76,6 +76,31 @@ def test_a_line_is_one_object_with_the_time_the_level_and_where_it_comes_from() 
     assert not {"message_id", "topic", "trace_id"} & told.keys()
 
 
+async def test_what_is_given_replaces_nothing_that_the_line_says_itself() -> None:
+    given = {
+        "time": "noon",
+        "level": "grave",
+        "logger": "l",
+        "error": "e",
+        "message_id": "m",
+        "topic": "numbers",
+    }
+
+    async def handle(_: int) -> None:
+        log.info("at work", extra=given, stack_info=True)
+
+    with written(JsonFormatter()) as lines:
+        ident = await handled(handle)
+    told = one(lines(), "at work")
+    assert (told["level"], told["logger"], told["message_id"]) == ("INFO", "tests.telemetry", ident)
+    assert datetime.fromisoformat(told["time"])
+    assert {name: told[f"extra_{name}"] for name in ("time", "level", "logger", "error", "message_id")} == {
+        name: given[name] for name in ("time", "level", "logger", "error", "message_id")
+    }
+    assert (told["topic"], "extra_topic" in told) == ("numbers", False)
+    assert "in handle" in told["stack"]
+
+
 def test_what_is_no_text_loses_no_line() -> None:
     """A file's name on Linux, for instance, may be any bytes."""
     name = b"caf\xe9.txt".decode("utf-8", "surrogateescape")

@@ -30,6 +30,8 @@ __all__ = ["JsonFormatter", "TextFormatter", "formatter"]
 LINE = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
 OURS = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 """What every record has; all else was given as `extra`."""
+OWN = frozenset({"time", "level", "logger", "error", "stack"})
+"""What is said of each line in the same way, whatever was given."""
 
 
 def formatter(settings: Settings) -> logging.Formatter:
@@ -54,7 +56,8 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line: `time`, `level`, `logger`, `process`, `message`, and what was given as `extra`.
 
     While a message is handled: `message_id`, `correlation_id`, `topic`, `group`, `attempt`, and `trace_id`, with `span_id` where
-    OpenTelemetry has a span. Of an exception: `error` with `type`, `text` and `stack`. Secrets are left out as in text.
+    OpenTelemetry has a span. Of an exception: `error` with `type`, `text` and `stack`; of `stack_info`: `stack`. An extra that is
+    named like one of these and says something else is told as `extra_…`. Secrets are left out as in text.
     """
 
     def __init__(self, *, marked: Collection[str] = ()) -> None:
@@ -74,7 +77,11 @@ class JsonFormatter(logging.Formatter):
         }
         for name, value in vars(record).items():
             if name not in OURS:
-                told[name] = MASK if self._secrets.hides(name) else _plain(value, secrets)
+                plain = MASK if self._secrets.hides(name) else _plain(value, secrets)
+                taken = name in OWN or told.get(name, plain) != plain
+                told[f"extra_{name}" if taken else name] = plain
+        if record.stack_info:
+            told["stack"] = redact(self.formatStack(record.stack_info), secrets)
         if record.exc_info and (error := record.exc_info[1]) is not None:
             told["error"] = {
                 "type": f"{type(error).__module__}.{type(error).__qualname__}",

@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     """Seconds without a delivery, while messages lie ready and handlers are idle, until a subscription counts as degraded
     and is connected anew."""
     version: str = ""
-    """The service's version or commit, which its dead letters and traces name."""
+    """The service's version or commit, which its dead letters name, and the states that its processes write (`status_dir`)."""
     dlq: str | None = None
     """The file of the dead letters' index. `waybill run` tells it what became of redriven messages. Default, for the command line:
     `waybill-dlq.db` in the working directory."""

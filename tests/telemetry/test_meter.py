@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,9 +16,11 @@ from opentelemetry.semconv._incubating.metrics import messaging_metrics
 from opentelemetry.semconv.attributes import error_attributes, server_attributes
 
 from waybill import App, Retry, Settings, Topic
+from waybill.telemetry import catalogue
 from waybill.telemetry.catalogue import APPLICATION, BUCKETS, CONVENTIONS, EXPORTER
+from waybill.telemetry.meter import measured
 from waybill.telemetry.metrics import Metrics
-from waybill.telemetry.tally import total
+from waybill.telemetry.tally import Reading, total
 
 numbers = Topic("numbers", int)
 
@@ -82,6 +85,24 @@ async def test_a_meter_has_what_is_counted() -> None:
     (sent,) = (point for point in found["messaging.client.sent.messages"].data.data_points)
     assert (sent.value, sent.attributes["messaging.operation.type"]) == (10, "send")
     assert {point.value for point in found["waybill.consumer.up"].data.data_points} == {1}
+
+
+def test_a_reader_asks_once_for_all_and_gets_what_is_counted_then() -> None:
+    reader, rounds = InMemoryMetricReader(), list[int]()
+
+    def collect() -> Iterator[Reading]:
+        rounds.append(1)
+        yield Reading(catalogue.DELIVERED, [(("numbers", "odd"), len(rounds))])
+        yield Reading(catalogue.HELD, [(("numbers", "odd"), len(rounds))])
+
+    provider = MeterProvider([reader])
+    measured(provider.get_meter("waybill"), collect)
+    for number in (1, 2):
+        found = _found(reader)
+        for metric in (catalogue.DELIVERED, catalogue.HELD):
+            assert [point.value for point in found[metric.name].data.data_points] == [number]
+        assert len(rounds) == number
+    provider.shutdown()
 
 
 class Broken(NoOpMeter):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from waybill.errors import ConfigurationError
@@ -29,13 +30,17 @@ __all__ = ["measured"]
 
 log = logging.getLogger("waybill.telemetry")
 
+ROUND = 1.0
+"""Seconds that a reader takes at most to ask for all; what was collected before is too old."""
+
 
 def measured(meter: Meter, collect: Callable[[], Iterable[Reading]]) -> Tallies:
     """What is counted shall be kept in these, and shows in the meter with all else that `collect` gives."""
+    shared = Shared(collect)
     for metric in APPLICATION:
         if metric.kind != "histogram":
             make = meter.create_observable_counter if metric.kind == "counter" else meter.create_observable_gauge
-            make(metric.name, [_observe(metric, collect)], unit=metric.unit, description=metric.about)
+            make(metric.name, [_observe(metric, shared)], unit=metric.unit, description=metric.about)
     return Tallies(spread=lambda metric: _recorded(meter, metric))
 
 
@@ -71,15 +76,31 @@ def _recorded(meter: Meter, metric: Metric) -> Series[Spread]:
     return Series(metric, lambda labels: Recorded(metric.bounds, histogram, _attributes(metric, labels)))
 
 
-def _observe(
-    metric: Metric, collect: Callable[[], Iterable[Reading]]
-) -> Callable[[CallbackOptions], Iterator[Observation]]:
+class Shared:
+    """One collection for all instruments that a reader asks one after the other. May be used in any thread."""
+
+    def __init__(self, collect: Callable[[], Iterable[Reading]]) -> None:
+        self._collect = collect
+        self._left: dict[str, Reading | None] = {}
+        """What has been collected and not been asked for."""
+        self._until = 0.0
+
+    def reading(self, metric: Metric) -> Reading | None:
+        """Each is told once: who asks again begins another round."""
+        left = self._left
+        if metric.name not in left or monotonic() > self._until:
+            left = dict.fromkeys(each.name for each in APPLICATION)
+            left |= {reading.metric.name: reading for reading in self._collect()}
+            self._left, self._until = left, monotonic() + ROUND
+        return left.pop(metric.name, None)
+
+
+def _observe(metric: Metric, shared: Shared) -> Callable[[CallbackOptions], Iterator[Observation]]:
     def observe(_: CallbackOptions) -> Iterator[Observation]:
-        for reading in collect():
-            if reading.metric is metric:
-                for labels, value in reading.values:
-                    if not isinstance(value, Spread):
-                        yield Observation(value, _attributes(metric, labels))
+        reading = shared.reading(metric)
+        for labels, value in () if reading is None else reading.values:
+            if not isinstance(value, Spread):
+                yield Observation(value, _attributes(metric, labels))
 
     return observe
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -28,7 +29,7 @@ from waybill.clock import SystemClock
 from waybill.history import KeepsHistory
 from waybill.instruments import Instrument
 from waybill.loading import AdapterContext, open_adapter, use_adapter
-from waybill.outcomes import SendResult
+from waybill.outcomes import Confirmed, SendResult
 from waybill.redrive import redrive
 from waybill.telemetry.around import Seen, SeenSource, covering
 from waybill.telemetry.conventions import place_of
@@ -202,6 +203,44 @@ async def test_a_group_that_passes_away_is_told_by_the_name_that_it_was_declared
         readings = [r for r in metrics.collect() if r.metric.name.startswith("messaging.")]
         places |= {labels[2:-1] for reading in readings for labels, _ in reading.values if "ca.che" in labels}
     assert len(names) == len(places) == 1
+
+
+async def test_copies_for_a_group_that_passes_away_go_where_it_was_declared() -> None:
+    """Its retries and dead letters, where the broker has none itself."""
+    spans, metrics = Spans(), Metrics()
+    group = Subscription(topic=ORDERS.spec, group="cache.0123456789ab", ephemeral=True)
+    dead = Destination("dead", ORDERS.spec, group.group)
+    sent = Message(id="m1", body=b'"one"', type="t", source="s", time=datetime.now(UTC), traceparent=CALLER)
+    adapter = metrics.around(Tracing(spans.provider).around(Named(embedded())))
+    async with adapter.source(group, window=1, notify=lambda: None), adapter.sink(dead) as sink:
+        await sink.send([sent], deadline=0)
+    assert [span.name for span in spans.all] == ["dead_letter orders/cache"]
+    readings = [(r.metric.labels, labels) for r in metrics.collect() for labels, _ in r.values]
+    assert "cache" in repr(readings)
+    assert "0123456789ab" not in repr(readings)
+
+
+class Named(Seen):
+    """Tells a group's place by the group's name, and takes whatever is sent there."""
+
+    @asynccontextmanager
+    async def source(self, *_: Any, **__: Any) -> AsyncGenerator[Any, None]:
+        yield self
+
+    @asynccontextmanager
+    async def sink(self, *_: Any) -> AsyncGenerator[Any, None]:
+        yield self
+
+    async def send(self, messages: Sequence[Message], **_: Any) -> Sequence[SendResult]:
+        return [Confirmed(message.id) for message in messages]
+
+    def place_attributes(self, place: Any) -> Any:
+        return {"messaging.destination.name": place.name, "messaging.consumer.group.name": place.group}
+
+    def message_attributes(self, *_: Any) -> Any:
+        return {}
+
+    delivery_attributes = position_attributes = message_attributes
 
 
 async def test_tools_tell_an_instrument_the_settings_before_all_else() -> None:

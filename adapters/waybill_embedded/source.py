@@ -275,8 +275,12 @@ class Looking(Protocol):
 async def receive(
     source: Looking, limit: int, members: Members, clock: Clock, notify: Notify
 ) -> Sequence[Delivery[Any]]:
-    """Look, and sleep until somebody rings or something is due, until there is something."""
+    """Look, and sleep until somebody rings or something is due, until there is something.
+
+    Nothing, after a while in which it could look: that is how the core learns that what was raised before is over.
+    """
     stalled = False
+    end = time.monotonic() + PATIENCE
     while not source.quiet:
         due = None
         since = members.rung
@@ -286,9 +290,10 @@ async def receive(
             stalled = True
             notify(Stalled(str(error)))
         else:
-            if deliveries and stalled:
+            if stalled:
+                stalled = False
                 notify(Resumed())
-            if deliveries:
+            if deliveries or time.monotonic() > end:
                 return deliveries
         if not source.quiet:
             pause = PATIENCE if due is None else max(due - clock.time(), 0.001)

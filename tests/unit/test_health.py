@@ -13,13 +13,24 @@ import msgspec
 import pytest
 
 from tests.unit.stand_ins import never, until
-from waybill import App, BrokerUnavailable, Delivery, Settings, Status, Topic
+from waybill import (
+    App,
+    BrokerError,
+    BrokerFileError,
+    BrokerUnavailable,
+    CircuitBreaker,
+    Delivery,
+    Settings,
+    Status,
+    Topic,
+)
 from waybill.adapter import Admin, Notify, Source, Stalled
 from waybill.brokers import Brokers
 from waybill.clock import SystemClock
 from waybill.loading import AdapterContext, open_adapter
 from waybill.outcomes import ACK, Refused, SendResult, Settled
 from waybill.topology import Destination, Subscription
+from waybill_embedded.source import FileSource
 
 
 @dataclass
@@ -39,6 +50,7 @@ class Deaf:
         self.parting = 0.0
         self.breaks = 0
         self.away: set[int] = set()
+        self.broken: asyncio.Event | None = None
         self.asked_late = 0
         self.counted = 0
         self.refuse: Refused | None = None
@@ -102,6 +114,9 @@ class _Silent:
             self._deaf.asked_late += 1
             await asyncio.sleep(0)
             return await self._inner.receive(limit)
+        if self._deaf.broken is not None:
+            await self._deaf.broken.wait()
+            raise BrokerUnavailable("away")
         await asyncio.sleep(3600)
         return ()
 
@@ -311,3 +326,64 @@ async def test_a_handler_that_ignores_its_end_makes_the_process_down(monkeypatch
         assert "replace this process" in str(app.health().parts[0].reasons)
         assert not app.health().ok
         gate.set()
+
+
+@pytest.mark.parametrize("error", [BrokerUnavailable, BrokerFileError])
+async def test_a_group_that_has_nothing_to_do_is_up_again_when_the_broker_is(
+    error: type[BrokerError], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    away, look = asyncio.Event(), FileSource.look
+
+    async def hindered(source: FileSource, limit: int) -> Any:
+        if away.is_set():
+            raise error("the disk is full")
+        return await look(source, limit)
+
+    monkeypatch.setattr("waybill_embedded.source.PATIENCE", 0.05)
+    monkeypatch.setattr(FileSource, "look", hindered)
+    app = App("a", settings=Settings(url=f"sqlite:///{tmp_path / 'bus.db'}"))
+
+    @app.consume(jobs)
+    async def work(_: Job) -> None: ...
+
+    async with app.running():
+        away.set()
+        await until(lambda: "the disk is full" in str(app.health()))
+        assert not app.health().ready
+        away.clear()
+        await until(lambda: app.health().ready and app.health().status is Status.UP)
+
+
+async def test_what_hindered_a_subscription_is_nothing_that_is_stuck_once_nothing_is_wanted() -> None:
+    clock, app, bank = SystemClock(), App("a"), CircuitBreaker("bank")
+    deaf = Deaf(clock)
+    deaf.broken = asyncio.Event()
+
+    @app.consume(jobs, breaker=bank)
+    async def work(_: Job) -> None: ...
+
+    async with app._open(Brokers({None: deaf}), Settings(url="memory://"), clock, consume=True):  # type: ignore[dict-item]
+        deaf.broken.set()
+        await until(lambda: "cannot receive: away" in str(app.health()))
+        assert not app.health().ready
+        bank.open("their maintenance")
+        await until(lambda: app.health().ready)
+        assert "cannot receive" not in str(app.health())
+        bank.auto()
+        await until(lambda: "cannot receive: away" in str(app.health()))
+
+
+async def test_a_stall_is_over_when_nothing_is_wanted_any_more() -> None:
+    clock, app = SystemClock(), App("a")
+    deaf = Deaf(clock)
+    deaf.away = set(range(2, 100))
+
+    @app.consume(jobs)
+    async def work(_: Job) -> None: ...
+
+    settings = Settings(url="memory://", stall_after=0.2)
+    async with app._open(Brokers({None: deaf}), settings, clock, consume=True):  # type: ignore[dict-item]
+        await app.publish(jobs, Job(1))
+        await until(lambda: app.consumer(jobs).stalled)
+        app.consumer(jobs).pause()
+        await until(lambda: app.health().ready)

@@ -309,9 +309,14 @@ class Consumer:
         """Whether anything was delivered since it connected."""
         return self.delivered is not None and self.delivered > self._began
 
+    @property
+    def wants(self) -> bool:
+        """Whether it would take anything now: it is not paused, waits for no circuit and no limit, and has room."""
+        return self._wanted() > 0
+
     def waits_for_messages(self, patience: float) -> bool:
         """Whether it could handle more, holds none, and has got none for `patience` seconds."""
-        if self._window.held or self._fetcher.stopped or not self._wanted():
+        if self._window.held or self._fetcher.stopped or not self.wants:
             return False
         return time.monotonic() - max(self._began, self.delivered or 0.0) > patience
 

@@ -127,6 +127,9 @@ class Fetcher:
         while not self.stopped:
             wanted = self._wanted()
             if not wanted:
+                if failures:  # nobody asks any more, so nobody would learn that it is over
+                    failures = 0
+                    self._on_trouble(None)
                 self._room.clear()
                 await self._room.wait()
             elif (trouble := await self._receive(wanted)) is not None:

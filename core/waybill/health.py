@@ -148,7 +148,7 @@ async def watch(consumers: Sequence[Consumer], admin: Admin, patience: float) ->
 
 async def _look(consumer: Consumer, admin: Admin, patience: float) -> None:
     if not consumer.waits_for_messages(patience):
-        if consumer.moved:
+        if consumer.moved or not consumer.wants:
             consumer.stalled = None
         return
     ready = 0.0

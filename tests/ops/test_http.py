@@ -134,14 +134,15 @@ async def test_what_cannot_be_ordered_changes_nothing(
         ("127.0.0.1", 200),
         ("::1", 200),
         ("::ffff:127.0.0.1", 200),
+        ("127.0.0.6", 403),  # a service mesh, for whoever asks it
         ("10.0.0.7", 403),
         ("::ffff:10.0.0.7", 403),
         ("x", 403),
     ],
 )
-async def test_a_server_of_its_own_takes_orders_from_this_machine_alone(client: str, status: int) -> None:
+async def test_orders_are_taken_from_this_machine_alone(client: str, status: int) -> None:
     service = Service()
-    transport = httpx.ASGITransport(operations(service.app, local=True), client=(client, 5000))
+    transport = httpx.ASGITransport(operations(service.app), client=(client, 5000))
     async with service.app.test(), httpx.AsyncClient(transport=transport, base_url="http://here") as asking:
         assert (
             await asking.post("/circuits/bank/open", json={"reason": "a\nline of \x1b[1mits own"})
@@ -149,6 +150,31 @@ async def test_a_server_of_its_own_takes_orders_from_this_machine_alone(client: 
         assert (service.bank.state == "forced-open") is (status == 200)
         assert (await asking.get("/readyz")).status_code == 200, "anybody may look"
         assert "a line of [1mits own" in str(service.bank.describe().reason) or status != 200
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("Forwarded", "for=10.0.0.7"),
+        ("X-Forwarded-For", "10.0.0.7"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Real-IP", "10.0.0.7"),
+        ("Via", "1.1 proxy"),
+    ],
+)
+async def test_who_comes_through_a_proxy_is_not_on_this_machine(header: str, value: str) -> None:
+    service = Service()
+    async with service.app.test(), service.asked() as client:
+        answer = await client.post("/circuits/bank/open", headers={header: value})
+        assert (answer.status_code, service.bank.state) == (403, "closed")
+        assert (await client.get("/readyz", headers={header: value})).status_code == 200
+
+
+async def test_where_somebody_else_says_who_may_order_anybody_may() -> None:
+    service = Service()
+    transport = httpx.ASGITransport(operations(service.app, local=False), client=("10.0.0.7", 5000))
+    async with service.app.test(), httpx.AsyncClient(transport=transport, base_url="http://here") as asking:
+        assert (await asking.post("/circuits/bank/open")).status_code == 200
 
 
 async def test_an_order_stands_in_the_folder_for_the_others(tmp_path: Path) -> None:

@@ -7,15 +7,14 @@
     GET  /circuits                the circuit breakers
     POST /circuits/NAME/open      nothing passes until somebody says otherwise; …/close, …/auto: as it is by itself
 
-`waybill run` takes orders from its own machine alone (`kubectl exec`, `kubectl port-forward`); where this is a part of yours,
-you guard it. All is known in the process: an answer connects to nothing, and a probe may ask as often as it likes. Needs the extra `ops`.
+Orders are taken from its own machine alone (`kubectl exec`, `kubectl port-forward`), and not through a proxy. All is known in the process: an answer connects to nothing, and a probe may ask as often as it likes. Needs the extra `ops`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 import msgspec
@@ -41,6 +40,10 @@ __all__ = ["operations"]
 
 LONGEST = 10_000
 """Bytes of a request's body that are read."""
+HERE = frozenset({IPv4Address("127.0.0.1"), IPv6Address("::1")})
+"""Who asks from this machine. Not all of 127.0.0.0/8: service meshes hand on what comes from elsewhere as 127.0.0.6."""
+HANDED_ON = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"})
+"""Headers of proxies: behind one on this machine everybody seems to be here."""
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -51,10 +54,11 @@ class Wish(msgspec.Struct, frozen=True):
 
 
 def operations(
-    app: App, *, process: Process | None = None, obeying: Obeying | None = None, local: bool = False
+    app: App, *, process: Process | None = None, obeying: Obeying | None = None, local: bool = True
 ) -> Starlette:
     """Answers for `app` in this process. `process` and `obeying`: as they are known elsewhere; without, a circuit is
-    ordered in this process alone. `local`: whether only who asks from this machine may order anything.
+    ordered in this process alone. `local`: whether only who asks from this machine, and through no proxy, may order
+    anything; without, you guard it. A proxy here that says nothing of whom it speaks for cannot be told from this machine.
 
     Raises `ConfigurationError` without the extra `ops`.
     """
@@ -117,13 +121,13 @@ def _ordering(process: Process, obeying: Obeying, *, local: bool) -> Callable[[R
 
 
 def _is_here(request: Request) -> bool:
-    if request.client is None:  # a socket in the file system
-        return True
+    if request.client is None or not HANDED_ON.isdisjoint(request.headers):
+        return False
     try:
         host = ip_address(request.client.host.partition("%")[0])
     except ValueError:  # whatever serves this knows who asks by something else
         return False
-    return ((host.ipv4_mapped if isinstance(host, IPv6Address) else None) or host).is_loopback
+    return ((host.ipv4_mapped if isinstance(host, IPv6Address) else None) or host) in HERE
 
 
 async def _wish(request: Request) -> Wish | None:

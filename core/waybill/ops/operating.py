@@ -54,7 +54,7 @@ def _over_http(process: Process, where: str, worker: int, obeying: Obeying) -> A
         process.ops = url
 
     host, port = address(where, worker)
-    asgi = operations(process.app, process=process, obeying=obeying, local=True)
+    asgi = operations(process.app, process=process, obeying=obeying)
     return listening(asgi, host, port, on_url)
 
 

@@ -7,14 +7,18 @@ headers and fields hold. A secret that nothing gives away is not found.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from waybill.message import Message
 
-__all__ = ["MASK", "looks_secret", "redact", "secrets_of", "shown_headers"]
+__all__ = ["MASK", "looks_secret", "redact", "secrets_of", "shown_body", "shown_headers"]
 
 MASK = "***"
 NAMES = (
@@ -31,10 +35,12 @@ LONG_NAMES = (
 """Those that may stand within a longer name."""
 
 LOOKED_AT = 64 << 10
-"""Characters of a body in which secret fields are looked for."""
+"""Bytes of a body in which secret fields are looked for that a text may quote. What is shown of a body is looked at whole."""
 SHORTEST = 4
 """Characters that a value must have to be looked for elsewhere: a shorter one is in every text."""
-MOST = 50
+LONGEST = 200
+"""Characters of a name that are looked at."""
+MOST = 1000
 """Values of one message that are looked for."""
 
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -55,19 +61,38 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
 )  # fmt: skip
 """Each is bounded, so that no text makes it slow."""
 
-_FIELD = re.compile(r'"([\w.-]{1,64})"\s{0,3}:\s{0,3}(?:"((?:[^"\\]|\\.){1,1024})"|(-?\d[\d.]{3,40}))')
-"""A field of a JSON object, and what it holds."""
+_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*+)"?(\s*+:)?|[{}\[\]]|[^\s{}\[\],:"]++', re.DOTALL)
+"""Of JSON: a string, with the colon behind it where it is the name of a field; a bracket; any other value."""
 
 
 def looks_secret(name: str, marked: Collection[str] = ()) -> bool:
     """Whether what a header or a field of that name holds is to be shown nowhere: by its look, or as one of `marked`."""
+    return name.lower() in marked or _gives_away(name[:LONGEST])
+
+
+@lru_cache(1024)
+def _gives_away(name: str) -> bool:
     plain = _WORDS.sub("_", name).lower()
-    return _NAME.search(plain) is not None or re.search(LONG_NAMES, plain) is not None or name.lower() in marked
+    return _NAME.search(plain) is not None or re.search(LONG_NAMES, plain) is not None
 
 
 def shown_headers(headers: Mapping[str, str], marked: Collection[str] = ()) -> dict[str, str]:
     """The headers, as they may be shown. marked: names in lower case whose values are secret as well."""
-    return {name: MASK if looks_secret(name, marked) else value for name, value in headers.items()}
+    return {name: MASK if looks_secret(name, marked) else redact(value) for name, value in headers.items()}
+
+
+def shown_body(body: bytes, values: Collection[str] = (), marked: Collection[str] = ()) -> bytes:
+    """The body, as it may be shown: JSON stays JSON, with `***` for all that is in secret fields. The rest is as it came.
+
+    values: secrets from elsewhere, which stand in no text. marked: as in `shown_headers`.
+    """
+    text = body.decode("utf-8", "surrogateescape")
+    shown, done = list[str](), 0
+    for match, hidden in _tokens(text, marked):
+        shown += text[done : match.start()], _shown(match, values, hidden=hidden)
+        done = match.end()
+    whole = "".join([*shown, text[done:]])
+    return (whole if _is_json(body) else redact(whole, values)).encode("utf-8", "surrogateescape")
 
 
 def redact(text: str, values: Iterable[str] = ()) -> str:
@@ -80,13 +105,70 @@ def redact(text: str, values: Iterable[str] = ()) -> str:
 
 
 def secrets_of(message: Message, marked: Collection[str] = ()) -> list[str]:
-    """What the message's secret headers hold, and those fields of its body that look secret, where that is JSON.
+    """What the message's secret headers hold, and all within those fields of its body that look secret, where that is JSON.
 
-    An error may quote them, and `redact` finds them then. The longest come first: one may be a part of another.
+    An error may quote them, as they are or escaped, and `redact` finds them then. The longest come first: one may be a part
+    of another.
     """
     found = {value for name, value in message.headers.items() if looks_secret(name, marked)}
     text = (message.body or b"")[:LOOKED_AT].decode("utf-8", "replace")
-    for match in _FIELD.finditer(text):
-        if looks_secret(match[1], marked):
-            found.add(match[2] or match[3])
+    for match, hidden in _tokens(text, marked):
+        if hidden:
+            raw = match[0] if match[1] is None else match[1]
+            value = _unescaped(raw)
+            quoted = json.dumps(value), json.dumps(value, ensure_ascii=False), repr(value)
+            found |= {raw, value, *(each[1:-1] for each in quoted)}
     return sorted((value for value in found if len(value) >= SHORTEST), key=len, reverse=True)[:MOST]
+
+
+def _tokens(text: str, marked: Collection[str]) -> Iterator[tuple[re.Match[str], bool]]:
+    """The strings, names and other values of JSON, or of what is near it; and whether each is a value that is secret."""
+    depth, secret_from, secret = 0, 0, False
+    for match in _TOKEN.finditer(text):
+        sort = match[0][0]
+        if match[2]:
+            secret = looks_secret(_unescaped(match[1]), marked)
+            yield match, False
+        elif sort in "{[":
+            depth += 1
+            if secret and not secret_from:
+                secret_from = depth
+            secret = False
+        elif sort in "}]":
+            secret_from = 0 if depth == secret_from else secret_from
+            depth = max(0, depth - 1)
+        else:
+            yield match, (secret or secret_from > 0) and match[0] not in {"null", "true", "false"}
+            secret = False
+
+
+def _shown(match: re.Match[str], values: Collection[str], *, hidden: bool) -> str:
+    if hidden or (match[1] is None and match[0] in values):
+        return f'"{MASK}"'
+    if match[1] is None:
+        return match[0]
+    plain = _unescaped(match[1])
+    shown = redact(plain, values)
+    if shown == plain:
+        return match[0]
+    return json.dumps(shown, ensure_ascii=not shown.isprintable()) + (
+        match[2] or ""
+    )  # no half of a character is printable
+
+
+def _unescaped(raw: str) -> str:
+    """What stands between the quotes of a string of JSON; as it is where it is none."""
+    if "\\" not in raw:
+        return raw
+    try:
+        return str(json.loads(f'"{raw}"', strict=False))
+    except ValueError:
+        return raw
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -150,8 +150,10 @@ SECRET = "hunter2-hunter2"
 def test_secrets_are_masked_wherever_people_look(waybill: Console) -> None:
     waybill.bury(
         "one",
-        body=json.dumps({"order_id": "A", "amount": 1, "password": SECRET}).encode(),
-        headers={"authorization": f"Bearer {SECRET}", "tenant": "north"},
+        body=json.dumps(
+            {"order_id": "A", "amount": 1, "password": SECRET, "cvv": 737, "callback": f"https://me:{SECRET}@shop/"}
+        ).encode(),
+        headers={"authorization": f"Bearer {SECRET}", "tenant": "north", "link": f"https://me:{SECRET}@shop/"},
         detail=f"cannot log in with password={SECRET}",
     )
     for _ in range(2):
@@ -168,6 +170,7 @@ def test_secrets_are_masked_wherever_people_look(waybill: Console) -> None:
     told = waybill("dlq", "show", "one")
     assert "tenant: north" in told.out
     assert '"password": "***"' in told.out
+    assert '"cvv": "***"' in told.out
     assert "--raw writes the body as it is" in told.err
     edited = waybill("dlq", "edit", "one", "--why", "x", "--header", "tenant=south")
     assert "+tenant: south" in edited.out

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from waybill import Message
-from waybill.redaction import MASK, looks_secret, redact, secrets_of, shown_headers
+from waybill.redaction import MASK, looks_secret, redact, secrets_of, shown_body, shown_headers
 
 SECRET = "hunter2-s3cr3t"
 
@@ -106,9 +109,79 @@ def test_what_a_message_keeps_secret_is_found_where_an_error_quotes_it() -> None
     assert redact("cannot charge 4111-1111 for Basic-abc", found) == f"cannot charge {MASK} for {MASK}"
 
 
+def msgspec_json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+@pytest.mark.parametrize("value", ['pä55wörd"x\\y', "a/b\nc", "s" * 5000, "emoji \U0001f511 key"])
+@pytest.mark.parametrize("encode", [json.dumps, msgspec_json, repr])
+@pytest.mark.parametrize("written", [json.dumps, msgspec_json])
+def test_a_secret_of_any_length_is_found_however_it_is_escaped(
+    value: str, encode: Callable[[str], str], written: Callable[[object], str]
+) -> None:
+    found = secrets_of(message(written({"password": value}).encode()))
+    told = redact(f"no {value} and no {encode(value)} fits", found)
+    assert told in {f"no {MASK} and no {quote}{MASK}{quote} fits" for quote in "'\""}
+
+
+def test_all_that_is_within_a_secret_field_is_secret() -> None:
+    body = {
+        "tokens": ["abcdef", "ghijkl"],
+        "credentials": {"user": "ada1", "deeper": [{"value": 12345}]},
+        "note": "fine",
+    }
+    assert set(secrets_of(message(json.dumps(body).encode()))) == {"abcdef", "ghijkl", "ada1", "12345"}
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b'{"pin" : "1",  "cvv": 123, "n": 1.0, "n": 2}', b'{"pin" : "***",  "cvv": "***", "n": 1.0, "n": 2}'),
+        (b'{"passwords": ["a", {"b": 2}], "z": "a"}', b'{"passwords": ["***", {"b": "***"}], "z": "a"}'),
+        (b'{"token": null, "region": "eu"}', b'{"token": null, "region": "eu"}'),
+        (b'{"p\\u0061ssword": "abc"}', b'{"p\\u0061ssword": "***"}'),
+        (b'["amqp://u:pw@h/v", "Bearer abcdef", "sk_live_4eC39HqLyj"]', b'["amqp://***@h/v", "Bearer ***", "***"]'),
+        (b'"{\\"password\\": \\"x\\"}"', b'"{\\"password\\": ***}"'),
+        (b'{"a": "as hunter2-s3cr3t said", "b": 4111}', b'{"a": "as *** said", "b": "***"}'),
+        (b'{"token": {"a": "b"', b'{"token": {"a": "***"'),
+        (b"password=x1&user=ada", b"password=***&user=ada"),
+        (b"\xff\x00 hunter2-s3cr3t\x00", b"\xff\x00 ***\x00"),
+        (b"", b""),
+    ],
+)
+def test_a_body_is_shown_without_what_is_secret_and_otherwise_as_it_came(body: bytes, shown: bytes) -> None:
+    assert shown_body(body, [SECRET, "4111"]) == shown
+
+
+def test_a_body_is_shown_without_its_secrets_however_many_and_wherever_they_are() -> None:
+    body = [{"n": n, "password": f"pw-{n:05}", "filler": "x" * 100} for n in range(1500)]
+    told = json.loads(shown_body(json.dumps(body).encode()))
+    assert told == [{**one, "password": MASK} for one in body]
+
+
+@given(st.binary(max_size=300))
+def test_bodies_of_any_kind_can_be_shown(body: bytes) -> None:
+    shown_body(body, [SECRET])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@settings(max_examples=30)
+@given(JSON, JSON)
+def test_json_stays_json(value: object, secret: object) -> None:
+    told = json.loads(shown_body(json.dumps({"value": value, "password": [SECRET, secret], "n": 1}).encode()))
+    assert told.keys() == {"value", "password", "n"}
+    assert SECRET not in json.dumps(told)
+
+
 def test_headers_are_shown_without_what_is_secret() -> None:
-    headers = {"x-token": "t", "region": "eu", "Customer": "c"}
-    assert shown_headers(headers, {"customer"}) == {"x-token": MASK, "region": "eu", "Customer": MASK}
+    headers = {"x-token": "t", "region": "eu", "Customer": "c", "callback": "https://u:p@host/"}
+    shown = {"x-token": MASK, "region": "eu", "Customer": MASK, "callback": f"https://{MASK}@host/"}
+    assert shown_headers(headers, {"customer"}) == shown
 
 
 @given(st.binary(max_size=300))
@@ -135,5 +208,6 @@ def test_bodies_of_any_kind_are_looked_into(body: bytes) -> None:
 def test_no_text_makes_it_slow(evil: str) -> None:
     began = time.process_time()
     redact(evil * (40_000 // len(evil)))
-    secrets_of(message((evil * (64_000 // len(evil))).encode()))
+    body = (evil * (64_000 // len(evil))).encode()
+    shown_body(body, secrets_of(message(body)))
     assert time.process_time() - began < 10

@@ -11,7 +11,7 @@ import msgspec
 
 from waybill.letters import as_object
 from waybill.message import Message
-from waybill.redaction import MASK, redact, secrets_of, shown_headers
+from waybill.redaction import MASK, redact, secrets_of, shown_body, shown_headers
 from waybill.topology import Subscription, TopicSpec
 
 if TYPE_CHECKING:
@@ -134,9 +134,8 @@ def show_whole(whole: Whole) -> None:
 def masked(message: Message, marked: Collection[str] = ()) -> Message:
     """The message without the secrets in it that are known as such: people look at it on shared screens."""
     secrets = secrets_of(message, marked)
-    body, dead = message.body, message.dead
-    for secret in secrets if body else ():
-        body = body and body.replace(secret.encode(), MASK.encode())
+    body = message.body and shown_body(message.body, secrets, marked)
+    dead = message.dead
     if dead is not None:
         stack = None if dead.stack is None else redact(dead.stack, secrets)
         dead = msgspec.structs.replace(dead, detail=redact(dead.detail, secrets), stack=stack)

@@ -84,15 +84,27 @@ def test_what_is_written_is_read_until_it_is_removed(tmp_path: Path) -> None:
     assert [file.name for file in folder.path.iterdir()] == ["pod-1-8.json"], "no half of a file is left"
 
 
-def test_what_is_something_else_is_passed_over(tmp_path: Path) -> None:
-    folder = Folder(tmp_path)
+@pytest.mark.parametrize(
+    "something",
+    [
+        b'{"app": 5, "circuit": 5}',
+        b'{"app": "bill',
+        b"open it",
+        b"",
+        b'{"app": "\xff", "circuit": "\xff"}',
+        b'{"x": ' + b"[" * 200_000,
+        b"\x00" * 20,
+    ],
+)
+def test_what_is_something_else_is_passed_over(tmp_path: Path, something: bytes) -> None:
+    folder, order = Folder(tmp_path), Order(circuit="bank", to="open")
     folder.write(HEALTHY)
-    (tmp_path / "notes.json").write_text('{"app": 5}')
-    (tmp_path / "half.json").write_text('{"app": "bill')
-    (tmp_path / "circuits").mkdir()
-    (tmp_path / "circuits" / "bank.json").write_text("open it")
+    folder.give(order)
+    (tmp_path / "notes.json").write_bytes(something)
+    (tmp_path / "circuits" / "notes.json").write_bytes(something)
     assert folder.states() == [HEALTHY]
-    assert folder.orders() == {}
+    assert folder.orders() == {"bank": order}
+    folder.tidy()
 
 
 def test_a_newer_version_may_say_more(tmp_path: Path) -> None:

@@ -130,6 +130,21 @@ async def test_an_order_that_cannot_be_read_makes_nobody_look_dead(
     assert "cannot be used" in said[0]
 
 
+async def test_a_bug_in_what_looks_for_orders_makes_nobody_look_dead(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Folder) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Folder, "orders", fail)
+    folder = Folder(tmp_path)
+    async with run(tmp_path):
+        before = only(folder).written
+        await until(lambda: only(folder).written > before)
+    (told,) = [record for record in caplog.records if record.name == "waybill.ops"]
+    assert told.exc_info
+
+
 async def test_it_answers_over_http_while_it_starts_and_runs(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     async with run(tmp_path, ops="127.0.0.1:0") as service:

@@ -11,9 +11,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -24,6 +23,9 @@ __all__ = ["FORGOTTEN", "Folder", "Order"]
 
 FORGOTTEN = 60.0
 """Seconds after which what a process has left behind that was killed is removed by the next that starts."""
+
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,11 +57,8 @@ class Folder:
 
     def states(self) -> list[State]:
         """What processes have said, also those that say nothing any more. Files that are something else are passed over."""
-        found: list[State] = []
-        for file in sorted(self.path.glob("*.json")):
-            with suppress(FileNotFoundError, msgspec.MsgspecError):
-                found.append(msgspec.json.decode(file.read_bytes(), type=State))
-        return sorted(found, key=lambda state: (state.app, state.worker, state.host, state.pid))
+        found = (_read(file, State) for file in self.path.glob("*.json"))
+        return sorted(filter(None, found), key=lambda state: (state.app, state.worker, state.host, state.pid))
 
     def tidy(self) -> None:
         """Remove what processes have left behind that were killed."""
@@ -81,10 +80,17 @@ class Folder:
         """The last of each circuit, by its name."""
         found: dict[str, Order] = {}
         for file in self._orders.glob("*.json"):
-            with suppress(FileNotFoundError, msgspec.MsgspecError):
-                order = msgspec.json.decode(file.read_bytes(), type=Order)
+            if order := _read(file, Order):
                 found[order.circuit] = order
         return found
+
+
+def _read(path: Path, sort: type[S]) -> S | None:
+    """`None` where it is gone or is something else. Raises `OSError`."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=sort)
+    except (FileNotFoundError, ValueError, RecursionError):  # msgspec raises more than its own
+        return None
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -91,7 +91,7 @@ class _Telling:
             try:
                 self.once()
             except Exception as error:  # noqa: BLE001 - told; what consumes must not end for it
-                self._note(f"{error!r}", trace=True)
+                self._note(f"{error!r}", error)
 
     def once(self) -> None:
         if self._folder is not None:
@@ -100,18 +100,20 @@ class _Telling:
             self._on_state(self._process.state())
 
     def _share(self, folder: Folder) -> None:
-        trouble = ""
+        trouble, bug = "", None
         # Whoever leaves an order that cannot be read makes no process look dead.
         for work in (self._obeying.look, lambda: folder.write(self._process.state())):
             try:
                 work()
             except OSError as error:
                 trouble = f"{folder.path} cannot be used: {error.strerror or error}"
-        self._note(trouble)
+            except Exception as error:  # noqa: BLE001 - told; neither keeps the other from being done
+                trouble, bug = f"{error!r}", error
+        self._note(trouble, bug)
 
-    def _note(self, trouble: str, *, trace: bool = False) -> None:
+    def _note(self, trouble: str, bug: Exception | None = None) -> None:
         if trouble and trouble != self._trouble:
-            log.warning("operators are not told how this process is: %s", trouble, exc_info=trace)
+            log.warning("operators are not told how this process is: %s", trouble, exc_info=bug)
         self._trouble = trouble
 
     def end(self) -> None:

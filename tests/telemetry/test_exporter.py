@@ -10,22 +10,25 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
-from waybill import App, Reject, Retry, Settings, Topic, TopicPattern
+from tests.unit.stand_ins import until
+from waybill import App, ConfigurationError, Reject, Retry, Settings, Topic, TopicPattern
 from waybill.adapter import Admin
+from waybill.cli.exporter import _look_on
 from waybill.dlq.index import Index
 from waybill.dlq.model import Action, State
 from waybill.telemetry.exporting import Exporter
 from waybill.telemetry.metrics import Metrics
 from waybill.telemetry.tally import total
-from waybill.topology import Backlog, Count, Exactness, Subscription
+from waybill.topology import Backlog, Count, Exactness, Subscription, Topology
 
 HOUR = 3600.0
 numbers = Topic("numbers", int, groups=["odd"], max_length=500)
@@ -45,6 +48,44 @@ class Saying:
 
     async def backlog(self, _: Subscription) -> Backlog:
         return self._backlog
+
+
+class Slow(Saying):
+    """One that takes its time, in seconds."""
+
+    def __init__(self, takes: float) -> None:
+        super().__init__(ready=Count(7))
+        self.takes = takes
+
+    async def backlog(self, subscription: Subscription) -> Backlog:
+        await asyncio.sleep(self.takes)
+        return await super().backlog(subscription)
+
+
+class Broken(Saying):
+    """An application, and its broker, that raise these first."""
+
+    name = "odd"
+    topology = Topology((numbers.spec,), (GROUP,))
+
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__(ready=Count(7))
+        self.errors = list(errors)
+        self.looks = 0
+
+    @asynccontextmanager
+    async def admin(self, *, create: bool) -> AsyncGenerator[Broken, None]:
+        assert not create
+        yield self
+
+    async def expand(self, subscription: Subscription) -> list[Subscription]:
+        return [subscription]
+
+    async def backlog(self, subscription: Subscription) -> Backlog:
+        self.looks += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return await super().backlog(subscription)
 
 
 def saying(**figures: Count) -> Admin:
@@ -102,7 +143,43 @@ async def test_figures_are_told_until_they_are_too_old_and_what_should_be_there_
     now[0] += 1
     assert not any(reading.metric.name == "waybill.backlog.messages" for reading in exporter.collect())
     assert told(exporter, "waybill.consumers.expected") == 1
-    assert total(exporter.collect(), "waybill.exporter.last.success.timestamp") == 1000
+    assert abs(total(exporter.collect(), "waybill.exporter.last.success.timestamp") - time.time()) < 60
+
+
+async def test_a_look_may_take_long_where_there_are_many_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("waybill.telemetry.exporting.PATIENCE", 0.5)
+    admin, now = Slow(0.05), [0.0]
+    exporter = Exporter(keep=45.0, objective=60.0, clock=lambda: now[0])
+    looking = asyncio.ensure_future(exporter.look(cast("Any", admin), [GROUP] * 12))
+    await asyncio.sleep(0)
+    now[0] += 100
+    await looking
+    now[0] += 45 + 100  # the next look takes as long
+    assert told(exporter, "waybill.backlog.messages") == 12 * 7
+    admin.takes = 30
+    with pytest.raises(TimeoutError):
+        await exporter.look(cast("Any", admin), [GROUP])
+
+
+async def test_an_adapter_that_breaks_when_looked_at_is_looked_at_again(caplog: pytest.LogCaptureFixture) -> None:
+    broken, exporter = (
+        Broken(ValueError("a bug"), ConfigurationError("not found"), TimeoutError()),
+        Exporter(keep=HOUR, objective=HOUR),
+    )
+    await exporter.look(saying(ready=Count(7)), [GROUP])
+    looking = asyncio.ensure_future(_look_on(cast("Any", broken), exporter, 0.01))
+    await until(lambda: broken.looks >= 5)
+    assert not looking.done()
+    looking.cancel()
+    assert total(exporter.collect(), "waybill.broker.up") == 1
+    assert [word in caplog.text for word in ("a bug", "not found", "no answer in time")] == [True] * 3
+
+
+async def test_what_is_wrong_with_the_configuration_from_the_beginning_ends_it() -> None:
+    with pytest.raises(ConfigurationError):
+        await _look_on(
+            cast("Any", Broken(ConfigurationError("no such broker"))), Exporter(keep=HOUR, objective=HOUR), 0.01
+        )
 
 
 async def test_dead_letters_are_told_by_the_state_of_their_review(tmp_path: Path) -> None:

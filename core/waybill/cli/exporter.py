@@ -81,15 +81,19 @@ async def _export(app: App, figures: Exporter, every: float) -> None:
 
 
 async def _look_on(app: App, figures: Exporter, every: float) -> None:
-    """On one connection as long as it lasts, then on another. Never returns."""
+    """On one connection as long as it lasts, then on another. Never returns. Raises what is wrong with the configuration,
+    unless a look has succeeded already."""
     while True:
         try:
             async with app.admin(create=False) as admin:
                 while True:
-                    async with asyncio.timeout(max(10.0, every)):
-                        await figures.look(admin, app.topology.subscriptions)
+                    await figures.look(admin, app.topology.subscriptions)
                     await asyncio.sleep(every)
         except (BrokerError, TimeoutError) as error:
-            figures.missed()
             log.warning("%s: the broker cannot be looked at: %s", app.name, str(error) or "no answer in time")
-            await asyncio.sleep(every)
+        except Exception as error:  # an adapter's bug, for instance: said loudly, and tried again
+            if isinstance(error, ConfigurationError) and not figures.looked:
+                raise
+            log.exception("%s: the broker cannot be looked at", app.name)
+        figures.missed()
+        await asyncio.sleep(every)

@@ -5,6 +5,7 @@ Read by a process of its own (`waybill exporter`): consumers that have died must
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ Labels = tuple[str, ...]
 Values = list[tuple[Labels, float]]
 Indexed = tuple[Mapping[tuple[str, str], Mapping[State, int]], list[tuple[tuple[str, str], datetime | None]]]
 
+PATIENCE = 10.0
+"""Seconds to wait for what the broker says of one group."""
 IN_THE_LETTERS = (State.UNRESOLVED, State.TRIAGED, State.REDRIVING)
 """Where a letter in these states lies among those of its group."""
 
@@ -42,26 +45,37 @@ class Exporter:
         objective: float,
         consumed: Sequence[tuple[str, str]] = (),
         index: Path | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """keep, objective: seconds; the latter the age that no message should reach. consumed: topics and groups that should
-        have a consumer. index: the file of that of the dead letters; while there is none, all of them count as unresolved."""
+        have a consumer. index: the file of that of the dead letters; while there is none, all of them count as unresolved.
+        clock: tells how old a look is."""
         self._keep = keep
         self._objective = objective
         self._consumed = consumed
         self._index = index
         self._clock = clock
         self._looked = 0.0
+        self._stale = 0.0
+        """When the figures are too old, on `clock`."""
         self._up = False
         self._unread = False
         """Whether the index could not be read the last time."""
         self._found: list[Reading] = []
 
     async def look(self, admin: Admin, subscriptions: Sequence[Subscription]) -> None:
-        """Ask the broker for each of the subscriptions, as they are declared, and the index. Raises `BrokerError`."""
-        wholes = [Whole(each, [await admin.backlog(s) for s in await admin.expand(each)]) for each in subscriptions]
-        found = [*_backlogs(wholes), *self._letters(wholes)]
-        self._found, self._looked, self._up = found, self._clock(), True
+        """Ask the broker for each of the subscriptions, as they are declared, and the index. Raises `BrokerError`, and
+        `TimeoutError` where one call is not answered within `PATIENCE`."""
+        began = self._clock()
+        wholes = [await _whole(admin, each) for each in subscriptions]
+        self._found = [*_backlogs(wholes), *self._letters(wholes)]
+        self._looked, self._up, now = time.time(), True, self._clock()
+        self._stale = now + (now - began) + self._keep  # the next look may take as long
+
+    @property
+    def looked(self) -> bool:
+        """Whether a look has succeeded."""
+        return self._looked > 0
 
     def missed(self) -> None:
         """A look has failed."""
@@ -73,7 +87,7 @@ class Exporter:
         yield Reading(catalogue.LOOKED, [((), self._looked)])
         yield Reading(catalogue.EXPECTED, [(group, 1.0) for group in self._consumed])
         yield Reading(catalogue.OBJECTIVE, [(group, self._objective) for group in self._consumed])
-        if self._clock() - self._looked <= self._keep:
+        if self._clock() <= self._stale:
             yield from self._found
 
     def _letters(self, wholes: Sequence[Whole]) -> Iterator[Reading]:
@@ -88,7 +102,7 @@ class Exporter:
             states = [_with_unseen(tally.get(_place(each), {}), _figure(each.dead) or 0.0) for each in whole.shares]
             dead += [((*whole.labels, state.value), sum(each[state] for each in states)) for state in State]
         yield Reading(catalogue.DLQ, dead)
-        now = datetime.fromtimestamp(self._clock(), UTC)
+        now = datetime.now(UTC)
         ages = [(group, (now - since).total_seconds() if since else 0.0) for group, since in oldest]
         yield Reading(catalogue.DLQ_OLDEST, [(group, max(0.0, age)) for group, age in ages])
 
@@ -128,6 +142,11 @@ class Whole(NamedTuple):
         figures = [of(share) for share in self.shares]
         known = [figure for figure in figures if figure is not None]
         return together(known or [0.0]) if len(known) == len(figures) else None
+
+
+async def _whole(admin: Admin, subscription: Subscription) -> Whole:
+    shares = await asyncio.wait_for(admin.expand(subscription), PATIENCE)
+    return Whole(subscription, [await asyncio.wait_for(admin.backlog(each), PATIENCE) for each in shares])
 
 
 def _backlogs(wholes: Sequence[Whole]) -> Iterator[Reading]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -190,6 +191,17 @@ async def test_an_order_stands_in_the_folder_for_the_others(tmp_path: Path) -> N
     folder.give(Order(circuit="bank", to="open", at=1.0))
     siblings.look()
     assert sibling.bank.state == "forced-open"
+
+
+async def test_what_is_let_go_by_a_clock_that_lags_is_let_go(tmp_path: Path) -> None:
+    service, folder = Service(), Folder(tmp_path)
+    obeying = Obeying(service.app, folder)
+    folder.give(Order(circuit="bank", to="open", at=time.time() - 60))
+    obeying.look()
+    assert service.bank.state == "forced-open"
+    folder.give(Order(circuit="bank", to="auto", at=time.time() - 60))
+    obeying.look()
+    assert not service.bank.state.startswith("forced")
 
 
 async def test_an_order_that_cannot_be_written_is_not_half_done(tmp_path: Path) -> None:

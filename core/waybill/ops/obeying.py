@@ -32,8 +32,9 @@ class Obeying:
         if self._folder is None or not self._app.breakers:
             return
         for name, order in self._folder.orders().items():
-            over = order.to == "auto" and order.at < self._began
-            if name in self._app.breakers and self._done.get(name) != order and not over:
+            done = self._done.get(name)
+            over = done is None and order.to == "auto" and order.at < self._began  # what it ends was never done here
+            if name in self._app.breakers and done != order and not over:
                 self._do(order)
 
     def order(self, order: Order) -> None:

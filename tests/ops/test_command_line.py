@@ -181,6 +181,14 @@ def test_what_cannot_be_asked_names_the_fix(
         program(arguments, standalone_mode=False)
 
 
+def test_a_probe_imports_no_application(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WAYBILL_APP", "service:app")
+    (tmp_path / "service.py").write_text("raise SystemExit('it was imported')")
+    with pytest.raises(ConfigurationError, match="WAYBILL_STATUS_DIR"):
+        program(["probe", "--live"], standalone_mode=False)
+
+
 def test_a_process_that_does_not_answer_is_no_wrong_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

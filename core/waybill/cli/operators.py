@@ -33,16 +33,18 @@ Urls: TypeAlias = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What the command line says of it. app: whose settings name the folder, where nothing else does."""
+    """What the command line says of it. app: whose settings name the folder, where nothing else does. imports: whether an
+    application may be imported for that."""
 
     status_dir: Path | None = None
     ops: Sequence[str] | None = None
     app: str | None = None
+    imports: bool = True
 
     @property
     def folder(self) -> Folder:
         """Raises `ConfigurationError` where none is named."""
-        path = self.status_dir or _setting(self.app)
+        path = self.status_dir or _setting(self.app, imports=self.imports)
         if path is None:
             raise ConfigurationError(
                 "the processes share no folder: set WAYBILL_STATUS_DIR (or status_dir in waybill.toml) to one, for them and "
@@ -66,11 +68,11 @@ def states_of(folder: Folder) -> list[State]:
     return fresh(folder.states(), time.time())
 
 
-def _setting(app: str | None) -> Path | None:
+def _setting(app: str | None, *, imports: bool) -> Path | None:
     from waybill.settings import load  # noqa: PLC0415 - pydantic-settings is slow to import
 
     settings = load()
-    if settings.status_dir is None and (app or settings.app):
+    if imports and settings.status_dir is None and (app or settings.app):
         from waybill.cli.application import open_app, reference_of  # noqa: PLC0415 - imports the application
 
         settings = open_app(reference_of(app, url=None, dev=False), url=None, dev=False)[1]

@@ -38,7 +38,7 @@ def probe(
     """
     if live == ready:
         raise ConfigurationError("ask one thing: --live or --ready")
-    states = Where(status_dir).folder.states()
+    states = Where(status_dir, imports=False).folder.states()
     answer = (probing.live if live else probing.ready)(states, time.time(), within)
     if as_json:
         from waybill.cli.screen import document  # noqa: PLC0415 - a probe should be quick

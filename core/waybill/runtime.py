@@ -240,7 +240,7 @@ class Runtime:
         return judge(self.consumers, self._producers)
 
     def _origin(self, registration: Registration) -> Origin:
-        marked = frozenset(map(str.lower, self.settings.redact))
+        marked = frozenset(self.settings.redact)
         return Origin(service=self._name, version=self.settings.version, handler=registration.name, marked=marked)
 
     def _subscription(self, registration: Registration) -> Subscription:

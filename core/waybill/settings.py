@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import sys
 from collections.abc import Generator, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -94,12 +96,26 @@ class Settings(BaseSettings):
     """A folder where each process keeps a file that says how it is: for probes, `waybill backlog` and `waybill circuit`."""
     log_format: Literal["text", "json"] = "text"
     """How `waybill run` logs."""
-    redact: tuple[str, ...] = ()
-    """Names of headers whose values are shown nowhere: not in logs, listings, spans. Those that look secret never are."""
+    redact: Annotated[tuple[str, ...], NoDecode] = ()
+    """Names of headers and fields whose values are shown nowhere: not in logs, listings, spans. Those that look secret never
+    are. In the environment: with commas between them."""
     brokers: dict[str, str] = Field(default_factory=dict, repr=False)
     """Further brokers by name, each with its URL: a topic chooses one by `Topic(…, broker="name")`."""
     broker: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)
     """What only one broker knows, by its name: `[broker.embedded]` in `waybill.toml`. Typed by its adapter."""
+
+    @field_validator("redact", mode="before")
+    @classmethod
+    def _separated(cls, names: object) -> object:
+        """As the environment has them: with commas between them, or as a list of JSON."""
+        if not isinstance(names, str):
+            return names
+        if not names.lstrip().startswith("["):
+            return tuple(name for each in names.split(",") if (name := each.strip()))
+        try:
+            return json.loads(names)
+        except ValueError:
+            raise ValueError(f"{names!r}: write names with commas between them, or a list of JSON") from None
 
     @field_validator("redact")
     @classmethod

@@ -112,3 +112,20 @@ def test_a_password_in_an_odd_place_is_not_shown_either(url: str) -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load().url = "memory://"
+
+
+@pytest.mark.parametrize("text", ["X-Customer,x-tenant", " x-customer , x-tenant,", '["X-Customer", "x-tenant"]'])
+def test_names_are_given_with_commas_or_as_json(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("WAYBILL_REDACT", text)
+    assert load().redact == ("x-customer", "x-tenant")
+
+
+def test_names_that_are_neither_say_how_to_write_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAYBILL_REDACT", '["x-customer"')
+    with pytest.raises(ConfigurationError, match=r"redact: .*with commas between them"):
+        load()
+
+
+def test_no_names_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAYBILL_REDACT", "")
+    assert load().redact == ()

@@ -69,7 +69,7 @@ class Place:
 
     def marked(self) -> tuple[str, ...]:
         """Headers and fields whose values are shown nowhere, beside those that look secret."""
-        return tuple(name.lower() for name in self.settings().redact)
+        return self.settings().redact
 
     def path(self) -> Path:
         """Of the index, be it there or not."""

@@ -87,7 +87,7 @@ class Tracing(Instrument):
         return self._made
 
     def configured(self, settings: Settings) -> None:
-        self.spans.marked = frozenset(map(str.lower, settings.redact))
+        self.spans.marked = frozenset(settings.redact)
 
     def around(self, adapter: Adapter) -> Adapter:
         return covering(adapter, TracedAdapter, self)

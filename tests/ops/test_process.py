@@ -6,7 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -195,6 +195,52 @@ async def test_a_request_that_hangs_does_not_hold_up_the_end() -> None:
             asking = asyncio.ensure_future(client.get(str(urls[-1])))
             await begun.wait()
         assert (await asking).status_code == 500
+
+
+async def test_who_only_holds_connections_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("waybill.ops.listening.MOST", 10)
+    async with hello() as url, httpx.AsyncClient() as client, AsyncExitStack() as stack:
+        held = [await stack.enter_async_context(connected(url)) for _ in range(30)]
+        for _, writer in held[::2]:
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nX-A:")
+        await until(lambda: sum(_is_over(reader) for reader, _ in held) >= 20)
+        assert (await client.get(url)).text == "hello"
+
+
+async def test_a_connection_that_asks_for_nothing_is_closed_and_one_that_asks_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("waybill.ops.listening.PATIENCE", 0.4)
+    async with hello() as url, connected(url) as silent, connected(url) as slow, connected(url) as asking:
+        async with asyncio.timeout(20):
+            while not (_is_over(silent[0]) and _is_over(slow[0])):
+                asking[1].write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert (await asking[0].readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+                slow[1].write(b"G")
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def hello() -> AsyncGenerator[str, None]:
+    urls = list[str | None]()
+    async with listening(_hello, "127.0.0.1", 0, urls.append):
+        await until(lambda: urls and urls[-1])
+        yield str(urls[-1])
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter], None]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+def _is_over(reader: asyncio.StreamReader) -> bool:
+    return reader.at_eof() or reader.exception() is not None
 
 
 async def _hello(scope: object, receive: object, send: object) -> None:

@@ -14,6 +14,7 @@ from waybill.settling import back_off
 
 try:
     import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 except ModuleNotFoundError as lacking:
     raise ConfigurationError(
         "answering operators over HTTP needs its extra. Install it with: pip install 'waybill[ops]'"
@@ -25,6 +26,10 @@ log = logging.getLogger("waybill.ops")
 
 GRACE = 1.0
 """Seconds that requests have to be answered at the end."""
+PATIENCE = 10.0
+"""Seconds that a connection may take to ask, and be answered, and ask again."""
+MOST = 100
+"""Connections at once."""
 
 
 def address(text: str, worker: int = 0) -> tuple[str, int]:
@@ -116,6 +121,40 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Connection(H11Protocol):
+    """Closed when it takes too long, or is the oldest of too many: it holds a file descriptor of a process that needs those
+    for its work. The newest is let in, since it may be a probe.
+    """
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+        others = [
+            each for each in self.connections if isinstance(each, _Connection) and not each.transport.is_closing()
+        ]
+        if len(others) > MOST:
+            min(others, key=_Connection._ends).transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._late is not None:
+            self._late.cancel()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._wait()
+
+    def _wait(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+        self._late = self.loop.call_later(PATIENCE, self.transport.abort)
+
+    def _ends(self) -> float:
+        return 0.0 if self._late is None else self._late.when()
+
+
 def _bound(host: str, port: int) -> socket.socket:
     """Raises `OSError`."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -132,6 +171,7 @@ def _bound(host: str, port: int) -> socket.socket:
 def _config(asgi: Any) -> uvicorn.Config:
     return uvicorn.Config(
         asgi,
+        http=_Connection,
         loop="none",
         ws="none",
         lifespan="off",

@@ -20,6 +20,7 @@ from waybill.consumer import Consumer
 from waybill.errors import BrokerError
 from waybill.explaining import weaker
 from waybill.producer import Producer
+from waybill.redaction import redact
 from waybill.retry import duration
 from waybill.topology import Backlog
 
@@ -92,7 +93,7 @@ def _consuming(consumer: Consumer) -> Part:
     for reason in (consumer.trouble, consumer.stalled, *(gate.shut for gate in consumer.gates)):
         if reason is not None:
             status = Status.DEGRADED
-            reasons.append(reason)
+            reasons.append(redact(reason))
     if consumer.hung:
         status = Status.DOWN
         reasons.append(f"{consumer.hung} handlers do not end though their time is over: replace this process")
@@ -118,7 +119,7 @@ def _publishing(producer: Producer) -> Part:
     return Part(
         name=producer.topic,
         status=Status.UP if trouble is None else Status.DEGRADED,
-        reasons=() if trouble is None else (f"the last publish failed: {trouble}",),
+        reasons=() if trouble is None else (f"the last publish failed: {redact(trouble)}",),
         held=producer.waiting,
     )
 

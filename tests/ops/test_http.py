@@ -178,6 +178,17 @@ async def test_where_somebody_else_says_who_may_order_anybody_may() -> None:
         assert (await asking.post("/circuits/bank/open")).status_code == 200
 
 
+async def test_no_reason_tells_a_secret() -> None:
+    service = Service()
+    async with service.app.test(), service.asked() as client:
+        service.app.consumer(orders)._troubles.note("fetching", "cannot receive: amqp://me:hunter2@host/ is away")
+        await client.post("/circuits/bank/open", json={"reason": "their password=hunter2 is over"})
+        told = "".join([(await client.get(path)).text for path in ("/readyz", "/health", "/circuits")])
+        assert "amqp://***@host/ is away" in told
+        assert "their password=***" in told
+        assert "hunter2" not in told
+
+
 async def test_an_order_stands_in_the_folder_for_the_others(tmp_path: Path) -> None:
     service, sibling, folder = Service(), Service(), Folder(tmp_path / "status")
     async with service.app.test(), service.asked(Obeying(service.app, folder)) as client:

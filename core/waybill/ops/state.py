@@ -14,6 +14,7 @@ import msgspec
 from waybill.app import App
 from waybill.gates import CircuitBreaker
 from waybill.health import Part, Status
+from waybill.redaction import redact
 
 __all__ = ["Circuit", "Process", "State"]
 
@@ -117,7 +118,7 @@ def _circuit(breaker: CircuitBreaker, groups: Sequence[str]) -> Circuit:
     return Circuit(
         name=report.name,
         state=report.state,
-        why=report.reason,
+        why=None if report.reason is None else redact(report.reason),
         since=report.since,
         next_probe=report.next_probe,
         failure_rate=report.failure_rate,

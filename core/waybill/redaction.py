@@ -35,7 +35,7 @@ LONG_NAMES = (
 """Those that may stand within a longer name."""
 
 LOOKED_AT = 64 << 10
-"""Bytes of a body in which secret fields are looked for that a text may quote. What is shown of a body is looked at whole."""
+"""Bytes of a body in which secret fields are looked for that a text may quote. A body that is shown is looked at whole."""
 SHORTEST = 4
 """Characters that a value must have to be looked for elsewhere: a shorter one is in every text."""
 LONGEST = 200
@@ -82,7 +82,7 @@ def shown_headers(headers: Mapping[str, str], marked: Collection[str] = ()) -> d
 
 
 def shown_body(body: bytes, values: Collection[str] = (), marked: Collection[str] = ()) -> bytes:
-    """The body, as it may be shown: JSON stays JSON, with `***` for all that is in secret fields. The rest is as it came.
+    """The body, as it may be shown: JSON stays JSON, with `***` for all in secret fields. The rest is as it came.
 
     values: secrets from elsewhere, which stand in no text. marked: as in `shown_headers`.
     """
@@ -105,10 +105,10 @@ def redact(text: str, values: Iterable[str] = ()) -> str:
 
 
 def secrets_of(message: Message, marked: Collection[str] = ()) -> list[str]:
-    """What the message's secret headers hold, and all within those fields of its body that look secret, where that is JSON.
+    """What the message's secret headers hold, and all within fields of its body that look secret, where that is JSON.
 
-    An error may quote them, as they are or escaped, and `redact` finds them then. The longest come first: one may be a part
-    of another.
+    An error may quote them, as they are or escaped, and `redact` finds them then. The longest come first: one may be
+    a part of another.
     """
     found = {value for name, value in message.headers.items() if looks_secret(name, marked)}
     text = (message.body or b"")[:LOOKED_AT].decode("utf-8", "replace")
@@ -122,7 +122,7 @@ def secrets_of(message: Message, marked: Collection[str] = ()) -> list[str]:
 
 
 def _tokens(text: str, marked: Collection[str]) -> Iterator[tuple[re.Match[str], bool]]:
-    """The strings, names and other values of JSON, or of what is near it; and whether each is a value that is secret."""
+    """The strings, names and other values of JSON, or of what is near it; and whether each is a secret value."""
     depth, secret_from, secret = 0, 0, False
     for match in _TOKEN.finditer(text):
         sort = match[0][0]

@@ -97,8 +97,8 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     """How `waybill run` logs."""
     redact: Annotated[tuple[str, ...], NoDecode] = ()
-    """Names of headers and fields whose values are shown nowhere: not in logs, listings, spans. Those that look secret never
-    are. In the environment: with commas between them."""
+    """Names of headers and fields whose values are shown nowhere: not in logs, listings, spans. Those that look secret
+    never are. In the environment: with commas between them."""
     brokers: dict[str, str] = Field(default_factory=dict, repr=False)
     """Further brokers by name, each with its URL: a topic chooses one by `Topic(…, broker="name")`."""
     broker: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)

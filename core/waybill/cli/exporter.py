@@ -81,8 +81,10 @@ async def _export(app: App, figures: Exporter, every: float) -> None:
 
 
 async def _look_on(app: App, figures: Exporter, every: float) -> None:
-    """On one connection as long as it lasts, then on another. Never returns. Raises what is wrong with the configuration,
-    unless a look has succeeded already."""
+    """On one connection as long as it lasts, then on another. Never returns.
+
+    Raises what is wrong with the configuration, unless a look has succeeded already.
+    """
     while True:
         try:
             async with app.admin(create=False) as admin:

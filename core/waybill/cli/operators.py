@@ -33,8 +33,8 @@ Urls: TypeAlias = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What the command line says of it. app: whose settings name the folder, where nothing else does. imports: whether an
-    application may be imported for that."""
+    """What the command line says of it. app: whose settings name the folder, where nothing else does. imports: whether
+    an application may be imported for that."""
 
     status_dir: Path | None = None
     ops: Sequence[str] | None = None

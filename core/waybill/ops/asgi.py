@@ -7,7 +7,8 @@
     GET  /circuits                the circuit breakers
     POST /circuits/NAME/open      nothing passes until somebody says otherwise; …/close, …/auto: as it is by itself
 
-Orders are taken from its own machine alone (`kubectl exec`, `kubectl port-forward`), and not through a proxy. All is known in the process: an answer connects to nothing, and a probe may ask as often as it likes. Needs the extra `ops`.
+Orders are taken from its own machine alone (`kubectl exec`, `kubectl port-forward`), and not through a proxy. All is known
+in the process: an answer connects to nothing, and a probe may ask as often as it likes. Needs the extra `ops`.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def operations(
 ) -> Starlette:
     """Answers for `app` in this process. `process` and `obeying`: as they are known elsewhere; without, a circuit is
     ordered in this process alone. `local`: whether only who asks from this machine, and through no proxy, may order
-    anything; without, you guard it. A proxy here that says nothing of whom it speaks for cannot be told from this machine.
+    anything; without, you guard it. A proxy on this machine that says nothing of whom it speaks for is not noticed.
 
     Raises `ConfigurationError` without the extra `ops`.
     """

@@ -122,8 +122,8 @@ class _Server(uvicorn.Server):
 
 
 class _Connection(H11Protocol):
-    """Closed when it takes too long, or is the oldest of too many: it holds a file descriptor of a process that needs those
-    for its work. The newest is let in, since it may be a probe.
+    """Closed when it takes too long, or is the oldest of too many: it holds a file descriptor of a process that needs
+    those for its work. The newest is let in, since it may be a probe.
     """
 
     _late: asyncio.TimerHandle | None = None

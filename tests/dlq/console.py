@@ -96,6 +96,7 @@ class Console:
         """Dead letters of `orders.placed/billing`."""
         at = datetime.now(UTC) - timedelta(seconds=age)
         given: dict[str, Any] = {"body": b'{"order_id": "A-1", "amount": 5}', **more}
+        type_ = given.pop("type", "orders.placed")
         detail = given.pop("detail", "the bank does not answer")
         disposition = given.pop("disposition", "")
         record = DeadLetterRecord(
@@ -104,7 +105,7 @@ class Console:
         )  # fmt: skip
         letters = [
             Message(
-                id=id_, type="orders.placed", source="shop", time=at, key=id_, content_type="application/json",
+                id=id_, type=type_, source="shop", time=at, key=id_, content_type="application/json",
                 dead=record, **given,
             )
             for id_ in ids

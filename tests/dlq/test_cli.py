@@ -233,7 +233,7 @@ def test_a_review_must_say_which_and_what(waybill: Console) -> None:
     for verb in (["assign", "eve"], ["triage", "--note", "x"], ["reopen"], ["resolve", "--note", "x"]):
         assert "say which" in waybill("dlq", *verb, code=2).err
     assert "name the owner" in waybill("dlq", "assign", " ", "one", code=2).err
-    assert "has such an id" in waybill("dlq", "assign", "eve", "nobody", code=1).err
+    assert "begins with 'nobody'" in waybill("dlq", "assign", "eve", "nobody", code=1).err
     assert waybill("dlq", "resolve", "one", "--note", "paid by hand", code=1).err.startswith(
         "error: no dead letter that"
     )
@@ -330,6 +330,36 @@ def test_ids_may_be_abbreviated_where_one_is_meant(waybill: Console) -> None:
     assert waybill("dlq", "redrive", "--id", "letter-1", "--id", "oth", "--json").rows[0]["letters"] == 2
     waybill("dlq", "redrive", "--limit", "1", "--yes")
     assert len(waybill.dead()) == 2
+
+
+def test_what_is_not_clearly_meant_is_not_changed(waybill: Console) -> None:
+    waybill.bury("letter-1", "letter-2")
+    waybill.bury("other", type="a1")  # whose fingerprint begins as theirs do
+    unset: list[tuple[str, ...]] = [("--fingerprint", ""), ("--id", " "), ("--fingerprint", "", "--id", "letter-1")]
+    verbs: list[tuple[str, ...]] = [
+        ("redrive", "--yes"), ("discard", "--reason-text", "x", "--yes"), ("triage", "--note", "x"), ("resolve", "--note", "x"),
+        ("assign", "eve"), ("reopen",), ("export",), ("list",),
+    ]  # fmt: skip
+    kinds = {row["fingerprint"] for row in waybill("dlq", "groups", "--live", "--json").rows}
+    (alike,) = {kind[0] for kind in kinds}
+    assert len(kinds) == 2
+    for index in ("without", "with"):
+        if index == "with":
+            waybill("dlq", "collect")
+        for verb in verbs if index == "with" else (*verbs[:2], *verbs[-2:]):
+            for which in unset:
+                assert "is a variable not set?" in waybill("dlq", *verb, *which, code=2).err
+        for verb in verbs[:2]:
+            assert "several fingerprints" in waybill("dlq", *verb, "--fingerprint", alike, code=2).err
+            assert "several ids" in waybill("dlq", *verb, "--id", "letter", code=2).err
+    for verb in (verbs[2], verbs[4]):
+        assert "several fingerprints" in waybill("dlq", *verb, "--fingerprint", alike, code=2).err
+    for verb in verbs[2:6]:
+        assert "is a variable not set?" in waybill("dlq", *verb, "", code=2).err
+        assert "several ids begin with 'letter'" in waybill("dlq", *verb, "letter", code=2).err
+    assert "is a variable not set?" in waybill("dlq", "show", "", code=2).err
+    assert waybill.dead() == ["letter-1", "letter-2", "other"]
+    assert {row["state"] for row in waybill("dlq", "list", "--json").rows} == {"unresolved"}
 
 
 def test_letters_are_sent_elsewhere(waybill: Console) -> None:

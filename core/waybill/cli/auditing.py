@@ -9,6 +9,7 @@ import typer
 
 from waybill.cli import options
 from waybill.cli.choosing import Place, known_id
+from waybill.cli.letters import not_empty
 from waybill.cli.showing import entry_object
 from waybill.cli.spread import spread
 
@@ -28,7 +29,10 @@ PAGE = 500
 def audit(
     *,
     place: Place,
-    id_: Annotated[str | None, typer.Option("--id", metavar="ID", help="Of this message, or its beginning.")] = None,
+    id_: Annotated[
+        str | None,
+        typer.Option("--id", metavar="ID", callback=not_empty, help="Of this message, or its beginning."),
+    ] = None,
     operation: Annotated[
         str | None, typer.Option("--operation", metavar="ID", help="Of this operation, or its beginning.")
     ] = None,

@@ -11,7 +11,7 @@ import msgspec
 
 from waybill.adapter import Adapter
 from waybill.cli.application import find_topic, reference_of
-from waybill.cli.choosing import Place, known_id
+from waybill.cli.choosing import Place, resolved
 from waybill.cli.letters import Wanted, declared, groups, select
 from waybill.errors import ConfigurationError
 from waybill.history import KeepsHistory
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from waybill.dlq.planning import Check, Plan
     from waybill.dlq.running import Brake
 
-__all__ = ["Ask", "Bench", "Planned", "bench_of", "plans", "resolved"]
+__all__ = ["Ask", "Bench", "Planned", "bench_of", "plans"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,9 +166,3 @@ async def plans(bench: Bench, ask: Ask) -> list[Planned]:
         made.append(Planned(subscription, query, orders, found))
         room = None if room is None else room - found.count
     return made
-
-
-def resolved(index: Index, query: Query) -> Query:
-    """With whole ids in place of beginnings. Raises `WaybillError` where no id begins like that, `ConfigurationError` for several."""
-    ids = tuple(known_id(index, beginning)[0].id for beginning in query.ids)
-    return msgspec.structs.replace(query, ids=ids)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
+import msgspec
 import typer
 
 from waybill.cli import options
 from waybill.cli.application import choose_app, settings_of
-from waybill.cli.letters import Wanted
+from waybill.cli.letters import Wanted, meant
 from waybill.errors import ConfigurationError, WaybillError
 from waybill.topology import matches
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "By", "Filter", "Live", "Owner", "Place", "States", "Why", "Words", "action", "by_whom", "known_id", "known_place",
-    "picked", "states_of",
+    "picked", "resolved", "states_of",
 ]  # fmt: skip
 
 ANY = "any"
@@ -214,10 +215,29 @@ def known_place(place: Place, index: Index, topic: str | None, group: str | None
 def known_id(index: Index, beginning: str) -> list[Key]:
     """The keys of the letters with that id, in whatever group. Raises `WaybillError` for none, `ConfigurationError` for several."""
     found = index.find(beginning)
-    ids = sorted({letter.key.id for letter in found})
-    if not ids:
+    one = meant("id", beginning, {letter.key.id for letter in found})
+    if one is None:
         raise WaybillError(f"no dead letter has an id that begins with {beginning!r}: `waybill dlq list` shows them")
-    if len(ids) > 1 and beginning not in ids:
-        raise ConfigurationError(f"several ids begin with {beginning!r}: {', '.join(ids[:5])}")
-    one = beginning if beginning in ids else ids[0]
     return [letter.key for letter in found if letter.key.id == one]
+
+
+def resolved(index: Index, query: Query) -> Query:
+    """With whole ids and a whole fingerprint in place of beginnings.
+
+    Raises `WaybillError` where no id begins like that, `ConfigurationError` for several ids or fingerprints.
+    """
+    ids = tuple(known_id(index, beginning)[0].id for beginning in query.ids)
+    kind = None if query.fingerprint is None else meant("fingerprint", query.fingerprint, _kinds(index, query))
+    return msgspec.structs.replace(query, ids=ids, fingerprint=kind or query.fingerprint)
+
+
+def _kinds(index: Index, query: Query) -> set[str]:
+    """The fingerprints that begin as is asked for, of letters that are like that."""
+    found: set[str] = set()
+    after: str | None = None
+    while True:
+        page = index.groups(query, after=after)
+        found |= {kind.fingerprint for kind in page.groups}
+        after = page.after
+        if after is None:
+            return found

@@ -15,7 +15,7 @@ import typer
 from waybill.cli import options
 from waybill.cli.choosing import Filter, Live, Owner, Place, States, Words, known_place, states_of
 from waybill.cli.letters import Letter as Seen
-from waybill.cli.letters import Wanted, collect
+from waybill.cli.letters import Wanted, collect, meant
 from waybill.cli.showing import Whole, in_words, show_whole, summary
 from waybill.cli.spread import spread
 from waybill.errors import ConfigurationError, WaybillError
@@ -146,7 +146,7 @@ def _told_apart(ids: Sequence[str]) -> int:
 @spread
 def show(
     *,
-    id_: Annotated[str, typer.Argument(metavar="ID", help="The message's id, or its beginning.")],
+    id_: options.Id,
     place: Place,
     topic: options.TopicName = None,
     group: options.Group = None,
@@ -185,9 +185,7 @@ def the_one(place: Place, beginning: str, topic: str | None, group: str | None, 
     found = [whole for whole in found if whole.message.id == beginning] or found  # a whole id is that id
     if not found:
         raise WaybillError(f"no dead letter has an id that begins with {beginning!r}: `waybill dlq list` shows them")
-    if len({whole.message.id for whole in found}) > 1:
-        ids = ", ".join(sorted({whole.message.id for whole in found}))
-        raise ConfigurationError(f"several ids begin with {beginning!r}: {ids}")
+    meant("id", beginning, {whole.message.id for whole in found})
     return found
 
 

@@ -87,7 +87,7 @@ class Mended:
 @spread
 def edit(
     *,
-    id_: Annotated[str, typer.Argument(metavar="ID", help="The message's id, or its beginning.")],
+    id_: options.Id,
     why: Annotated[str, typer.Option("--why", metavar="TEXT", help="What was wrong with it, for the audit.")],
     place: Place,
     topic: options.TopicName = None,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
+import typer
 
 from waybill.adapter import Admin
 from waybill.deadletters import fingerprint
@@ -23,6 +24,8 @@ from waybill.topology import Subscription, matches
 if TYPE_CHECKING:
     from waybill.app import App
 
+Given = TypeVar("Given", str | None, list[str] | None)
+
 __all__ = [
     "NONE",
     "REASONS",
@@ -34,6 +37,8 @@ __all__ = [
     "duration",
     "groups",
     "known_reason",
+    "meant",
+    "not_empty",
     "resolve",
     "select",
 ]
@@ -45,6 +50,8 @@ REASONS = (
 """Why a message may be a dead letter: those of `DeadLetterRecord`, and `unknown` where somebody else has put it there."""
 
 NONE = "no dead letter is like that"
+SHOWN = 5
+"""Ids that are named where several begin alike."""
 
 
 def duration(option: str, text: str | None) -> timedelta | None:
@@ -66,6 +73,25 @@ def known_reason(reason: str | None) -> str | None:
     near = difflib.get_close_matches(reason, REASONS, n=1)
     hint = f"Did you mean {near[0]}? " if near else ""
     raise ConfigurationError(f"--reason {reason}: there is no such reason. {hint}Reasons are: {', '.join(REASONS)}")
+
+
+def not_empty(param: typer.CallbackParam, given: Given) -> Given:
+    """`given`, if it says something. Raises `ConfigurationError`: every id begins with nothing, as a variable that is not set is."""
+    if any(not one.strip() for one in ([given] if isinstance(given, str) else given or ())):
+        option = param.opts[0] if param.opts[0].startswith("-") else "ID"
+        raise ConfigurationError(f"{option} is empty, which would be all of them: is a variable not set?")
+    return given
+
+
+def meant(what: str, beginning: str, found: Collection[str]) -> str | None:
+    """Which of those found is meant by their beginning: one that is given whole is, even if others begin with it.
+
+    `None` where none is found. Raises `ConfigurationError` for several.
+    """
+    if len(found) > 1 and beginning not in found:
+        shown = ", ".join(sorted(found)[:SHOWN]) + (", …" if len(found) > SHOWN else "")
+        raise ConfigurationError(f"several {what}s begin with {beginning!r}: {shown}")
+    return beginning if beginning in found else next(iter(found), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,28 +216,31 @@ async def _browse(admin: Admin, subscription: Subscription, wanted: Wanted, limi
 
 
 async def resolve(admin: Admin, subscriptions: Sequence[Subscription], wanted: Wanted) -> Wanted:
-    """With whole ids in place of beginnings. An id that is given whole is meant, even if others begin with it.
+    """With whole ids and a whole fingerprint in place of beginnings (`meant`).
 
-    Raises `WaybillError` where no id begins like that, `ConfigurationError` where several do.
+    Raises `WaybillError` where no id begins like that, `ConfigurationError` where several ids or fingerprints do.
     """
-    if wanted.ids is None or wanted.whole:
+    if (wanted.ids is None and wanted.fingerprint is None) or wanted.whole:
         return wanted
-    begun: dict[str, set[str]] = {beginning: set() for beginning in wanted.ids}
+    begun: dict[str, set[str]] = {beginning: set() for beginning in wanted.ids or ()}
+    kinds: set[str] = set()
+    others = replace(wanted, ids=None)
     for subscription in subscriptions:
         async with aclosing(pages(admin, subscription)) as shown:
             async for page in shown:
                 for message in page.messages:
-                    for beginning in wanted.ids:
+                    for beginning, found in begun.items():
                         if message.id.startswith(beginning):
-                            begun[beginning].add(message.id)
+                            found.add(message.id)
+                    if wanted.fingerprint and others.takes(letter := Letter.of(subscription, message)):
+                        kinds.add(letter.record.fingerprint)
     ids: list[str] = []
     for beginning, found in begun.items():
-        if not found:
+        one = meant("id", beginning, found)
+        if one is None:
             raise WaybillError(
                 f"no dead letter has an id that begins with {beginning!r}: `waybill dlq list` shows them"
             )
-        if len(found) > 1 and beginning not in found:
-            shown_ids = ", ".join(sorted(found)[:5]) + (", …" if len(found) > 5 else "")
-            raise ConfigurationError(f"several ids begin with {beginning!r}: {shown_ids}")
-        ids.append(beginning if beginning in found else found.pop())
-    return replace(wanted, ids=tuple(ids), whole=True)
+        ids.append(one)
+    kind = meant("fingerprint", wanted.fingerprint or "", kinds) or wanted.fingerprint
+    return replace(wanted, ids=wanted.ids and tuple(ids), fingerprint=kind, whole=True)

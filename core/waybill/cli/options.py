@@ -6,13 +6,14 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from waybill.cli.letters import REASONS, known_reason
+from waybill.cli.letters import REASONS, known_reason, not_empty
 
 __all__ = [
     "App",
     "Dev",
     "Fingerprint",
     "Group",
+    "Id",
     "Ids",
     "Json",
     "MessageType",
@@ -50,10 +51,19 @@ MessageType: TypeAlias = Annotated[
 ]
 Fingerprint: TypeAlias = Annotated[
     str | None,
-    typer.Option("--fingerprint", metavar="MARK", help="Only those that failed alike, as `dlq groups` tells."),
+    typer.Option(
+        "--fingerprint",
+        metavar="MARK",
+        callback=not_empty,
+        help="Only those that failed alike, as `dlq groups` tells, or its beginning.",
+    ),
+]
+Id: TypeAlias = Annotated[
+    str, typer.Argument(metavar="ID", callback=not_empty, help="The message's id, or its beginning.")
 ]
 Ids: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--id", metavar="ID", help="Only this one, or its beginning. May be repeated.")
+    list[str] | None,
+    typer.Option("--id", metavar="ID", callback=not_empty, help="Only this one, or its beginning. May be repeated."),
 ]
 OlderThan: TypeAlias = Annotated[
     str | None, typer.Option("--older-than", metavar="AGE", help="Dead for longer: 90s, 5m, 2h, 3d.")

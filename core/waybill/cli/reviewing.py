@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from waybill.cli import options
-from waybill.cli.choosing import By, Filter, Place, action, known_place, picked
-from waybill.cli.letters import NONE
+from waybill.cli.choosing import By, Filter, Place, action, known_place, picked, resolved
+from waybill.cli.letters import NONE, not_empty
 from waybill.cli.spread import spread
 from waybill.errors import ConfigurationError, WaybillError
 
@@ -33,7 +33,8 @@ class Chosen:
     """Letters of the index, by their ids or by what they have in common."""
 
     which: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Messages' ids, or their beginnings.")
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", callback=not_empty, help="Messages' ids, or their beginnings."),
     ] = None
     everything: Everything = False
 
@@ -129,6 +130,7 @@ def _review(
     with place.index() as index:
         query = chosen.query(_from(state))
         known_place(place, index, query.topic, query.group)
+        query = resolved(index, query)
         done: Counter[tuple[str, str]] = Counter()
         act = action(by, note)
         for keys in picked(index, query):

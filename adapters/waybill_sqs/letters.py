@@ -20,7 +20,7 @@ from waybill_sqs import records
 from waybill_sqs.client import Aws
 from waybill_sqs.holding import INSISTING, Hands, Token
 from waybill_sqs.layout import Layout
-from waybill_sqs.limits import BATCH
+from waybill_sqs.limits import BATCH, LONGEST_HIDE
 
 __all__ = ["Browser", "DeadSource"]
 
@@ -101,7 +101,11 @@ class Browser:
 
 
 class DeadSource:
-    """Takes the letters that there are. What is released stays hidden until the source is left, so it comes once."""
+    """Takes the letters that there are. What is released stays hidden until the source is left, so it comes once.
+
+    Where going through all of them takes longer than they are hidden, those released first come again: from then on letters are
+    hidden for twice as long, until none comes twice.
+    """
 
     def __init__(self, aws: Aws, layout: Layout, subscription: Subscription) -> None:
         self._aws = aws
@@ -109,10 +113,12 @@ class DeadSource:
         self._name = layout.dead(subscription.topic, subscription.group)
         self._source = layout.queue(subscription.topic, subscription.group)
         self._hidden_for = ceil(subscription.lease / 2) + 1
+        self._patience = self._hidden_for
         self._until = 0.0
         self._seen: dict[str, int] = {}
         """How often each message had been redriven when it was taken: one that comes back is left alone."""
-        self._left: dict[str, Token] = {}
+        self._left: dict[str, tuple[Token, int]] = {}
+        """Those that are not settled, and for how many seconds each was hidden when it came."""
 
     async def open(self) -> None:
         """Raises `DestinationMissing`."""
@@ -124,20 +130,23 @@ class DeadSource:
 
     async def receive(self, limit: int) -> Sequence[Delivery[Any]]:
         while True:
-            found = await taken(self._aws, self._url, limit, self._hidden_for)
-            fresh = [delivery for native in found if (delivery := self._delivery(native)) is not None]
+            span = self._hidden_for
+            found = await taken(self._aws, self._url, limit, span)
+            fresh = [delivery for native in found if (delivery := self._delivery(native, span)) is not None]
             if fresh or (not found and not await self._held_by_others()):
                 return fresh
 
     async def _held_by_others(self) -> bool:
         """Whether there are letters that will be seen again: somebody looks at them, or died when he had them."""
-        self._until = self._until or time.monotonic() + self._hidden_for
+        self._until = self._until or time.monotonic() + self._patience
         _, held = await counted(self._aws, self._url)
         return held > len(self._left) and time.monotonic() < self._until
 
-    def _delivery(self, native: dict[str, Any]) -> Delivery[Any] | None:
-        token = token_of(native, self._hidden_for)
-        before, self._left[token.ident] = self._left.get(token.ident), token
+    def _delivery(self, native: dict[str, Any], span: int) -> Delivery[Any] | None:
+        token = token_of(native, span)
+        before, self._left[token.ident] = self._left.get(token.ident), (token, span)
+        if before is not None and before[1] >= self._hidden_for:
+            self._hidden_for = min(2 * self._hidden_for, LONGEST_HIDE)
         message = records.read(native, subscription=self._subscription, dead=True, source=self._source)
         if before is not None or self._seen.setdefault(message.id, message.redrives) < message.redrives:
             return None
@@ -188,4 +197,4 @@ class DeadSource:
 
     async def close(self) -> None:
         """Give back what is left."""
-        await self._hands.hide([(token, 0) for token in self._left.values()], patience=INSISTING)
+        await self._hands.hide([(token, 0) for token, _ in self._left.values()], patience=INSISTING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +13,10 @@ import pytest
 
 from tests.brokers.running import Running
 from tests.sqs.injecting import BadDays, injecting
-from waybill import App, Delivery, Settings, Topic
+from waybill import App, DeadLetterRecord, Delivery, Message, Settings, Topic
+from waybill.outcomes import Confirmed
+from waybill.redrive import Redriven, redrive
+from waybill.topology import Destination, Subscription
 
 pytestmark = pytest.mark.broker("sqs")
 
@@ -24,6 +28,21 @@ def made(server: Running, *, wait: int = 1, lease: float = 30.0, grace: float = 
 
 def topic() -> Topic[int]:
     return Topic(f"w{uuid4().hex[:10]}", int, key=str, groups=["group"])
+
+
+def dead(number: int, group: Subscription) -> Message:
+    record = DeadLetterRecord(
+        reason="rejected", topic=group.topic.name, group=group.group, attempts=1, at=datetime.now(UTC)
+    )
+    return Message(
+        id=f"letter-{number}",
+        type="order",
+        source="shop",
+        time=record.at,
+        body=b"1",
+        content_type="application/json",
+        dead=record,
+    )
 
 
 async def until(true: Callable[[], bool], within: float = 40.0) -> None:
@@ -105,3 +124,25 @@ async def test_a_thousand_in_hand_are_kept_by_a_hundred_calls_an_interval_and_no
     assert 100 <= renewals <= 100 * intervals, f"{renewals} calls in {intervals:.1f} intervals"
     assert sorted(begun) == list(range(1000)), "one was late, and handed out once more"
     assert not [delivery for delivery in handled if delivery.redelivered]
+
+
+async def test_going_through_more_dead_letters_than_stay_hidden_comes_to_an_end(sqs: Running) -> None:
+    shared, days = topic(), BadDays()
+    async with injecting(sqs.url, days) as endpoint:
+        app = made(sqs, endpoint=endpoint)
+
+        @app.consume(shared)
+        async def handle(number: int) -> None: ...
+
+        group = Subscription(topic=shared.spec, group="group", lease=2.0)
+        async with app.connected() as brokers, asyncio.timeout(30):
+            adapter = brokers.of(shared.spec)
+            await adapter.admin.apply(await adapter.admin.plan(app.topology))
+            async with adapter.sink(Destination("dead", group.topic, group.group)) as sink:
+                letters = [dead(number, group) for number in range(100)]
+                results = await sink.send(letters, deadline=time.monotonic() + 30)
+            assert all(isinstance(result, Confirmed) for result in results)
+            days.slow, days.slowness = 1.0, 0.25  # 80 are gone through in the 2 s that each is hidden
+            assert await redrive(adapter, group, lambda _: False) == Redriven(unwanted=100)
+            days.slow = 0.0
+            assert (await redrive(adapter, group, lambda _: True)).sent == 100, "they were given back"

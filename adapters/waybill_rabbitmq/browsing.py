@@ -65,6 +65,7 @@ class Browser:
                 if time.monotonic() > end:
                     break  # somebody else has taken some
                 await asyncio.sleep(0.005)
+        # a quorum queue counts who has cancelled, too, as long as he holds some
         return Look(letters, complete=not there.consumers and len(letters) == there.messages)
 
     async def _fetch(self, queue: str, wanted: int) -> list[tuple[bytes, bytes]]:

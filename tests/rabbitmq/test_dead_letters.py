@@ -1,0 +1,67 @@
+"""Dead letters: what is held by somebody is not taken for gone by somebody who looks."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from tests.rabbitmq.looking import eventually
+from waybill import App, DeadLetterRecord, Message, Settings, Topic
+from waybill.adapter import Page
+from waybill.outcomes import ACK, RELEASE, Confirmed, Settled
+from waybill.topology import Destination, Subscription
+
+ORDERS = Topic("orders", int, groups=["group"])
+GROUP = Subscription(topic=ORDERS.spec, group="group")
+
+
+def letter(number: int) -> Message:
+    record = DeadLetterRecord(reason="rejected", topic="orders", group="group", attempts=1, at=datetime.now(UTC))
+    return Message(
+        id=f"letter-{number}",
+        type="orders",
+        source="shop",
+        time=record.at,
+        body=b"1",
+        content_type="application/json",
+        dead=record,
+    )
+
+
+async def test_letters_that_somebody_holds_are_not_taken_for_gone(url: str) -> None:
+    app, other = App("group", settings=Settings(url=url)), App("other", settings=Settings(url=url))
+
+    @app.consume(ORDERS)
+    async def handle(number: int) -> None: ...
+
+    async with app.connected() as brokers, other.admin() as admin:
+        adapter = brokers.of(ORDERS.spec)
+        await adapter.admin.apply(await adapter.admin.plan(app.topology))
+        async with adapter.sink(Destination("dead", GROUP.topic, GROUP.group)) as sink:
+            results = await sink.send([letter(number) for number in range(8)], deadline=time.monotonic() + 30)
+        assert all(isinstance(result, Confirmed) for result in results)
+
+        async def look() -> Page:
+            return await admin.browse(GROUP)
+
+        assert (await look()).complete
+        async with adapter.dead_letters(GROUP) as source:
+            first = await source.receive(4)
+            assert [delivery.message.id for delivery in first] == [f"letter-{number}" for number in range(4)]
+            page = await look()
+            assert (page.complete, len(page.messages) < 8) == (False, True)
+            await source.settle([Settled(delivery, ACK) for delivery in first[:2]])
+            await source.settle([Settled(delivery, RELEASE) for delivery in first[2:]])
+            second = await source.receive(10)
+            assert [delivery.message.id for delivery in second] == [f"letter-{number}" for number in range(4, 8)]
+            page = await look()
+            assert (page.complete, len(page.messages)) == (False, 0)
+            await source.settle([Settled(delivery, RELEASE) for delivery in second])
+            assert not await source.receive(10)
+
+        async def whole() -> Page | None:
+            page = await look()
+            return page if page.complete and len(page.messages) == 6 else None
+
+        page = await eventually(whole)
+        assert sorted(message.id for message in page.messages) == [f"letter-{number}" for number in range(2, 8)]

@@ -11,10 +11,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.dlq.console import Console, console
+from waybill.adapter import Page
 from waybill.cli.dlq import verbs
+from waybill.topology import Subscription
+from waybill_embedded.admin import FileAdmin
 
 GOOD = b'{"order_id": "A-1", "amount": 5}'
 BAD = b'{"order_id": "A-1", "amount": "five"}'
@@ -475,6 +479,36 @@ def test_letters_are_exported_and_imported_again(waybill: Console, monkeypatch: 
     assert "1 brought" in waybill("dlq", "import", "letters.jsonl", "--to", "refunds/billing", "--yes").out.replace(
         "3", "1"
     )
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_nothing_is_imported_twice_where_not_all_can_be_seen(
+    waybill: Console, monkeypatch: pytest.MonkeyPatch, indexed: bool
+) -> None:
+    waybill.bury("one", "two")
+    waybill("dlq", "export", "--to", "letters.jsonl")
+    if indexed:
+        waybill("dlq", "collect")
+    browse = FileAdmin.browse
+
+    async def some(self: FileAdmin, subscription: Subscription, *, after: str | None = None, limit: int = 100) -> Page:
+        page = await browse(self, subscription, after=after, limit=limit)
+        return msgspec.structs.replace(page, messages=page.messages[:1], complete=False)
+
+    with monkeypatch.context() as held:
+        held.setattr(FileAdmin, "browse", some)
+        told = waybill("dlq", "import", "letters.jsonl", "--yes", code=1)
+        assert "cannot show all of its dead letters" in told.err
+        assert "--force" in told.err
+    assert waybill.dead() == ["one", "two"]
+    assert waybill("dlq", "import", "letters.jsonl", "--yes").out == "orders.placed/billing: 2 there already\n"
+    with monkeypatch.context() as held:
+        held.setattr(FileAdmin, "browse", some)
+        told = waybill("dlq", "import", "letters.jsonl", "--force", "--yes")
+        # an index remembers what it has seen
+        assert told.out == "orders.placed/billing: " + (
+            "2 there already\n" if indexed else "1 brought, 1 there already\n"
+        )
 
 
 def test_an_import_is_read_whole_before_anything_is_sent(waybill: Console) -> None:

@@ -22,11 +22,11 @@ from waybill.cli.letters import groups
 from waybill.cli.spread import spread
 from waybill.cli.survey import command
 from waybill.errors import ConfigurationError, WaybillError
-from waybill.letters import pages
 from waybill.message import Message
 
 if TYPE_CHECKING:
     from waybill.brokers import Brokers
+    from waybill.dlq.index import Index
     from waybill.dlq.transfer import Imported, Line
     from waybill.topology import Subscription
 
@@ -49,20 +49,24 @@ def import_(
         typer.Option("--to", metavar="TOPIC/GROUP", help="To this group's dead letters; else each to its own."),
     ] = None,
     by: By = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Even where the broker cannot show all it has: some may then be there twice."),
+    ] = False,
     yes: options.Yes = False,
     as_json: options.Json = False,
 ) -> None:
     """Bring exported dead letters to the broker, where they are dead letters again. A dry run without --yes.
 
     Nobody handles them until they are redriven. A letter that is there already is left as it is, so that an import can be
-    repeated.
+    repeated; where the broker cannot show all that are there, nothing is brought without --force.
     """
     with _opened(file) as lines:
         counts = _counted(lines, to or "")  # all of it is read before anything is sent
         if not yes:
             _foretell(counts, as_json=as_json)
             return
-        importing = _Importing(place, to or "", by)
+        importing = _Importing(place, to or "", by, force=force)
         try:
             asyncio.run(importing.run(lines, set(counts)))
         except WaybillError as error:
@@ -117,10 +121,11 @@ def _place(name: str) -> dict[str, str]:
 class _Importing:
     """What has become of the letters so far, by `topic/group`."""
 
-    def __init__(self, place: Place, to: str, by: str | None) -> None:
+    def __init__(self, place: Place, to: str, by: str | None, *, force: bool) -> None:
         self._place = place
         self._to = to
         self._by = by
+        self._force = force
         self._results: dict[str, Counter[str]] = {}
         self._cause = ""
         self.error: WaybillError | None = None
@@ -137,12 +142,25 @@ class _Importing:
                     f"{app.name} has no such topic and group: {', '.join(sorted(strange))}. Its own are: {', '.join(own)}. --to "
                     f"brings the letters to one of them"
                 )
-            known = {name: await self._known(brokers, own[name]) for name in names}
-            with bar(None, "0 so far") as show:
-                for name, messages in self._chunks(lines):
-                    await self._bring(brokers, own[name], messages, known[name])
-                    show(0, f"{sum(result['written'] for result in self._results.values())} so far")
-            await self._note(brokers, own)
+            with self._index() as index:
+                known = {name: await self._known(brokers, own[name], index) for name in names}
+                with bar(None, "0 so far") as show:
+                    for name, messages in self._chunks(lines):
+                        await self._bring(brokers, own[name], messages, known[name])
+                        show(0, f"{sum(result['written'] for result in self._results.values())} so far")
+                await self._note(brokers, own, index)
+
+    @contextmanager
+    def _index(self) -> Generator[Index, None, None]:
+        """The one there is, or one for this import: what a group has already may be more than memory holds."""
+        from waybill.dlq.index import Index  # noqa: PLC0415 - `waybill --help` need not load it
+
+        if self._place.has_index():
+            with self._place.index() as index:
+                yield index
+        else:
+            with tempfile.TemporaryDirectory() as folder, Index.open(Path(folder) / "letters.db") as index:
+                yield index
 
     def _chunks(self, lines: BinaryIO) -> Generator[tuple[str, Sequence[Message]], None, None]:
         """Letters of one group, so many at once that they need little memory."""
@@ -154,10 +172,17 @@ class _Importing:
                 yield name, waiting.pop(name)
         yield from waiting.items()
 
-    async def _known(self, brokers: Brokers, subscription: Subscription) -> Callable[[Message], bool]:
-        """Whether the group has a letter among its dead ones already."""
-        ids = {message.id async for page in pages(brokers.admin, subscription) for message in page.messages}
-        return lambda message: message.id in ids
+    async def _known(self, brokers: Brokers, subscription: Subscription, index: Index) -> Callable[[Message], bool]:
+        """Whether the group has a letter among its dead ones already. Raises `WaybillError` where that cannot be known."""
+        from waybill.dlq.collecting import collect  # noqa: PLC0415 - `waybill --help` need not load it
+        from waybill.dlq.transfer import known_to  # noqa: PLC0415
+
+        if not (await collect(brokers.admin, subscription, index)).complete and not self._force:
+            raise WaybillError(
+                f"{subscription.name}: the broker cannot show all of its dead letters now, since others hold some or since they are "
+                f"too many: those that it does not show would be there twice. Try again, or bring them anyway with --force"
+            )
+        return known_to(index, subscription)
 
     async def _bring(
         self,
@@ -176,16 +201,15 @@ class _Importing:
         self._cause = self._cause or figures.pop("cause")
         self._results.setdefault(name, Counter()).update({kind: figures[kind] for kind in WORDS})
 
-    async def _note(self, brokers: Brokers, own: dict[str, Subscription]) -> None:
+    async def _note(self, brokers: Brokers, own: dict[str, Subscription], index: Index) -> None:
         """Write it to the audit, and the letters to the index, where there is one."""
         from waybill.dlq.collecting import collect  # noqa: PLC0415 - `waybill --help` need not load it
 
         if not self._place.has_index():
             return
-        with self._place.index() as index:
-            for name, result in self._results.items():
-                index.note("import", action(self._by), **_place(name), count=result["written"], now=datetime.now(UTC))
-                await collect(brokers.admin, own[name], index)
+        for name, result in self._results.items():
+            index.note("import", action(self._by), **_place(name), count=result["written"], now=datetime.now(UTC))
+            await collect(brokers.admin, own[name], index)
 
     def tell(self, *, as_json: bool) -> None:
         """A line for each group, or a document. Raises what it failed with, and leaves with 1 where some were not brought."""

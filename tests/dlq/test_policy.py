@@ -59,6 +59,8 @@ def test_without_a_book_there_are_rules() -> None:
         ('[default]\nservice_level = "1 day"', "a number and a unit"),
         ('[default]\nservice_level = "0s"', "a number and a unit"),
         ("[default]\nservice_level = 24", "a number and a unit"),
+        ('[default]\nretention = "40000d"', "a century is the most"),
+        ('[default]\nservice_level = "99999999999d"', "a century is the most"),
         ('[default]\nonwer = "me"', "Known are: owner, service_level"),
         ('owner = "me"', "stands in a table"),
         ('["orders"]\nretention = "1h"', "forgotten before it is due"),
@@ -68,6 +70,13 @@ def test_without_a_book_there_are_rules() -> None:
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         book(tmp_path, text)
+
+
+def test_the_longest_there_is_can_be_reckoned_with(index: Index, tmp_path: Path) -> None:
+    policy = book(tmp_path, '[default]\nservice_level = "36500d"\nretention = "36500d"\n')
+    index.record("orders", "billing", [letter(1)], now=NOW)
+    assert overdue(index, policy, NOW) == []
+    assert index.forget(before=NOW - policy.of("orders", "billing").retention) == 0
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ import msgspec
 from waybill.dlq.index import Index
 from waybill.dlq.model import Query, State
 from waybill.durations import spelled
-from waybill.errors import ConfigurationError
+from waybill.errors import LONGEST, ConfigurationError
 from waybill.topology import matches
 
 __all__ = ["Overdue", "Policy", "Rules", "overdue"]
@@ -163,4 +163,6 @@ def _duration(value: object, what: str) -> timedelta:
     found = spelled(value) if isinstance(value, str) else None
     if not found:
         raise ConfigurationError(f'{what} = {value!r}: write a number and a unit: "90s", "5m", "24h" or "14d"')
+    if found.total_seconds() > LONGEST:
+        raise ConfigurationError(f"{what} = {value!r}: a century is the most")
     return found

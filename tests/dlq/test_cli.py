@@ -461,6 +461,7 @@ def test_letters_are_exported_and_imported_again(waybill: Console, monkeypatch: 
     waybill.bury("one", "two", headers={"tenant": "north"})
     waybill.bury("three", body=b"\xff\x00")
     assert waybill("dlq", "export", "--to", "letters.jsonl").out == "3 written to letters.jsonl\n"
+    assert Path("letters.jsonl").stat().st_mode & 0o777 == 0o600
     again = waybill("dlq", "import", "letters.jsonl", "--yes", "--json").rows
     assert [(row["written"], row["known"]) for row in again] == [(0, 3)]
     monkeypatch.setenv("WAYBILL_URL", "sqlite:///other.db")

@@ -39,7 +39,7 @@ def export(
 ) -> None:
     """Write dead letters as lines of JSON: attributes, headers, record, and the body as text or base64. Removes none.
 
-    --json is about what is said of a file: what --to - writes is lines of JSON anyway.
+    A file is its owner's alone. --json is about what is said of it: what --to - writes is lines of JSON anyway.
     """
     from waybill.cli.screen import document, line, tell  # noqa: PLC0415 - `waybill --help` need not load it
 
@@ -73,6 +73,11 @@ async def _export(app: App, wanted: Wanted, limit: int | None, file: BinaryIO) -
     return Exported(written, complete)
 
 
+def _private(path: str, flags: int) -> int:
+    """For its owner alone, as the index is: bodies are people's data."""
+    return os.open(path, flags, 0o600)
+
+
 @contextmanager
 def _opened(to: str) -> Generator[BinaryIO, None, None]:
     """Flushed to the disk when it is left, since people remove the letters next; gone if it could not be completed."""
@@ -81,7 +86,7 @@ def _opened(to: str) -> Generator[BinaryIO, None, None]:
         sys.stdout.buffer.flush()
         return
     try:
-        file = Path(to).open("xb")  # noqa: SIM115 - closed below
+        file = open(to, "xb", opener=_private)  # noqa: SIM115 - `Path.open` takes no opener; closed below
     except FileExistsError as error:
         raise ConfigurationError(f"--to {to}: there is such a file; name a new one") from error
     except OSError as error:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -526,6 +527,22 @@ def test_an_import_is_read_whole_before_anything_is_sent(waybill: Console) -> No
     )
     assert "No such file" in waybill("dlq", "import", "absent", code=2).err
     assert waybill.dead() == []
+
+
+def test_each_group_s_letters_are_remembered_as_long_as_its_own_rules_say(
+    waybill: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("policy.toml").write_text(
+        '[default]\nservice_level = "0.1s"\nretention = "30d"\n\n["orders.*"]\nretention = "0.1s"\n'
+    )
+    monkeypatch.setenv("WAYBILL_DLQ_POLICY", "policy.toml")
+    waybill.bury("one")
+    waybill("dlq", "collect")
+    waybill("dlq", "discard", "--reason-text", "too late", "--yes")
+    end = time.monotonic() + 10
+    while waybill("dlq", "list", "--state", "any", "--json").rows:
+        assert time.monotonic() < end
+        waybill("dlq", "collect")
 
 
 def test_a_collector_goes_on_until_it_is_told_to_end(waybill: Console) -> None:

@@ -283,10 +283,11 @@ def test_what_is_done_with_can_be_forgotten_but_not_by_the_audit(index: Index) -
     put(index, [letter(1), letter(2)])
     index.review([key(1)], State.DISCARDED, JOE, now=NOW)
     later = NOW + timedelta(days=1)
-    assert index.forget(before=later) == 0, "the broker has it still"
+    assert index.forget("orders", "billing", before=later) == 0, "the broker has it still"
     index.look("orders", "billing", now=later).end(complete=True, now=NOW)
     index.record("orders", "billing", [letter(2, visit="another", ago=0)], now=NOW)
-    assert index.forget(before=later) == 1
+    assert index.forget("orders", "shipping", before=later) == 0
+    assert index.forget("orders", "billing", before=later) == 1
     assert index.get(key(1)) is None
     assert found(index, text="order", states=ANY) == ["m-2"]
     assert [entry.by for entry in index.audit(key=key(1)) if entry.verb == "discarded"] == ["joe"]

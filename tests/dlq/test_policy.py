@@ -76,7 +76,7 @@ def test_the_longest_there_is_can_be_reckoned_with(index: Index, tmp_path: Path)
     policy = book(tmp_path, '[default]\nservice_level = "36500d"\nretention = "36500d"\n')
     index.record("orders", "billing", [letter(1)], now=NOW)
     assert overdue(index, policy, NOW) == []
-    assert index.forget(before=NOW - policy.of("orders", "billing").retention) == 0
+    assert index.forget("orders", "billing", before=NOW - policy.of("orders", "billing").retention) == 0
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

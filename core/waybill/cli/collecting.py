@@ -119,10 +119,10 @@ async def _look(bench: Bench, subscription: Subscription) -> Look:
 
 
 def _forget(index: Index, policy: Policy) -> None:
-    """What is done with, and was so for longer than any rule wants it remembered."""
-    known = [policy.of(*place).retention for place in index.tally()]
-    while known and index.forget(before=datetime.now(UTC) - max(known)):
-        pass
+    """What is done with, and was so for longer than its group's rules want it remembered."""
+    for place in index.tally():
+        while index.forget(*place, before=datetime.now(UTC) - policy.of(*place).retention):
+            pass
 
 
 def _show(found: Sequence[Look], *, as_json: bool, again: bool) -> None:

@@ -66,13 +66,14 @@ class Index:
         """Begin a look at all of that group's dead letters, so that in the end it is known which are gone."""
         return Look(self.database, topic, group, now)
 
-    def forget(self, *, before: datetime, limit: int = 1000) -> int:
-        """Take away, for good, up to so many letters that are done with since before then and that the broker has no more.
+    def forget(self, topic: str, group: str, *, before: datetime, limit: int = 1000) -> int:
+        """Take away, for good, up to so many of the group's letters that are done with since before then and that the broker has no
+        more.
 
         Says how many. What the audit tells of them stays.
         """
         with self.database.writing() as connection:
-            return reviewing.forget(connection, before, limit)
+            return reviewing.forget(connection, topic, group, before, limit)
 
     # questions
 

@@ -80,12 +80,13 @@ def advance(
     return [row.key for row in own if row.key in there or row.state is to]
 
 
-def forget(connection: sqlite3.Connection, before: datetime, limit: int) -> int:
-    """Take away some of those that are done with and gone since before then. Their lines of the audit stay."""
+def forget(connection: sqlite3.Connection, topic: str, group: str, before: datetime, limit: int) -> int:
+    """Take away some of the group's that are done with and gone since before then. Their lines of the audit stay."""
     found = connection.execute(
-        "SELECT l.number FROM letters l JOIN details d USING (number) "
-        f"WHERE l.state IN ({numbers(DONE_WITH)}) AND l.gone > 0 AND d.changed < ? LIMIT ?",
-        (instant(before), limit),
+        "SELECT l.number FROM places p JOIN groups g ON g.place = p.id CROSS JOIN letters l INDEXED BY letters_by_group "
+        f"ON l.cluster = g.id AND l.state IN ({numbers(DONE_WITH)}) JOIN details d USING (number) "
+        "WHERE p.topic = ? AND p.consumers = ? AND l.gone > 0 AND d.changed < ? LIMIT ?",
+        (topic, group, instant(before), limit),
     ).fetchall()
     connection.executemany("DELETE FROM words WHERE rowid = ?", found)
     connection.executemany("DELETE FROM letters WHERE number = ?", found)

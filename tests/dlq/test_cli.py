@@ -259,7 +259,15 @@ def test_what_the_broker_has_no_more_can_be_resolved_by_hand(waybill: Console) -
     assert [row["state"] for row in waybill("dlq", "list", "--id", "two", "--state", "any", "--json").rows] == [
         "archived"
     ]
+    assert "the broker had them no more" in waybill("dlq", "reopen", "two", code=1).err
     assert waybill("dlq", "resolve", "two", "--note", "paid by hand").out == "orders.placed/billing: 1 resolved\n"
+    waybill.bury("three")
+    waybill("dlq", "collect")
+    waybill("dlq", "assign", "eve", "three")
+    told = waybill("dlq", "reopen", "--all")
+    assert (told.out, "1 left as they were" in told.err) == ("orders.placed/billing: 1 unresolved\n", True)
+    states = {row["id"]: row["state"] for row in waybill("dlq", "list", "--state", "any", "--json").rows}
+    assert (states["two"], states["three"]) == ("resolved", "unresolved")
 
 
 # ---------------------------------------------------------------- operations

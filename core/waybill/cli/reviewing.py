@@ -83,7 +83,10 @@ def reopen(
     by: By = None,
     as_json: options.Json = False,
 ) -> None:
-    """Have dead letters looked at anew: whatever became of them, they are unresolved, and nobody's."""
+    """Have dead letters looked at anew: whatever became of them, they are unresolved, and nobody's.
+
+    Those that the broker has no more stay as they are: nothing can be done about them.
+    """
     _review(place, _filter(one, chosen), "unresolved", by, as_json=as_json, owner="", note=note)
 
 
@@ -123,7 +126,7 @@ def _review(
     note: str | None = None,
     **found: str | None,
 ) -> None:
-    from waybill.cli.screen import document, line, safe  # noqa: PLC0415 - `waybill --help` need not load it
+    from waybill.cli.screen import document, line, safe, tell  # noqa: PLC0415 - `waybill --help` need not load it
     from waybill.dlq.model import State  # noqa: PLC0415
 
     state = State(to)
@@ -132,12 +135,19 @@ def _review(
         known_place(place, index, query.topic, query.group)
         query = resolved(index, query)
         done: Counter[tuple[str, str]] = Counter()
-        act = action(by, note)
+        act, left = action(by, note), 0
         for keys in picked(index, query):
             now = datetime.now(UTC)
-            done.update(key[:2] for key in index.review(keys, state, act, note=note, now=now, **found))
+            moved = index.review(keys, state, act, note=note, now=now, **found)
+            done.update(key[:2] for key in moved)
+            left += len(keys) - len(moved)
+        gone = f"{left} left as they were: the broker had them no more at the last look (`waybill dlq collect`)"
+        none = f"no dead letter that can be {to} has such an id: `waybill dlq list` shows them"
+        kept = left if state is State.UNRESOLVED else 0
         if chosen.ids and not done:
-            raise WaybillError(f"no dead letter that can be {to} has such an id: `waybill dlq list` shows them")
+            raise WaybillError(gone if kept else none)
+        if kept:
+            tell(gone)
     if as_json:
         document([{"topic": topic, "group": group, to: count} for (topic, group), count in done.items()])
     elif not done:

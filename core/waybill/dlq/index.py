@@ -150,6 +150,8 @@ class Index:
     ) -> Sequence[Key]:
         """Move these letters to that state where `NEXT` allows it, and say which were. What is `None` stays as it is.
 
+        What the broker has no more cannot be unresolved again: nobody could do anything about it.
+
         Each has its line in the audit.
         """
         with self.database.writing() as connection:

@@ -44,7 +44,11 @@ def review(
     note: str | None,
     now: datetime,
 ) -> list[Key]:
-    moved = [row for row in _rows(connection, keys) if to in NEXT[row.state] and row.state not in OWNED]
+    moved = [
+        row
+        for row in _rows(connection, keys)
+        if to in NEXT[row.state] and row.state not in OWNED and not (to is State.UNRESOLVED and row.gone)
+    ]
     _move(connection, moved, to, action, verb=to.value, now=now)
     numbers = [row.number for row in moved]
     if owner is not None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from tests.dlq.console import Console, console
 from waybill.adapter import Page
 from waybill.cli.dlq import verbs
+from waybill.errors import DestinationMissing
 from waybill.topology import Subscription
 from waybill_embedded.admin import FileAdmin
 
@@ -551,6 +553,28 @@ def test_each_group_s_letters_are_remembered_as_long_as_its_own_rules_say(
     while waybill("dlq", "list", "--state", "any", "--json").rows:
         assert time.monotonic() < end
         waybill("dlq", "collect")
+
+
+def test_one_group_that_cannot_be_looked_at_keeps_nobody_from_the_others(
+    waybill: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waybill("topology", "apply")
+    browse, turns = FileAdmin.browse, Counter[str]()
+
+    async def failing(self: FileAdmin, subscription: Subscription, *, after: str | None = None, limit: int = 9) -> Page:
+        turns[subscription.topic.name] += 1
+        if turns["orders.placed"] > 3:
+            raise KeyboardInterrupt
+        if subscription.topic.name == "orders.placed":
+            raise DestinationMissing("orders.placed/billing is not there")
+        return await browse(self, subscription, after=after, limit=limit)
+
+    monkeypatch.setattr(FileAdmin, "browse", failing)
+    told = waybill("dlq", "collect", "--json", code=1)
+    assert ([row["topic"] for row in told.rows], "is not there" in told.err) == (["refunds"], True)
+    told = waybill("dlq", "collect", "--every", "0.1", "--json")
+    assert [json.loads(line)["topic"] for line in told.lines] == ["refunds"] * 2
+    assert told.err.count("is not there") == 2
 
 
 def test_a_collector_goes_on_until_it_is_told_to_end(waybill: Console) -> None:

@@ -17,7 +17,7 @@ from waybill.cli.bench import Bench, bench_of
 from waybill.cli.choosing import Place
 from waybill.cli.letters import Wanted, select
 from waybill.cli.spread import spread
-from waybill.errors import BrokerUnavailable
+from waybill.errors import BrokerError, BrokerUnavailable, WaybillError
 
 if TYPE_CHECKING:
     from waybill.dlq.index import Index
@@ -79,6 +79,8 @@ def collect(
     It also finds out what has become of letters that were sent back, dead once more or resolved; and what is done with for
     longer than the rules of `dlq_policy` want it remembered is forgotten.
 
+    What is wrong with one group is told when the others are collected; with --every it is no reason to end.
+
     The file is that of the setting `dlq`, else waybill-dlq.db here. With --every, a line for each look that has found something;
     a document a line with --json.
     """
@@ -96,19 +98,38 @@ async def _again(place: Place, topic: str | None, group: str | None, every: floa
     async with bench_of(place, create=True) as bench:
         while True:
             start = loop.time()
-            try:
-                subscriptions = await select(bench.app, bench.brokers.admin, Wanted(topic=topic, group=group))
-                found = [await _look(bench, subscription) for subscription in subscriptions]
-                await asyncio.to_thread(_forget, bench.index, policy)
-            except BrokerUnavailable as error:
-                if every is None:
-                    raise
-                tell(str(error))  # an outage is no reason to end: the next look may find it over
-            else:
+            found, errors = await _looks(bench, Wanted(topic=topic, group=group), policy)
+            if found or not errors:
                 _show(found, as_json=as_json, again=every is not None)
+            if every is None and errors:
+                raise errors[0]
             if every is None:
                 return
+            for error in errors:
+                tell(str(error))  # no reason to end: the next look may find it over
             await asyncio.sleep(max(0.0, start + every - loop.time()))
+
+
+async def _looks(bench: Bench, wanted: Wanted, policy: Policy) -> tuple[list[Look], list[WaybillError]]:
+    """At all groups. What is wrong with one keeps nobody from the others, but for those of a broker that does not answer."""
+    found: list[Look] = []
+    errors: list[WaybillError] = []
+    silent: set[str | None] = set()
+    try:
+        for subscription in await select(bench.app, bench.brokers.admin, wanted):
+            if subscription.topic.broker in silent:
+                continue
+            try:
+                found.append(await _look(bench, subscription))
+            except BrokerUnavailable as error:
+                silent.add(subscription.topic.broker)
+                errors.append(error)
+            except WaybillError as error:
+                errors.append(error)
+        await asyncio.to_thread(_forget, bench.index, policy)
+    except BrokerError as error:
+        errors.append(error)
+    return found, errors
 
 
 async def _look(bench: Bench, subscription: Subscription) -> Look:

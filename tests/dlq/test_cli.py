@@ -553,6 +553,8 @@ def test_each_group_s_letters_are_remembered_as_long_as_its_own_rules_say(
     while waybill("dlq", "list", "--state", "any", "--json").rows:
         assert time.monotonic() < end
         waybill("dlq", "collect")
+    assert [entry["why"] for entry in waybill("dlq", "audit", "--id", "on", "--json").rows][-1] == "too late"
+    assert "begins with 'two'" in waybill("dlq", "audit", "--id", "two", code=1).err
 
 
 def test_one_group_that_cannot_be_looked_at_keeps_nobody_from_the_others(

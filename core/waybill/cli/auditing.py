@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from waybill.cli import options
-from waybill.cli.choosing import Place, known_id
-from waybill.cli.letters import not_empty
+from waybill.cli.choosing import Place
+from waybill.cli.letters import meant, not_empty
 from waybill.cli.showing import entry_object
 from waybill.cli.spread import spread
+from waybill.errors import WaybillError
 
 if TYPE_CHECKING:
     from waybill.dlq.index import Index
@@ -49,13 +50,22 @@ def audit(
             entries = _read(index, None, whole, limit)
         else:
             entries = sorted(
-                (entry for key in known_id(index, id_) for entry in _read(index, key, whole, limit)),
+                (entry for key in _keys(index, id_) for entry in _read(index, key, whole, limit)),
                 key=lambda entry: -entry.number,
             )[:limit]
     if as_json:
         document([entry_object(entry) for entry in reversed(entries)])
     else:
         _table(entries[::-1])
+
+
+def _keys(index: Index, beginning: str) -> list[Key]:
+    """Of the letters with that id; the audit knows it for longer than the index has the letter."""
+    known = dict.fromkeys([*(letter.key for letter in index.find(beginning)), *index.audited(beginning)])
+    one = meant("id", beginning, {key.id for key in known})
+    if one is None:
+        raise WaybillError(f"nothing is known of an id that begins with {beginning!r}: `waybill dlq list` shows them")
+    return [key for key in known if key.id == one]
 
 
 def _read(index: Index, key: Key | None, operation: str | None, limit: int) -> list[Entry]:

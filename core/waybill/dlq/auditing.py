@@ -6,11 +6,12 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from waybill.dlq.choosing import prefixed
 from waybill.dlq.model import Action, Entry, Key, State
 from waybill.dlq.numbers import as_time, instant
 from waybill.redaction import redact
 
-__all__ = ["read", "summarise", "write"]
+__all__ = ["keys_of", "read", "summarise", "write"]
 
 SQL = (
     "INSERT INTO audit (at, by, verb, why, operation, topic, consumers, id, before, after, count) "
@@ -60,6 +61,16 @@ def read(
         (*values, limit),
     )
     return [_entry(*row) for row in rows]
+
+
+def keys_of(connection: sqlite3.Connection, beginning: str, most: int) -> Sequence[Key]:
+    """Some of the letters that have a line and whose ids begin so, be they in the index still or not. A whole id comes first."""
+    condition, values = prefixed("id", beginning)
+    rows = connection.execute(
+        f"SELECT DISTINCT topic, consumers, id FROM audit WHERE id != '' AND {condition} ORDER BY id LIMIT ?",
+        (*values, most),
+    )
+    return [Key(*row) for row in rows]
 
 
 def _entry(number: int, at: int, *rest: str | int) -> Entry:

@@ -188,6 +188,11 @@ class Index:
         with self.database.reading() as connection:
             return auditing.read(connection, key=key, operation=operation, after=after, limit=limit)
 
+    def audited(self, beginning: str) -> Sequence[Key]:
+        """Letters of which the audit tells and whose id begins so, at most 20; those that are forgotten as well."""
+        with self.database.reading() as connection:
+            return auditing.keys_of(connection, beginning, ALIKE)
+
 
 def _number(after: str) -> int:
     try:

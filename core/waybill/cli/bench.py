@@ -104,15 +104,25 @@ class Bench:
         topic = find_topic(self.app, reference_of(self.place.app, url=self.place.url, dev=self.place.dev), name).spec
         return Destination("group", topic, group) if group else Destination("topic", topic)
 
-    def check(self, topic: str) -> Check | None:
-        """Whether today's contract can read a message of that topic; `None`: the application does not consume it."""
+    def check(self, subscription: Subscription, to: Destination | None) -> Check | None:
+        """Whether today's contract can read what is sent there, else to the group; `None`: the application does not consume it.
+
+        Groups may read one topic as different types. Of a group that is not the application's any of the topic's own is asked.
+        """
         from waybill.dlq.planning import checking  # noqa: PLC0415 - `waybill --help` need not load it
 
-        for registration in self.app.registrations:
-            spec = registration.topic.spec
-            if matches(spec.name, topic) if spec.pattern else spec.name == topic:
-                return checking(registration.topic)
-        return None
+        topic, group = (to.topic.name, to.group) if to else (subscription.topic.name, subscription.group)
+        found = [
+            registration
+            for registration in self.app.registrations
+            if (
+                matches(registration.topic.spec.name, topic)
+                if registration.topic.spec.pattern
+                else registration.topic.spec.name == topic
+            )
+        ]
+        found.sort(key=lambda registration: registration.subscription.group != group)
+        return checking(found[0].topic) if found else None
 
     async def subscription(self, operation: Operation) -> Subscription:
         """The group whose letters these are. Raises `ConfigurationError` where it is none of the application's."""
@@ -160,7 +170,7 @@ async def plans(bench: Bench, ask: Ask) -> list[Planned]:
             query,
             orders,
             to=to,
-            check=bench.check(to.topic.name if to else subscription.topic.name) if again else None,
+            check=bench.check(subscription, to) if again else None,
             history=adapter if again and adapter.capabilities.replays and isinstance(adapter, KeepsHistory) else None,
         )
         made.append(Planned(subscription, query, orders, found))

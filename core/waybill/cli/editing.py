@@ -157,7 +157,7 @@ async def _mend(bench: Bench, change: Change) -> Mended:
     if letter is None:
         raise WaybillError(f"the index has no body of {keys[0].id} any more")
     copy = change.of(letter)
-    check = bench.check(keys[0].topic)
+    check = bench.check(own[keys[0].topic, keys[0].group], None)
     return Mended(
         own[keys[0].topic, keys[0].group],
         letter,

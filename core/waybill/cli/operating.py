@@ -79,9 +79,7 @@ class Carried:
                     bench.operations,
                     operation,
                     to=None if to is None else (bench.adapter(to.topic), to),
-                    check=bench.check(to.topic.name if to else operation.topic)
-                    if operation.verb == "redrive"
-                    else None,
+                    check=bench.check(subscription, to) if operation.verb == "redrive" else None,
                     brakes=bench.brakes(subscription) if operation.verb != "discard" else (),
                     on_progress=note,
                     past_canary=self._past_canary,

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.dlq.console import Console, console
+from tests.dlq.console import SERVICE, Console, console
 from waybill.adapter import Page
 from waybill.cli.dlq import verbs
 from waybill.errors import DestinationMissing
@@ -437,6 +437,32 @@ def test_a_letter_is_mended(waybill: Console) -> None:
     waybill("dlq", "collect")
     assert [row["state"] for row in waybill("dlq", "list", "--state", "any", "--json").rows] == ["resolved"]
     assert any(entry["why"] == "five is a number" for entry in waybill("dlq", "audit", "--json").rows)
+    late = waybill(*words, "--data", "body.json", "--header", "mended=yes", "--yes", code=2).err
+    assert "it is resolved, and the broker had it no more" in late
+
+
+def test_each_group_s_letters_are_read_as_what_that_group_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = """
+@dataclass
+class Other:
+    other_id: str
+
+@app.consume(Topic("orders.placed", Other), group="search")
+async def search(other: Other) -> None: ...
+"""
+    with console(tmp_path, capsys, monkeypatch, SERVICE + other) as waybill:
+        waybill.bury("one")
+        waybill("dlq", "export", "--to", "letters.jsonl")
+        waybill("dlq", "import", "letters.jsonl", "--to", "orders.placed/search", "--yes")
+        waybill("dlq", "collect")
+        plans = waybill("dlq", "redrive", "--json").rows
+        assert [(plan["group"], plan["letters"], plan["unfit"]) for plan in plans] == [
+            ("billing", 1, 0), ("search", 0, 1),
+        ]  # fmt: skip
+        (plan,) = waybill("dlq", "redrive", "--group", "billing", "--to", "orders.placed/search", "--json").rows
+        assert plan["unfit"] == 1
 
 
 # ---------------------------------------------------------------- reviews in time

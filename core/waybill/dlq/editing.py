@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from waybill.deadletters import again
-from waybill.dlq.model import Key, Query
+from waybill.dlq.model import Key, Letter, Query, State
 from waybill.dlq.operation import Operation, Orders
 from waybill.dlq.operations import Operations
 from waybill.errors import ConfigurationError
@@ -31,7 +31,7 @@ def edit(
     """An operation that sends a mended copy of the letter `ident` to its group, once `running.run` carries it out.
 
     body, headers: instead of the letter's; `None`: as they are. Everything else stays: key, type, times, correlation.
-    Raises `ConfigurationError` when there is no such letter, another operation has claimed it, or nothing is changed.
+    Raises `ConfigurationError` when there is no such letter any more, another operation has claimed it, or nothing is changed.
     """
     index, key = operations.index, Key(subscription.topic.name, subscription.group, ident)
     message, letter = index.message(key), index.get(key)
@@ -49,6 +49,18 @@ def edit(
     with operations.at_once():
         operation = operations.begin("edit", subscription, Query(ids=(ident,)), Orders(force=True), by=by, why=why)
         if not operations.claim(operation, [letter]):
-            raise ConfigurationError(f"{ident}: another operation has claimed it: see `waybill dlq operations`")
+            raise ConfigurationError(f"{ident}: {_why_not(index.get(key) or letter)}")
         operations.edited(operation, message, again(copy, operation.id))
         return operations.advance(operation, "running")
+
+
+def _why_not(letter: Letter) -> str:
+    """Why no operation can claim it, and what to do."""
+    if letter.state in {State.REDRIVING, State.PENDING}:
+        return "another operation has claimed it: see `waybill dlq operations`"
+    if letter.gone is not None:
+        return (
+            f"it is {letter.state}, and the broker had it no more at the last look: `waybill dlq import` can bring an exported "
+            f"letter back"
+        )
+    return f"it is {letter.state}: `waybill dlq reopen {letter.key.id}` first"

@@ -120,11 +120,13 @@ def fingerprint(error: str, frame: str, type: str) -> str:  # noqa: A002 - the m
     return hashlib.blake2s(text, digest_size=6).hexdigest()
 
 
-def again(message: Message, redrive: str | None = None) -> Message:
+def again(message: Message, redrive: str | None = None, *, late: datetime | None = None) -> Message:
     """A dead letter as the message that it was when it was new to the group, but for the count of redrives.
 
-    `redrive`: the operation that brings it back.
+    `redrive`: the operation that brings it back. `late`: somebody wants it handled though it had expired by then, so it does not
+    expire any more: else its group would only give it up once more.
     """
+    over = late is not None and message.expires is not None and message.expires <= late
     return msgspec.structs.replace(
         message,
         redrives=message.redrives + 1,
@@ -134,6 +136,7 @@ def again(message: Message, redrive: str | None = None) -> Message:
         dead=None,
         first_failure=None,
         due=None,
+        expires=None if over else message.expires,
     )
 
 

@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -335,6 +335,19 @@ def test_what_would_only_fail_again_is_left_unless_asked_for(waybill: Console) -
     assert waybill.dead() == ["late", "worn", "unfit"]
     (plan,) = waybill("dlq", "redrive", "--force", "--expired", "--json").rows
     assert plan["letters"] == 3
+
+
+def test_what_has_expired_and_is_wanted_all_the_same_is_handled(waybill: Console) -> None:
+    over = datetime.now(UTC) - timedelta(hours=1)
+    waybill.bury("late", "later", reason="expired", expires=over)
+    waybill("dlq", "collect")
+    assert "2 have expired" in waybill("dlq", "redrive").err
+    waybill("dlq", "edit", "later", "--header", "tenant=south", "--why", "it had none", "--yes")
+    waybill("dlq", "redrive", "--expired", "--yes")
+    waybill.work(2)
+    waybill("dlq", "collect")
+    assert waybill.dead() == []
+    assert {row["state"] for row in waybill("dlq", "list", "--state", "any", "--json").rows} == {"resolved"}
 
 
 def test_ids_may_be_abbreviated_where_one_is_meant(waybill: Console) -> None:

@@ -69,7 +69,9 @@ class How:
         str | None,
         typer.Option("--to", metavar="PLACE", help="Elsewhere: TOPIC/GROUP, or TOPIC for all of its groups."),
     ] = None
-    expired: Annotated[bool, typer.Option("--expired", help="Also those whose time is over.")] = False
+    expired: Annotated[
+        bool, typer.Option("--expired", help="Also those whose time is over; their copies do not expire.")
+    ] = False
     force: Annotated[
         bool, typer.Option("--force", help="Also those that came back too often, or that nobody can read.")
     ] = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -30,7 +31,8 @@ def edit(
 ) -> Operation:
     """An operation that sends a mended copy of the letter `ident` to its group, once `running.run` carries it out.
 
-    body, headers: instead of the letter's; `None`: as they are. Everything else stays: key, type, times, correlation.
+    body, headers: instead of the letter's; `None`: as they are. Everything else stays: key, type, times, correlation; but a copy of
+    one that has expired does not expire.
     Raises `ConfigurationError` when there is no such letter any more, another operation has claimed it, or nothing is changed.
     """
     index, key = operations.index, Key(subscription.topic.name, subscription.group, ident)
@@ -50,7 +52,7 @@ def edit(
         operation = operations.begin("edit", subscription, Query(ids=(ident,)), Orders(force=True), by=by, why=why)
         if not operations.claim(operation, [letter]):
             raise ConfigurationError(f"{ident}: {_why_not(index.get(key) or letter)}")
-        operations.edited(operation, message, again(copy, operation.id))
+        operations.edited(operation, message, again(copy, operation.id, late=datetime.now(UTC)))
         return operations.advance(operation, "running")
 
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
 
@@ -188,7 +189,8 @@ class Sending:
                 await letters.give_back()
 
     def _copy(self, message: Message) -> Message:
-        return self._copies.get(message.id) or again(message, self._operation.id)
+        late = datetime.now(UTC) if self._operation.orders.expired else None
+        return self._copies.get(message.id) or again(message, self._operation.id, late=late)
 
     async def _mine(
         self, letters: Letters, taken: Sequence[Delivery[Any]], most: float

@@ -100,11 +100,3 @@ def test_letters_that_nobody_has_looked_at_in_time_are_overdue(index: Index, tmp
     assert [each.topic for each in overdue(index, policy, NOW)] == ["orders.paid"], (
         "who has looked at it has it in hand"
     )
-
-
-def test_dead_letters_that_the_broker_drops_before_they_are_due_are_told(tmp_path: Path) -> None:
-    policy = book(tmp_path)
-    assert policy.lost_before_due("orders.paid", "billing", timedelta(days=4)) is None
-    said = policy.lost_before_due("invoices", "billing", timedelta(hours=12))
-    assert said is not None
-    assert "keep them longer" in said

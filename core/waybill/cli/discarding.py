@@ -30,9 +30,7 @@ __all__ = ["discard"]
 @spread
 def discard(
     *,
-    reason_text: Annotated[
-        str, typer.Option("--reason-text", metavar="WHY", help="Why, for those who look for them; it is logged.")
-    ],
+    reason_text: Annotated[str, typer.Option("--reason-text", metavar="WHY", help="Why, for those who look for them.")],
     place: Place,
     chosen: Filter,
     limit: options.Oldest = None,
@@ -40,19 +38,20 @@ def discard(
     yes: options.Yes = False,
     as_json: options.Json = False,
 ) -> None:
-    """Remove dead letters for good: `dlq export` keeps a copy. A dry run without --yes. Each id is logged to stderr."""
+    """Remove dead letters for good: `dlq export` keeps a copy. A dry run without --yes.
+
+    Each id is written down with the reason: in the audit of the index, or in the log on stderr where there is no index.
+    """
     from waybill.dlq.operation import Orders  # noqa: PLC0415 - `waybill --help` need not load it
 
     if not reason_text.strip():
         raise ConfigurationError("--reason-text: say why these dead letters are discarded")
     wanted = chosen.wanted()
-    if yes:
-        configure_logging()
     if place.has_index():
         orders = Orders(limit=limit, expired=True, force=True)
         query = chosen.query(states_of(None))
         ask = Ask(verb="discard", wanted=wanted, query=query, orders=orders, by=by_whom(by), why=reason_text)
-        operate(place, ask, yes=yes, as_json=as_json, logged=True)
+        operate(place, ask, yes=yes, as_json=as_json)
     elif not yes:
         foretell(place.open(), wanted, limit, as_json=as_json, again=False)
     else:
@@ -69,6 +68,7 @@ def _plainly(place: Place, wanted: Wanted, limit: int | None, why: str, *, as_js
     ) -> Discarded:
         return await core.discard(adapter, subscription, takes, reason=why, limit=room, on_progress=note)
 
+    configure_logging()
     account = Account(do, logged=True)
     account.run(place.open(), wanted, limit)
     account.tell(as_json=as_json)

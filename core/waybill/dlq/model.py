@@ -93,7 +93,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""
     ticket: str = ""
     note: str = ""
-    """The cause, or why it was discarded."""
+    """The cause, as people have found it. Why it was discarded is in the audit."""
     operation: str = ""
     """The redrive that has claimed it, or sent it back last."""
     edit_of: str = ""

@@ -91,16 +91,6 @@ class Policy:
         fitting = [table for name, table in self._tables.items() if _fits(name, topic, group)]
         return _rules([self._tables.get(DEFAULT, {}), *fitting])
 
-    def lost_before_due(self, topic: str, group: str, kept: timedelta) -> str | None:
-        """What is wrong where the broker keeps the group's dead letters only so long; `None`: nothing."""
-        rules = self.of(topic, group)
-        if kept > rules.service_level:
-            return None
-        return (
-            f"{topic}/{group}: the broker keeps dead letters for {kept}, and they may wait {rules.service_level} to be reviewed: "
-            f"keep them longer, or lower service_level"
-        )
-
 
 def overdue(index: Index, policy: Policy, now: datetime) -> list[Overdue]:
     """The groups with a dead letter that nobody has looked at within its service level, the longest overdue first."""

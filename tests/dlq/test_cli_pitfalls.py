@@ -1,0 +1,155 @@
+"""`waybill dlq` where somebody is in a hurry, misspeaks, or the broker shows and keeps less than all."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.dlq.console import SERVICE, Console, console
+from waybill.adapter import Page
+from waybill.errors import DestinationMissing
+from waybill.topology import Subscription
+from waybill_embedded.admin import FileAdmin
+
+
+def test_what_has_expired_and_is_wanted_all_the_same_is_handled(waybill: Console) -> None:
+    over = datetime.now(UTC) - timedelta(hours=1)
+    waybill.bury("late", "later", reason="expired", expires=over)
+    waybill("dlq", "collect")
+    assert "2 have expired" in waybill("dlq", "redrive").err
+    waybill("dlq", "edit", "later", "--header", "tenant=south", "--why", "it had none", "--yes")
+    waybill("dlq", "redrive", "--expired", "--yes")
+    waybill.work(2)
+    waybill("dlq", "collect")
+    assert waybill.dead() == []
+    assert {row["state"] for row in waybill("dlq", "list", "--state", "any", "--json").rows} == {"resolved"}
+
+
+def test_what_is_not_clearly_meant_is_not_changed(waybill: Console) -> None:
+    waybill.bury("letter-1", "letter-2")
+    waybill.bury("other", type="a1")  # whose fingerprint begins as theirs do
+    unset: list[tuple[str, ...]] = [("--fingerprint", ""), ("--id", " "), ("--fingerprint", "", "--id", "letter-1")]
+    verbs: list[tuple[str, ...]] = [
+        ("redrive", "--yes"), ("discard", "--reason-text", "x", "--yes"), ("triage", "--note", "x"), ("resolve", "--note", "x"),
+        ("assign", "eve"), ("reopen",), ("export",), ("list",),
+    ]  # fmt: skip
+    kinds = {row["fingerprint"] for row in waybill("dlq", "groups", "--live", "--json").rows}
+    (alike,) = {kind[0] for kind in kinds}
+    assert len(kinds) == 2
+    for index in ("without", "with"):
+        if index == "with":
+            waybill("dlq", "collect")
+        for verb in verbs if index == "with" else (*verbs[:2], *verbs[-2:]):
+            for which in unset:
+                assert "is a variable not set?" in waybill("dlq", *verb, *which, code=2).err
+        for verb in verbs[:2]:
+            assert "several fingerprints" in waybill("dlq", *verb, "--fingerprint", alike, code=2).err
+            assert "several ids" in waybill("dlq", *verb, "--id", "letter", code=2).err
+    for verb in (verbs[2], verbs[4]):
+        assert "several fingerprints" in waybill("dlq", *verb, "--fingerprint", alike, code=2).err
+    for verb in verbs[2:6]:
+        assert "is a variable not set?" in waybill("dlq", *verb, "", code=2).err
+        assert "several ids begin with 'letter'" in waybill("dlq", *verb, "letter", code=2).err
+    assert "is a variable not set?" in waybill("dlq", "show", "", code=2).err
+    assert waybill.dead() == ["letter-1", "letter-2", "other"]
+    assert {row["state"] for row in waybill("dlq", "list", "--json").rows} == {"unresolved"}
+
+
+def test_each_group_s_letters_are_read_as_what_that_group_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = """
+@dataclass
+class Other:
+    other_id: str
+
+@app.consume(Topic("orders.placed", Other), group="search")
+async def search(other: Other) -> None: ...
+"""
+    with console(tmp_path, capsys, monkeypatch, SERVICE + other) as waybill:
+        waybill.bury("one")
+        waybill("dlq", "export", "--to", "letters.jsonl")
+        waybill("dlq", "import", "letters.jsonl", "--to", "orders.placed/search", "--yes")
+        waybill("dlq", "collect")
+        plans = waybill("dlq", "redrive", "--json").rows
+        assert [(plan["group"], plan["letters"], plan["unfit"]) for plan in plans] == [
+            ("billing", 1, 0), ("search", 0, 1),
+        ]  # fmt: skip
+        (plan,) = waybill("dlq", "redrive", "--group", "billing", "--to", "orders.placed/search", "--json").rows
+        assert plan["unfit"] == 1
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_nothing_is_imported_twice_where_not_all_can_be_seen(
+    waybill: Console, monkeypatch: pytest.MonkeyPatch, indexed: bool
+) -> None:
+    waybill.bury("one", "two")
+    waybill("dlq", "export", "--to", "letters.jsonl")
+    if indexed:
+        waybill("dlq", "collect")
+    browse = FileAdmin.browse
+
+    async def some(self: FileAdmin, subscription: Subscription, *, after: str | None = None, limit: int = 100) -> Page:
+        page = await browse(self, subscription, after=after, limit=limit)
+        return msgspec.structs.replace(page, messages=page.messages[:1], complete=False)
+
+    with monkeypatch.context() as held:
+        held.setattr(FileAdmin, "browse", some)
+        told = waybill("dlq", "import", "letters.jsonl", "--yes", code=1)
+        assert "cannot show all of its dead letters" in told.err
+        assert "--force" in told.err
+    assert waybill.dead() == ["one", "two"]
+    assert waybill("dlq", "import", "letters.jsonl", "--yes").out == "orders.placed/billing: 2 there already\n"
+    with monkeypatch.context() as held:
+        held.setattr(FileAdmin, "browse", some)
+        told = waybill("dlq", "import", "letters.jsonl", "--force", "--yes")
+        # an index remembers what it has seen
+        assert told.out == "orders.placed/billing: " + (
+            "2 there already\n" if indexed else "1 brought, 1 there already\n"
+        )
+
+
+def test_each_group_s_letters_are_remembered_as_long_as_its_own_rules_say(
+    waybill: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("policy.toml").write_text(
+        '[default]\nservice_level = "0.1s"\nretention = "30d"\n\n["orders.*"]\nretention = "0.1s"\n'
+    )
+    monkeypatch.setenv("WAYBILL_DLQ_POLICY", "policy.toml")
+    waybill.bury("one")
+    waybill("dlq", "collect")
+    waybill("dlq", "discard", "--reason-text", "too late", "--yes")
+    end = time.monotonic() + 10
+    while waybill("dlq", "list", "--state", "any", "--json").rows:
+        assert time.monotonic() < end
+        waybill("dlq", "collect")
+    assert [entry["why"] for entry in waybill("dlq", "audit", "--id", "on", "--json").rows][-1] == "too late"
+    assert "begins with 'two'" in waybill("dlq", "audit", "--id", "two", code=1).err
+
+
+def test_one_group_that_cannot_be_looked_at_keeps_nobody_from_the_others(
+    waybill: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waybill("topology", "apply")
+    browse, turns = FileAdmin.browse, Counter[str]()
+
+    async def failing(self: FileAdmin, subscription: Subscription, *, after: str | None = None, limit: int = 9) -> Page:
+        turns[subscription.topic.name] += 1
+        if turns["orders.placed"] > 3:
+            raise KeyboardInterrupt
+        if subscription.topic.name == "orders.placed":
+            raise DestinationMissing("orders.placed/billing is not there")
+        return await browse(self, subscription, after=after, limit=limit)
+
+    monkeypatch.setattr(FileAdmin, "browse", failing)
+    told = waybill("dlq", "collect", "--json", code=1)
+    assert ([row["topic"] for row in told.rows], "is not there" in told.err) == (["refunds"], True)
+    told = waybill("dlq", "collect", "--every", "0.1", "--json")
+    assert [json.loads(line)["topic"] for line in told.lines] == ["refunds"] * 2
+    assert told.err.count("is not there") == 2

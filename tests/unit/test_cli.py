@@ -426,7 +426,7 @@ def test_dlq_show_of_bytes(letters: Shell) -> None:
 
 def test_dlq_show_of_none_has_failed(letters: Shell) -> None:
     assert "begins with 'zzz'" in letters.wrong("dlq", "show", "zzz", code=1)
-    assert "several ids begin" in letters.wrong("dlq", "show", "")
+    assert "is a variable not set?" in letters.wrong("dlq", "show", "")
     assert "choose one" in letters.wrong("dlq", "show", "x", "--raw", "--json")
 
 

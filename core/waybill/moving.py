@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -16,7 +16,7 @@ from waybill.message import Delivery, Message
 from waybill.outcomes import ACK, RELEASE, Confirmed, Refused, SendResult, Settled, Unknown
 from waybill.taking import Letters
 
-__all__ = ["PATIENCE", "Journal", "Moved", "Mover", "finish", "why"]
+__all__ = ["PATIENCE", "Journal", "Moved", "Mover", "Then", "finish", "why"]
 
 log = logging.getLogger("waybill.moving")
 
@@ -25,13 +25,16 @@ PATIENCE = 30.0
 GIVE_UP = 3
 """Sends in a row of which the broker took nothing, for a reason that is not the letters'."""
 
+Then: TypeAlias = Literal["send", "remove", "leave"]
+"""What is to be done with a letter: a copy sent; only removed, since its copy is there; or left, since it is not ours to move."""
+
 
 class Journal:
     """What is written down on the way, so that another process can go on. This one writes nothing down."""
 
-    async def sending(self, letters: Sequence[Delivery[Any]]) -> Sequence[bool]:
-        """They are about to be sent. Says of each whether it is to be: one whose copy is there is only removed."""
-        return [True] * len(letters)
+    async def sending(self, letters: Sequence[Delivery[Any]]) -> Sequence[Then]:
+        """They are about to be sent. Says of each what is to be done with it."""
+        return ["send"] * len(letters)
 
     async def sent(self, letters: Sequence[Delivery[Any]], results: Sequence[SendResult]) -> None:
         """What became of their copies."""
@@ -95,11 +98,11 @@ class Mover:
     async def _move(self, wave: Sequence[Delivery[Any]]) -> None:
         going = [delivery for delivery in wave if delivery.message.key not in self._stuck]
         self._counts["refused"] += len(wave) - len(going)
-        if behind := [delivery for delivery in wave if self._stuck.get(delivery.message.key or "")]:
+        if behind := [d for d in wave if d.message.key is not None and self._stuck.get(d.message.key)]:
             await self._letters.keeping(self._journal.held_back(behind))
-        new = await self._letters.keeping(self._journal.sending(going)) if going else ()
-        done = {delivery.token for delivery, is_new in zip(going, new, strict=True) if not is_new}
-        sending = [delivery for delivery in going if delivery.token not in done]
+        then = await self._letters.keeping(self._journal.sending(going)) if going else ()
+        done = {delivery.token for delivery, what in zip(going, then, strict=True) if what == "remove"}
+        sending = [delivery for delivery, what in zip(going, then, strict=True) if what == "send"]
         if sending:
             done |= await self._letters.keeping(self._sent(sending))
         settled = [Settled(d, ACK if d.token in done else RELEASE) for d in wave]

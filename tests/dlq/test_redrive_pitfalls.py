@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from waybill import BrokerError, ConfigurationError, Topic
-from waybill.adapter import Adapter, Sink, Source
+from waybill.adapter import Adapter
 from waybill.dlq.editing import edit
 from waybill.dlq.model import Query, State
 from waybill.dlq.operation import Operation
@@ -23,47 +23,11 @@ from waybill.dlq.planning import checking
 from waybill.dlq.running import run
 from waybill.history import Stretch
 from waybill.message import Delivery, Message
-from waybill.outcomes import ACK, Refused, SendResult, Settled, SettleResult, Unknown
+from waybill.outcomes import ACK, Settled, SettleResult, Unknown
 from waybill.topology import Destination, Subscription
 
+from .between import Between
 from .desk import desk, eventually, ids, letter
-
-
-class Between:
-    """An adapter that does all as the inner one, but for what a test says of its ways."""
-
-    def __init__(self, inner: Adapter, *, settle: Any = None, send: Any = None) -> None:
-        self._inner, self._settle, self._send = inner, settle, send
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    @contextlib.asynccontextmanager
-    async def dead_letters(self, subscription: Subscription) -> AsyncGenerator[Source, None]:
-        async with self._inner.dead_letters(subscription) as source:
-            if self._settle is not None:
-                source.settle = self._settle  # type: ignore[method-assign]
-            yield source
-
-    @contextlib.asynccontextmanager
-    async def sink(self, destination: Destination) -> AsyncGenerator[Sink, None]:
-        async with self._inner.sink(destination) as sink:
-            yield sink if self._send is None else Picky(sink, self._send)
-
-
-class Picky:
-    """Answers so, instead of sending, where that is not what is refused by its id."""
-
-    def __init__(self, inner: Sink, answer: str | Unknown) -> None:
-        self._inner, self._answer = inner, answer
-
-    async def send(self, messages: Sequence[Message], *, deadline: float) -> Sequence[SendResult]:
-        if isinstance(self._answer, Unknown):
-            return [self._answer] * len(messages)
-        keys = {message.key for message in messages if message.id == self._answer}
-        good = [message for message in messages if message.key not in keys]
-        taken = iter(await self._inner.send(good, deadline=deadline) if good else ())
-        return [Refused("too large") if message.key in keys else next(taken) for message in messages]
 
 
 async def test_a_letter_goes_round_three_times_and_then_for_nobody_but_with_force(tmp_path: Path) -> None:
@@ -318,7 +282,7 @@ async def test_one_that_was_killed_goes_on_though_its_number_is_another_processs
 async def test_who_carries_it_out_gives_signs_of_life_also_where_it_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waybill.dlq.operations.BEAT", 0.01)
+    monkeypatch.setattr("waybill.dlq.carrying.BEAT", 0.01)
     async with desk(tmp_path) as it:
         await it.bury(letter("m1"))
         operation = it.begin(rate=0.01)

@@ -1,7 +1,7 @@
 """The tables of operations, beside those of the index: what was asked, what each letter has come to, what consumers told.
 
 - `operation`: `target` is where the copies go, `stop` why it is to end, told to whoever carries it out, which is `runner`
-  (host/process), seen last at `beat`.
+  (host/process/one time of carrying it out), seen last at `beat`.
 - `move`: one letter of an operation: as it was claimed, what is sent in its place where it was edited, and how far it is.
   Numbered as they are claimed, which is as they go: ids are random, and so each of them would be on a page of its own.
 - `told`: what consumers say of copies.

@@ -7,8 +7,6 @@ next one goes on with.
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,12 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from waybill.dlq import model
+from waybill.dlq import carrying, model
 from waybill.dlq.model import Action, Key, Letter, Query
 from waybill.dlq.operation import ENDED, STEPS, Operation, Orders, Progress, State, Step, Verb, may_become
 from waybill.errors import BrokerError, ConfigurationError
 from waybill.ids import new_id
 from waybill.message import Message
+from waybill.moving import Then
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -33,12 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Move", "Operations", "Told"]
 
 PAGE = 500
-SILENT = 60.0
-"""Seconds without a sign of life after which who carries out an operation counts as dead, …"""
-BEAT = SILENT / 6
-"""… and between two such signs."""
-HOST = socket.gethostname()
-
 BY_STEP = "INDEXED BY move_by_step"
 SPECIAL = "FROM move INDEXED BY move_special WHERE operation = ? AND (tries > 1 OR alike > 0 OR cause != '')"
 FIELDS = "id, verb, state, topic, grp, target, query, orders, actor, why, at, changed, note"
@@ -53,6 +46,17 @@ REVIEWS: Mapping[Step, model.State] = {
 }
 """What a step means for the letter's review. A look archives what is gone, and finds a letter that came back by itself: only one
 whose copy is another letter now, since it was mended or sent elsewhere, is done with when that is a dead letter."""
+
+THEN: Mapping[Step, Then] = {
+    "claimed": "send",
+    "sending": "send",
+    "sent": "remove",
+    "pending": "remove",
+    "resolved": "remove",
+    "came_back": "remove",
+}
+"""What is to be done with a dead letter whose move is at that step; at any other it is left. With its copy sent on already, it is a
+second letter of one id."""
 
 WHEN_CUT_SHORT: Mapping[Step, tuple[Step, str]] = {
     "claimed": ("freed", ""),
@@ -192,45 +196,46 @@ class Operations:
             c.execute("UPDATE operation SET stop = ? WHERE id = ?", (words, operation.id))
             runner, beat = c.execute("SELECT runner, beat FROM operation WHERE id = ?", (operation.id,)).fetchone()
             self._note(operation, "cancel", by, why)
-            return self.get(operation.id) if _lives(runner, beat) else self.advance(operation, "cancelled", words)
+            if carrying.lives(runner, beat):
+                return self.get(operation.id)
+            carrying.end(c, operation.id, runner)
+            return self.advance(operation, "cancelled", words)
 
-    async def beating(self, operation: Operation) -> None:
-        """Give signs of life of who carries it out, without end."""
-        while True:
-            await asyncio.sleep(BEAT)
-            with suppress(BrokerError):  # who carries it out finds it out as well
-                await asyncio.to_thread(self.stopped, operation)
+    async def beating(self, operation: Operation, runner: str) -> None:
+        """Give signs of life of who carries it out, until it is another's."""
+        with suppress(ConfigurationError):  # who carries it out finds it out as well
+            while True:
+                await asyncio.sleep(carrying.BEAT)
+                with suppress(BrokerError):
+                    await asyncio.to_thread(self.stopped, operation, runner)
 
-    def stopped(self, operation: Operation) -> str:
-        """Why it is to end, where somebody has cancelled it; and a sign of life of who asks."""
+    def stopped(self, operation: Operation, runner: str) -> str:
+        """Why it is to end, where somebody has cancelled it; and a sign of life of who asks. Raises `ConfigurationError` where it
+        is not `runner`, as `carrying_out` gave it, who carries it out any more."""
         with self._database.writing() as c:
-            c.execute("UPDATE operation SET beat = ? WHERE id = ?", (time.time(), operation.id))
+            carrying.check(c, operation.id, runner)
             stop: str = c.execute("SELECT stop FROM operation WHERE id = ?", (operation.id,)).fetchone()[0]
         return stop
 
     @contextmanager
-    def carrying_out(self, operation: Operation) -> Generator[None, None, None]:
-        """Nobody else carries it out meanwhile. Raises `ConfigurationError` when somebody does."""
-        me = f"{HOST}/{os.getpid()}"
+    def carrying_out(self, operation: Operation) -> Generator[str, None, None]:
+        """Nobody else carries it out meanwhile. Gives the name under which we do, by which we are asked whether it is ours still.
+        Raises `ConfigurationError` when somebody does."""
         with self._database.writing() as c:
-            runner, beat = c.execute("SELECT runner, beat FROM operation WHERE id = ?", (operation.id,)).fetchone()
-            if _lives(runner, beat):
-                host, _, process = runner.rpartition("/")
-                raise ConfigurationError(
-                    f"operation {operation.id} is carried out by process {process} on {host}: wait, or cancel it"
-                )
-            c.execute("UPDATE operation SET runner = ?, beat = ? WHERE id = ?", (me, time.time(), operation.id))
+            runner = carrying.begin(c, operation.id)
         try:
-            yield
+            yield runner
         finally:
             with self._database.writing() as c:
-                c.execute("UPDATE operation SET runner = '' WHERE id = ? AND runner = ?", (operation.id, me))
+                carrying.end(c, operation.id, runner)
 
     # ---------------------------------------------------------------- its letters
 
-    def claim(self, operation: Operation, letters: Sequence[Letter]) -> int:
-        """Those that no other operation has; says how many are new."""
+    def claim(self, operation: Operation, letters: Sequence[Letter], runner: str | None = None) -> int:
+        """Those that no other operation has; says how many are new. runner: as of `stage`, where it is carried out already."""
         with self._database.writing() as c:
+            if runner is not None:
+                carrying.check(c, operation.id, runner)
             own = set(
                 self.index.claim([letter.key for letter in letters], operation.id, _action(operation), now=_now())
             )
@@ -279,12 +284,19 @@ class Operations:
             way=BY_STEP,
         )
 
-    def stage(self, operation: Operation, ids: Sequence[str]) -> set[str]:
-        """These letters of it are about to be sent. Says which are to be: the copies of the others are there."""
-        with self._database.writing():
-            new = [ident for ident, move in self.among(operation, ids).items() if move.step in {"claimed", "sending"}]
-            self.mark(operation, new, "sending")
-        return set(new)
+    def stage(self, operation: Operation, ids: Sequence[str], runner: str) -> Mapping[str, Then]:
+        """These letters of it are about to be sent, or discarded. Says what is to be done with each: sent; only removed, where its
+        copy is there or it is discarded; or left. Raises `ConfigurationError` where it is not `runner` who carries it out any
+        more."""
+        with self._database.writing() as c:
+            carrying.check(c, operation.id, runner)
+            steps = {ident: move.step for ident, move in self.among(operation, ids).items()}
+            if operation.verb == "discard":
+                return {
+                    ident: "remove" if step in {"claimed", "discarded"} else "leave" for ident, step in steps.items()
+                }
+            self.mark(operation, [ident for ident, step in steps.items() if THEN.get(step) == "send"], "sending")
+        return {ident: THEN.get(step, "leave") for ident, step in steps.items()}
 
     def mark(
         self, operation: Operation, ids: Sequence[str], step: Step, *, cause: str = "", alike: bool = False
@@ -391,23 +403,6 @@ class Operations:
 def _number(c: Connection, operation: Operation) -> int:
     number: int = c.execute("SELECT number FROM operation WHERE id = ?", (operation.id,)).fetchone()[0]
     return number
-
-
-def _lives(runner: str, beat: float) -> bool:
-    """Whether the process that carries an operation out, if any does, is still there. Its number may be another's by now: in a
-    container that was started anew it is the same each time."""
-    host, _, process = runner.rpartition("/")
-    if not runner or time.time() - beat >= SILENT:
-        return False
-    if host != HOST:
-        return True
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _operation(row: Sequence[Any]) -> Operation:

@@ -76,14 +76,15 @@ async def run(
     if operation.to and to is None:
         raise ConfigurationError(f"operation {operation.id} sends to {operation.to}: give that destination")
     place = to or (adapter, Destination("group", subscription.topic, subscription.group))
-    with operations.carrying_out(operation):
+    with operations.carrying_out(operation) as runner:
         operation = operations.get(operation.id)  # only now does nobody else move it on
         if operation.state in ENDED:
             raise ConfigurationError(f"operation {operation.id} is {operation.state}: begin another one")
         carrying = _Run(
-            adapter, subscription, operations, operation, to=place, check=check, brakes=brakes, on_progress=on_progress
-        )
-        beating = asyncio.create_task(operations.beating(operation), name="waybill-dlq-beating")
+            adapter, subscription, operations, operation, runner,
+            to=place, check=check, brakes=brakes, on_progress=on_progress,
+        )  # fmt: skip
+        beating = asyncio.create_task(operations.beating(operation, runner), name="waybill-dlq-beating")
         try:
             return await carrying.run(past_canary=past_canary)
         finally:
@@ -121,6 +122,7 @@ class _Run:
         subscription: Subscription,
         operations: Operations,
         operation: Operation,
+        runner: str,
         *,
         to: tuple[Adapter, Destination],
         check: Check | None,
@@ -130,13 +132,14 @@ class _Run:
         self._subscription = subscription
         self._operations = operations
         self._operation = operation
+        self._runner = runner
         self._check = check
         self._brakes = brakes
         self._on_progress = on_progress
         self._admin = to[0].admin
         self._place = to[1]
         self._watch = Watch(self._admin, self._place, operations, operation)
-        self._sending = Sending(adapter, subscription, operations, operation, to=to, ask=self._ask)
+        self._sending = Sending(adapter, subscription, operations, operation, runner=runner, to=to, ask=self._ask)
         self._own = self._place == Destination("group", subscription.topic, subscription.group)
         self._looked = 0.0
         self._asked = 0.0
@@ -170,7 +173,7 @@ class _Run:
         letters: list[Letter] = []
 
         async def take() -> int:
-            return await asyncio.to_thread(self._operations.claim, self._operation, letters)
+            return await asyncio.to_thread(self._operations.claim, self._operation, letters, self._runner)
 
         async for letter, left, _ in sifted(
             self._operations.index, self._subscription, self._operation.query, orders, self._check
@@ -185,7 +188,7 @@ class _Run:
                 await self._tell("claiming")
         if letters:
             await take()
-        if stop := await asyncio.to_thread(self._operations.stopped, self._operation):
+        if stop := await asyncio.to_thread(self._operations.stopped, self._operation, self._runner):
             self._become("cancelled", stop)
             return
         canary = orders.canary and self._operation.verb != "discard"
@@ -200,7 +203,7 @@ class _Run:
             return self._cut_short(waits)
         end = time.monotonic() + orders.patience
         while (progress := await self._watch.look()).pending and not past:
-            if stop := await asyncio.to_thread(self._operations.stopped, self._operation):
+            if stop := await asyncio.to_thread(self._operations.stopped, self._operation, self._runner):
                 return self._cut_short(stop)
             if time.monotonic() > end:
                 return UNKNOWN.format(seconds=orders.patience, number=progress.pending)
@@ -230,7 +233,7 @@ class _Run:
         if self._operation.orders.ahead is None and time.monotonic() - self._looked < EVERY:
             return ""
         while True:
-            if stop := await asyncio.to_thread(self._operations.stopped, self._operation):
+            if stop := await asyncio.to_thread(self._operations.stopped, self._operation, self._runner):
                 return stop
             progress, held = await self._glance()
             if self._too_many_came_back(progress):
@@ -277,7 +280,7 @@ class _Run:
 
     def _cut_short(self, waits: str) -> str:
         """What cuts it short ends it, where somebody has cancelled it."""
-        if self._operation.state not in ENDED and (stop := self._operations.stopped(self._operation)):
+        if self._operation.state not in ENDED and (stop := self._operations.stopped(self._operation, self._runner)):
             self._become("cancelled", stop)
         return "" if self._operation.state in ENDED else waits
 

@@ -16,7 +16,7 @@ from waybill.dlq.operation import Operation, Step
 from waybill.dlq.operations import Operations
 from waybill.letters import pages
 from waybill.message import Delivery, Message
-from waybill.moving import Journal, Mover, finish, why
+from waybill.moving import Journal, Mover, Then, finish, why
 from waybill.outcomes import ACK, RELEASE, Confirmed, Refused, SendResult, Settled
 from waybill.pace import Pace
 from waybill.taking import Letters
@@ -44,15 +44,16 @@ class Moves(Protocol):
 class Written(Journal):
     """Writes each step of an operation's letters down."""
 
-    def __init__(self, operations: Operations, operation: Operation, unsure: dict[str, str]) -> None:
+    def __init__(self, operations: Operations, operation: Operation, runner: str, unsure: dict[str, str]) -> None:
         """unsure: gets those of which it is not known whether their copies are there, or which may be taken later, and why."""
         self._operations = operations
         self._operation = operation
+        self._runner = runner
         self._unsure = unsure
 
-    async def sending(self, letters: Sequence[Delivery[Any]]) -> Sequence[bool]:
-        new = await asyncio.to_thread(self._operations.stage, self._operation, _ids(letters))
-        return [delivery.message.id in new for delivery in letters]
+    async def sending(self, letters: Sequence[Delivery[Any]]) -> Sequence[Then]:
+        then = await asyncio.to_thread(self._operations.stage, self._operation, _ids(letters), self._runner)
+        return [then.get(delivery.message.id, "leave") for delivery in letters]
 
     async def sent(self, letters: Sequence[Delivery[Any]], results: Sequence[SendResult]) -> None:
         def write() -> None:
@@ -81,14 +82,20 @@ class Discarding:
 
     gave_up = False
 
-    def __init__(self, operations: Operations, operation: Operation, letters: Letters) -> None:
+    def __init__(self, operations: Operations, operation: Operation, runner: str, letters: Letters) -> None:
         self._operations = operations
         self._operation = operation
+        self._runner = runner
         self._letters = letters
 
     async def move(self, chunk: Sequence[Delivery[Any]]) -> None:
-        undone = {item.delivery.token for item in await self._letters.settle([Settled(d, ACK) for d in chunk])}
-        done = _ids([delivery for delivery in chunk if delivery.token not in undone])
+        then = await self._letters.keeping(
+            asyncio.to_thread(self._operations.stage, self._operation, _ids(chunk), self._runner)
+        )
+        held = [delivery for delivery in chunk if self._letters.holds(delivery)]
+        settled = [Settled(d, ACK if then.get(d.message.id) == "remove" else RELEASE) for d in held]
+        undone = {item.delivery.token for item in await self._letters.settle(settled)}
+        done = _ids([s.delivery for s in settled if s.settlement is ACK and s.delivery.token not in undone])
         await self._letters.keeping(
             asyncio.to_thread(self._operations.mark, self._operation, done, "discarded", cause=self._operation.why)
         )
@@ -104,15 +111,17 @@ class Sending:
         operations: Operations,
         operation: Operation,
         *,
+        runner: str,
         to: tuple[Adapter, Destination],
         ask: Callable[[Callable[[float], Awaitable[None]]], Awaitable[str]],
     ) -> None:
-        """ask: called before each chunk, with what waits until then and keeps the leases of what is held; says why no more are
+        """runner: who carries it out, as `Operations.carrying_out` gave it. ask: called before each chunk, with what waits until then and keeps the leases of what is held; says why no more are
         sent now."""
         self._adapter = adapter
         self._subscription = subscription
         self._operations = operations
         self._operation = operation
+        self._runner = runner
         self._to = to
         self._ask = ask
         self._pace = Pace(operation.orders.rate, of="letters")
@@ -168,7 +177,7 @@ class Sending:
             letters = Letters(source, subscription, lambda _: True, there=None, limit=None)
             try:
                 if self._operation.verb == "discard":
-                    yield letters, Discarding(self._operations, self._operation, letters)
+                    yield letters, Discarding(self._operations, self._operation, self._runner, letters)
                     return
                 adapter, destination = self._to
                 one_by_one = subscription.ordered and not capabilities_of(adapter, destination.topic).sends_in_order
@@ -181,7 +190,7 @@ class Sending:
                             self._copy,
                             ordered=subscription.ordered,
                             one_by_one=one_by_one,
-                            journal=Written(self._operations, self._operation, self._unsure),
+                            journal=Written(self._operations, self._operation, self._runner, self._unsure),
                             stuck=self._stuck,
                         ),
                     )

@@ -1,0 +1,94 @@
+"""Whatever happens to an operation, each of its letters is a dead letter still or its copy is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from waybill import ConfigurationError
+from waybill.adapter import Adapter
+from waybill.dlq import carrying
+from waybill.dlq.index import Index
+from waybill.dlq.model import State
+from waybill.dlq.operations import Operations
+from waybill.message import Message
+
+from .between import Between, Sends
+from .desk import Desk, desk, ids, letter
+
+
+def taken_for_dead(it: Desk, do: Any) -> None:
+    """After the first send the sign of life is old, as of a process that was suspended, and another one does that."""
+    done: list[bool] = []
+
+    def then(_: Sequence[Message]) -> None:
+        if done:
+            return
+        done.append(True)
+        with Index.open(it.path) as index:
+            with index.database.writing() as connection:
+                connection.execute("UPDATE operation SET beat = beat - 61")
+            do(Operations(index))
+
+    it.adapter = cast("Adapter", Between(it.adapter, sink=lambda sink: Sends(sink, then)))
+
+
+async def test_who_was_taken_for_dead_sends_and_removes_nothing_more(tmp_path: Path) -> None:
+    async with desk(tmp_path) as it:
+        await it.bury(*(letter(f"m{n:02}") for n in range(30)))
+        real, operation = it.adapter, it.begin(rate=100.0)  # ten at a time
+        taken_for_dead(it, lambda others: others.cancel(operation, by="grace", why="it hangs"))
+        with pytest.raises(ConfigurationError, match="no longer carried out by this process"):
+            await it.run(operation)
+        it.adapter = real
+        assert (await it.waiting(), len(await it.dead())) == (10, 20)
+        assert it.operations.get(operation.id).state == "cancelled"
+        await it.collect()
+        assert sum(state is State.UNRESOLVED for state in it.states().values()) == 20
+
+
+async def test_two_of_one_host_name_and_process_number_do_not_both_carry_it_out(tmp_path: Path) -> None:
+    """As two containers may be."""
+    async with desk(tmp_path) as it:
+        await it.bury(*(letter(f"m{n:02}") for n in range(30)))
+        real, operation = it.adapter, it.begin(rate=100.0)
+
+        def begin(others: Operations) -> None:
+            with others.index.database.writing() as connection:
+                carrying.begin(connection, operation.id)
+
+        taken_for_dead(it, begin)
+        with pytest.raises(ConfigurationError, match="no longer carried out by this process"):
+            await it.run(operation)
+        it.adapter = real
+        assert (await it.waiting(), len(await it.dead())) == (10, 20)
+        with pytest.raises(ConfigurationError, match="is carried out by process"):
+            await it.run(operation)
+
+
+async def test_what_an_operation_gave_back_meanwhile_is_not_discarded(tmp_path: Path) -> None:
+    async with desk(tmp_path) as it:
+        await it.bury(*(letter(f"m{n}") for n in range(3)))
+        operation = it.begin(verb="discard", rate=20.0)
+
+        async def brake() -> None:
+            with it.operations.index.database.writing() as connection:
+                connection.execute("UPDATE operation SET beat = beat - 61")
+            it.operations.cancel(operation, by="grace", why="")
+
+        with pytest.raises(ConfigurationError, match="no longer carried out by this process"):
+            await it.run(operation, brakes=[brake])
+        assert ids(await it.dead()) == ["m0", "m1", "m2"]
+
+
+async def test_a_refused_letter_with_an_empty_key_holds_back_none_without_one(tmp_path: Path) -> None:
+    async with desk(tmp_path, ordered=True) as it:
+        await it.bury(letter("m0", key=""), *(letter(f"k{n}") for n in range(3)))
+        real, it.adapter = it.adapter, cast("Adapter", Between(it.adapter, send="m0"))
+        outcome = await it.run(it.begin(rate=10.0))  # one at a time
+        it.adapter = real
+        assert (outcome.progress.pending, outcome.progress.left) == (3, 1)
+        assert (await it.waiting(), ids(await it.dead())) == (3, ["m0"])

@@ -34,7 +34,8 @@ class Journal:
 
     async def sending(self, letters: Sequence[Delivery[Any]]) -> Sequence[Then]:
         """They are about to be sent. Says of each what is to be done with it."""
-        return ["send"] * len(letters)
+        send: Then = "send"
+        return [send] * len(letters)
 
     async def sent(self, letters: Sequence[Delivery[Any]], results: Sequence[SendResult]) -> None:
         """What became of their copies."""

@@ -104,11 +104,11 @@ class Desk:
     async def run(self, operation: Operation, **more: Any) -> Outcome:
         return await run(self.adapter, self.group, self.operations, operation, **more)
 
-    async def decided(self, operation: Operation) -> Progress:
+    async def decided(self, operation: Operation, **more: Any) -> Progress:
         """What has become of it, when that is known of all."""
 
         async def look() -> Progress:
-            return await decide(self.adapter, self.group, self.operations, operation)
+            return await decide(self.adapter, self.group, self.operations, operation, **more)
 
         return await eventually(look, lambda progress: not progress.pending)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from waybill import ConfigurationError
@@ -15,6 +17,7 @@ from waybill.dlq.index import Index
 from waybill.dlq.model import State
 from waybill.dlq.operations import Operations
 from waybill.message import Message
+from waybill.topology import Destination
 
 from .between import Between, Sends
 from .desk import Desk, desk, ids, letter
@@ -92,3 +95,22 @@ async def test_a_refused_letter_with_an_empty_key_holds_back_none_without_one(tm
         it.adapter = real
         assert (outcome.progress.pending, outcome.progress.left) == (3, 1)
         assert (await it.waiting(), ids(await it.dead())) == (3, ["m0"])
+
+
+async def test_a_letter_that_the_other_group_had_before_has_not_come_back(tmp_path: Path) -> None:
+    async with desk(tmp_path) as it:
+        await it.bury(letter("m1"), letter("m2"))
+        shipping = Destination("group", it.topic.spec, "shipping")
+        before = [
+            msgspec.structs.replace(message, redrives=2, dead=msgspec.structs.replace(message.dead, group="shipping"))
+            for message in await it.dead()
+        ]
+        async with it.adapter.sink(Destination("dead", it.topic.spec, "shipping")) as sink:
+            await sink.send(before, deadline=time.monotonic() + 30)
+        operation = it.begin(to="things/shipping", canary=1, patience=0.0)
+        outcome = await it.run(operation, to=(it.adapter, shipping))
+        assert (outcome.operation.state, outcome.progress.pending, outcome.progress.came_back) == ("canary", 1, 0)
+        async with it.app("shipping", group="shipping").running():
+            outcome = await it.run(operation, to=(it.adapter, shipping), past_canary=True)
+            progress = await it.decided(operation, to=(it.adapter, shipping))
+        assert (progress.resolved, progress.came_back) == (2, 0)

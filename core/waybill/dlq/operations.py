@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from waybill.dlq import carrying, model
+from waybill.dlq.filing import read_message
 from waybill.dlq.model import Action, Key, Letter, Query
 from waybill.dlq.operation import ENDED, STEPS, Operation, Orders, Progress, State, Step, Verb, may_become
 from waybill.errors import BrokerError, ConfigurationError
@@ -47,7 +48,7 @@ REVIEWS: Mapping[Step, model.State] = {
 """What a step means for the letter's review. A look archives what is gone, and finds a letter that came back by itself: only one
 whose copy is another letter now, since it was mended or sent elsewhere, is done with when that is a dead letter."""
 
-THEN: Mapping[Step, Then] = {
+SENDING: Mapping[Step, Then] = {
     "claimed": "send",
     "sending": "send",
     "sent": "remove",
@@ -55,6 +56,7 @@ THEN: Mapping[Step, Then] = {
     "resolved": "remove",
     "came_back": "remove",
 }
+DISCARDING: Mapping[Step, Then] = {"claimed": "remove", "discarded": "remove"}
 """What is to be done with a dead letter whose move is at that step; at any other it is left. With its copy sent on already, it is a
 second letter of one id."""
 
@@ -290,13 +292,10 @@ class Operations:
         more."""
         with self._database.writing() as c:
             carrying.check(c, operation.id, runner)
-            steps = {ident: move.step for ident, move in self.among(operation, ids).items()}
-            if operation.verb == "discard":
-                return {
-                    ident: "remove" if step in {"claimed", "discarded"} else "leave" for ident, step in steps.items()
-                }
-            self.mark(operation, [ident for ident, step in steps.items() if THEN.get(step) == "send"], "sending")
-        return {ident: THEN.get(step, "leave") for ident, step in steps.items()}
+            allowed = DISCARDING if operation.verb == "discard" else SENDING
+            then = {ident: allowed.get(move.step, "leave") for ident, move in self.among(operation, ids).items()}
+            self.mark(operation, [ident for ident, what in then.items() if what == "send"], "sending")
+        return then
 
     def mark(
         self, operation: Operation, ids: Sequence[str], step: Step, *, cause: str = "", alike: bool = False
@@ -321,16 +320,27 @@ class Operations:
 
     def returned(self, operation: Operation, place: tuple[str, str], *, since: float) -> Sequence[tuple[str, bool]]:
         """Some of those that have been pending since then and whose copies are dead letters of that topic and group, as the
-        index has seen: with more redrives than was claimed. And whether each has failed as before."""
+        index has seen: with more redrives than was claimed. And whether each has failed as before. A group they did not fail in
+        may have a letter of that id that is none of ours."""
+        elsewhere, after = place != (operation.topic, operation.group), 0
         with self._database.reading() as c:
-            rows = c.execute(
-                """SELECT move.id, details.came_back FROM places JOIN move INDEXED BY move_by_step ON move.operation = ? AND move.step = 'pending'
-                   JOIN details ON details.id = move.copy_id AND details.place = places.id
-                   WHERE places.topic = ? AND places.consumers = ? AND move.at <= ? AND details.redrives > move.redrives
-                   LIMIT ?""",
-                (_number(c, operation), *place, since, PAGE),
-            )
-            return [(ident, bool(alike)) for ident, alike in rows]
+            while True:
+                rows = c.execute(
+                    """SELECT move.number, move.id, details.came_back, messages.message, details.record
+                       FROM places JOIN move INDEXED BY move_by_step ON move.operation = ? AND move.step = 'pending'
+                       JOIN details ON details.id = move.copy_id AND details.place = places.id JOIN messages ON messages.number = details.number
+                       WHERE places.topic = ? AND places.consumers = ? AND move.at <= ? AND details.redrives > move.redrives
+                       AND move.number > ? ORDER BY move.number LIMIT ?""",
+                    (_number(c, operation), *place, since, after, PAGE),
+                ).fetchall()
+                found = [
+                    (ident, bool(alike))
+                    for _, ident, alike, message, record in rows
+                    if not elsewhere or read_message(message, record).redrive == operation.id
+                ]
+                if found or len(rows) < PAGE:
+                    return found
+                after = rows[-1][0]
 
     # ---------------------------------------------------------------- what consumers tell
 

@@ -34,8 +34,8 @@ class Journal:
 
     async def sending(self, letters: Sequence[Delivery[Any]]) -> Sequence[Then]:
         """They are about to be sent. Says of each what is to be done with it."""
-        send: Then = "send"
-        return [send] * len(letters)
+        all_of_them: list[Then] = ["send" for _ in letters]
+        return all_of_them
 
     async def sent(self, letters: Sequence[Delivery[Any]], results: Sequence[SendResult]) -> None:
         """What became of their copies."""

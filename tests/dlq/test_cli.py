@@ -187,9 +187,10 @@ def test_every_verb_prints_json_or_plain_text_in_a_pipe(waybill: Console) -> Non
     waybill("dlq", "collect")
     waybill("dlq", "redrive", "--id", "two", "--yes")
     (operation,) = (row["operation"] for row in waybill("dlq", "operations", "--json").rows)
+    ended = {"cancel": [operation], "settle": [operation, "--why", "x"]}
     names = [command.name for command in verbs.registered_commands if command.name]
     for name in names:
-        words = NEEDED.get(name, [operation] if name == "cancel" else [])
+        words = NEEDED.get(name, ended.get(name, []))
         plain = waybill("dlq", name, *words)
         assert plain.out, name
         assert not re.search("[\x1b\r━]", plain.out + plain.err), name

@@ -12,7 +12,7 @@ from waybill.cli.editing import edit
 from waybill.cli.exporting import export
 from waybill.cli.grouping import groups
 from waybill.cli.importing import import_
-from waybill.cli.operations import cancel, operations
+from waybill.cli.operations import cancel, operations, settle
 from waybill.cli.redriving import redrive
 from waybill.cli.reviewing import assign, reopen, resolve, triage
 from waybill.cli.service_level import review
@@ -34,6 +34,7 @@ for name, verb, examples in (
                           "waybill dlq redrive --resume 0b6b4c1e --yes", ALL_OR_NOT)),
     ("operations", operations, ("waybill dlq operations --ended",)),
     ("cancel", cancel, ("waybill dlq cancel 0b6b4c1e --why 'the bank is down again'",)),
+    ("settle", settle, ("waybill dlq settle 0b6b4c1e --why 'the group has handled all of them'",)),
     ("edit", edit, ("waybill dlq edit 0b6b4c1e --data body.json --why 'a comma too many' --yes",)),
     ("discard", discard, ("waybill dlq discard --older-than 30d --reason-text 'too late' --yes", ALL_OR_NOT)),
     ("reopen", reopen, ("waybill dlq reopen 0b6b4c1e --note 'it was not the bank'",)),

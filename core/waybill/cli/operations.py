@@ -1,4 +1,4 @@
-"""`waybill dlq operations | cancel`: what is being done with dead letters, how far it is, and its end."""
+"""`waybill dlq operations | cancel | settle`: what is being done with dead letters, how far it is, and its end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from waybill.cli.spread import spread
 if TYPE_CHECKING:
     from waybill.dlq.operation import Operation, Progress
 
-__all__ = ["cancel", "operations", "show_operations"]
+__all__ = ["cancel", "operations", "settle", "show_operations"]
 
 COLUMNS = ("operation", "verb", "topic/group", "state", "letters", "age", "by", "so far", "why", "note")
 NUMBERS = ("letters", "age")
@@ -88,13 +88,41 @@ def cancel(
     as_json: options.Json = False,
 ) -> None:
     """End an operation: what it has not sent stays among the dead letters, and what it has sent is not called back."""
-    from waybill.cli.screen import document, line, safe  # noqa: PLC0415 - `waybill --help` need not load it
-    from waybill.dlq.operations import Operations  # noqa: PLC0415
+    from waybill.dlq.operations import Operations  # noqa: PLC0415 - `waybill --help` need not load it
 
     with place.index() as index:
         kept = Operations(index)
         operation = kept.cancel(kept.get(id_), by=by_whom(by), why=why or "")
         progress = kept.progress(operation)
+    _tell(operation, progress, as_json=as_json)
+
+
+@spread
+def settle(
+    *,
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The operation's id, or its beginning.")],
+    place: Place,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="How it is known, for the audit.")],
+    by: By = None,
+    as_json: options.Json = False,
+) -> None:
+    """Take what an operation has sent, and nobody has told of, for handled: where consumers do not name the index.
+
+    What is a dead letter again counts as come back, also when it is found later.
+    """
+    from waybill.dlq.operations import Operations  # noqa: PLC0415 - `waybill --help` need not load it
+    from waybill.dlq.settling import settle as do  # noqa: PLC0415
+
+    with place.index() as index:
+        kept = Operations(index)
+        operation = do(kept, kept.get(id_), by=by_whom(by), why=why)
+        progress = kept.progress(operation)
+    _tell(operation, progress, as_json=as_json)
+
+
+def _tell(operation: Operation, progress: Progress, *, as_json: bool) -> None:
+    from waybill.cli.screen import document, line, safe  # noqa: PLC0415 - `waybill --help` need not load it
+
     if as_json:
         document([operation_object(operation, progress)])
     else:

@@ -18,8 +18,12 @@ import msgspec
 
 from waybill.dlq.model import Query
 from waybill.errors import ConfigurationError
+from waybill.moving import Then
 
-__all__ = ["ENDED", "NEXT", "STEPS", "Operation", "Orders", "Progress", "State", "Step", "Verb", "may_become"]
+__all__ = [
+    "DISCARDING", "ENDED", "NEXT", "SENDING", "STEPS", "WHEN_CUT_SHORT", "Operation", "Orders", "Progress", "State", "Step", "Verb",
+    "may_become",
+]  # fmt: skip
 
 Verb: TypeAlias = Literal["redrive", "edit", "discard"]
 State: TypeAlias = Literal["claiming", "canary", "running", "pending", "done", "aborted", "cancelled"]
@@ -53,6 +57,26 @@ STEPS: dict[Step, frozenset[Step]] = {
 }
 """What a letter may become. `sending`: a copy may be there. `sent`: it is confirmed. `pending`: and the letter is removed.
 `left`: a dead letter still, since it was refused. `gone`: somebody else had removed it. `freed`: the operation has ended."""
+
+
+SENDING: dict[Step, Then] = {
+    "claimed": "send",
+    "sending": "send",
+    "sent": "remove",
+    "pending": "remove",
+    "resolved": "remove",
+    "came_back": "remove",
+}
+DISCARDING: dict[Step, Then] = {"claimed": "remove", "discarded": "remove"}
+"""What is to be done with a dead letter whose move is at that step; at any other it is left. With its copy sent on already, it is a
+second letter of one id."""
+
+WHEN_CUT_SHORT: dict[Step, tuple[Step, str]] = {
+    "claimed": ("freed", ""),
+    "sending": ("left", "a copy of it may have been sent"),
+    "sent": ("left", "a copy of it was sent, and it was not removed"),
+}
+"""What becomes of the letters of an operation that is ended before its time."""
 
 
 def may_become(now: State, then: State) -> bool:

@@ -18,7 +18,20 @@ import msgspec
 from waybill.dlq import carrying, model
 from waybill.dlq.filing import read_message
 from waybill.dlq.model import Action, Key, Letter, Query
-from waybill.dlq.operation import ENDED, STEPS, Operation, Orders, Progress, State, Step, Verb, may_become
+from waybill.dlq.operation import (
+    DISCARDING,
+    ENDED,
+    SENDING,
+    STEPS,
+    WHEN_CUT_SHORT,
+    Operation,
+    Orders,
+    Progress,
+    State,
+    Step,
+    Verb,
+    may_become,
+)  # fmt: skip
 from waybill.errors import BrokerError, ConfigurationError
 from waybill.ids import new_id
 from waybill.message import Message
@@ -47,25 +60,6 @@ REVIEWS: Mapping[Step, model.State] = {
 }
 """What a step means for the letter's review. A look archives what is gone, and finds a letter that came back by itself: only one
 whose copy is another letter now, since it was mended or sent elsewhere, is done with when that is a dead letter."""
-
-SENDING: Mapping[Step, Then] = {
-    "claimed": "send",
-    "sending": "send",
-    "sent": "remove",
-    "pending": "remove",
-    "resolved": "remove",
-    "came_back": "remove",
-}
-DISCARDING: Mapping[Step, Then] = {"claimed": "remove", "discarded": "remove"}
-"""What is to be done with a dead letter whose move is at that step; at any other it is left. With its copy sent on already, it is a
-second letter of one id."""
-
-WHEN_CUT_SHORT: Mapping[Step, tuple[Step, str]] = {
-    "claimed": ("freed", ""),
-    "sending": ("left", "a copy of it may have been sent"),
-    "sent": ("left", "a copy of it was sent, and it was not removed"),
-}
-"""What becomes of the letters of an operation that is ended before its time."""
 
 
 class Move(NamedTuple):
@@ -129,7 +123,7 @@ class Operations:
         )  # fmt: skip
         with self._database.writing() as c:
             c.execute(f"INSERT INTO operation ({FIELDS}) VALUES ({', '.join('?' * len(row))})", row)
-            self._note(operation, verb, by, why)
+            self.note(operation, verb)
         return operation
 
     def get(self, beginning: str) -> Operation:
@@ -172,7 +166,7 @@ class Operations:
         return Progress(**dict(steps), alike=alike, repeated=repeated, cause=cause)
 
     def advance(self, operation: Operation, state: State, note: str = "") -> Operation:
-        """Move on, and free what is still claimed where it ends. Raises `ConfigurationError` for a step back."""
+        """Move on, and free what is still claimed where it ends, some at a time. Raises `ConfigurationError` for a step back."""
         operation = self.get(operation.id)
         if operation.state == state:
             return operation
@@ -180,9 +174,13 @@ class Operations:
             raise ConfigurationError(f"operation {operation.id} is {operation.state}: it cannot be {state} any more")
         if state in {"aborted", "cancelled"}:
             for step, (then, cause) in WHEN_CUT_SHORT.items():
-                while moves := self.at(operation, step):
+                while moves := self.at(operation, step, limit=PAGE):
                     self.mark(operation, [move.id for move in moves], then, cause=cause)
         return self._set(operation, state, note)
+
+    def note(self, operation: Operation, verb: str) -> None:
+        """A line of the audit, by whom and why the operation says."""
+        self.index.note(verb, _action(operation), topic=operation.topic, group=operation.group, count=0, now=_now())
 
     def stand_still(self, operation: Operation, note: str) -> Operation:
         """It waits, and why."""
@@ -194,14 +192,18 @@ class Operations:
         if operation.state in ENDED | {"pending"}:
             return operation
         words = f"cancelled by {by}" + (f": {why}" if why else "")
-        with self._database.writing() as c:  # to its end, so that nobody begins to carry it out in between
+        with self._database.writing() as c:
             c.execute("UPDATE operation SET stop = ? WHERE id = ?", (words, operation.id))
+            self.note(msgspec.structs.replace(operation, by=by, why=why), "cancel")
             runner, beat = c.execute("SELECT runner, beat FROM operation WHERE id = ?", (operation.id,)).fetchone()
-            self._note(operation, "cancel", by, why)
             if carrying.lives(runner, beat):
                 return self.get(operation.id)
-            carrying.end(c, operation.id, runner)
+            me = carrying.begin(c, operation.id)  # so that nobody else begins in between
+        try:
             return self.advance(operation, "cancelled", words)
+        finally:
+            with self._database.writing() as c:
+                carrying.end(c, operation.id, me)
 
     async def beating(self, operation: Operation, runner: str) -> None:
         """Give signs of life of who carries it out, until it is another's."""
@@ -293,7 +295,9 @@ class Operations:
         with self._database.writing() as c:
             carrying.check(c, operation.id, runner)
             allowed = DISCARDING if operation.verb == "discard" else SENDING
-            then = {ident: allowed.get(move.step, "leave") for ident, move in self.among(operation, ids).items()}
+            then: dict[str, Then] = {
+                ident: allowed.get(move.step, "leave") for ident, move in self.among(operation, ids).items()
+            }
             self.mark(operation, [ident for ident, what in then.items() if what == "send"], "sending")
         return then
 
@@ -404,10 +408,6 @@ class Operations:
                 (state, note, _now().isoformat(), operation.id),
             )
         return self.get(operation.id)
-
-    def _note(self, operation: Operation, verb: str, by: str, why: str) -> None:
-        action = Action(by=by, why=why, operation=operation.id)
-        self.index.note(verb, action, topic=operation.topic, group=operation.group, count=0, now=_now())
 
 
 def _number(c: Connection, operation: Operation) -> int:

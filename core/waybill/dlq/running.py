@@ -147,7 +147,7 @@ class _Run:
         """The fewest dead letters that were seen, with those that were sent of them: how many there were at first."""
 
     async def run(self, *, past_canary: bool) -> Outcome:
-        waits = ""
+        waits = self._cut_short("")  # cancelled already, by one who did not come to the end of it
         while not waits and self._operation.state not in ENDED | {"pending"}:
             if self._operation.state == "claiming":
                 await self._claim()

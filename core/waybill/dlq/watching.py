@@ -13,6 +13,7 @@ from waybill.adapter import Admin
 from waybill.dlq.collecting import collect
 from waybill.dlq.operation import Operation, Progress
 from waybill.dlq.operations import Operations
+from waybill.dlq.settling import judge
 from waybill.topology import Backlog, Destination, Exactness, Subscription
 
 __all__ = ["Watch"]
@@ -54,7 +55,8 @@ class Watch:
         if drained or backlog.dead.value != self._dead or backlog.dead.exactness is not Exactness.EXACT:
             found = await collect(self._admin, group, self._operations.index)
             self._dead = backlog.dead.value
-            await asyncio.to_thread(self._judge, began)
+            place = self._place.topic.name, self._place.group
+            await asyncio.to_thread(judge, self._operations, self._operation, place, since=began)
             if drained and found.complete:
                 await asyncio.to_thread(self._resolve, began)
         return await self.heed()
@@ -69,14 +71,6 @@ class Watch:
         self._calm += 1
         exact = Exactness.APPROXIMATE not in {ready.exactness, delayed.exactness, in_flight.exactness}
         return self._calm >= (1 if exact else STEADY)
-
-    def _judge(self, began: float) -> None:
-        """Find those that are dead letters again."""
-        place = self._place.topic.name, self._place.group or ""
-        while returned := self._operations.returned(self._operation, place, since=began):
-            for alike in (True, False):
-                idents = [ident for ident, as_before in returned if as_before is alike]
-                self._operations.mark(self._operation, idents, "came_back", alike=alike)
 
     def _resolve(self, began: float) -> None:
         while moves := self._operations.at(self._operation, "pending", since=began):

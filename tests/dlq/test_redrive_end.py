@@ -1,0 +1,139 @@
+"""How operations end: where nobody tells what became of what was sent, by hand; and of many letters, some at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from waybill import ConfigurationError
+from waybill.dlq.index import Index
+from waybill.dlq.model import Action, Query, State
+from waybill.dlq.operation import Operation
+from waybill.dlq.operations import Operations, Told
+from waybill.dlq.settling import settle
+from waybill.outcomes import ACK, Settled
+
+from .console import Console, console
+from .desk import desk, letter
+
+NOBODY = Action(by="collect")
+
+
+@pytest.fixture
+def waybill(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Console]:
+    with console(tmp_path, capsys, monkeypatch) as made:
+        yield made
+
+
+def test_what_is_pending_is_settled_by_hand_with_a_reason(waybill: Console) -> None:
+    waybill.bury("one", "two")
+    waybill("dlq", "collect")
+    waybill("dlq", "redrive", "--yes")
+    (operation,) = waybill("dlq", "operations", "--json").rows
+    ident = operation["operation"]
+    assert operation["state"] == "pending"
+    assert "is done: 2 redriven: 2 resolved" in waybill("dlq", "settle", ident[:6], "--why", "the ledger has all").out
+    assert waybill("dlq", "operations", "--json").rows == []
+    (ended,) = waybill("dlq", "operations", "--ended", "--json").rows
+    assert (ended["state"], ended["pending"]) == ("done", 0)
+    settled = [
+        row for row in waybill("dlq", "audit", "--operation", ident, "--json").rows if row["after"] == "resolved"
+    ]
+    assert {(row["by"], row["why"]) for row in settled} == {("anna", "the ledger has all")}
+    assert "is done" in waybill("dlq", "settle", ident[:6], "--why", "twice is as once").out
+
+
+async def test_what_has_come_back_is_not_settled_as_handled(tmp_path: Path) -> None:
+    async with desk(tmp_path) as it:
+        await it.bury(letter("m1"), letter("m2"), letter("m3"))
+        operation = it.begin()
+        await it.run(operation)
+        it.operations.tell([Told(operation.id, "m1", handled=False, fingerprint="x")])
+        await it.bury(letter("m2", redrives=1))
+        settled = settle(it.operations, operation, by="grace", why="nobody tells")
+        progress = it.operations.progress(operation)
+        assert (settled.state, progress.came_back, progress.resolved) == ("done", 2, 1)
+        assert it.states() == {"m1": State.PENDING, "m2": State.UNRESOLVED, "m3": State.RESOLVED}
+
+
+async def test_what_an_ended_operation_had_sent_is_settled_as_well(tmp_path: Path) -> None:
+    async with desk(tmp_path) as it:
+        await it.bury(letter("m1"), letter("m2"))
+        operation = it.begin(canary=1, patience=0.0)
+        await it.run(operation)
+        with pytest.raises(ConfigurationError, match="is canary: let it send the rest"):
+            settle(it.operations, operation, by="grace", why="nobody tells")
+        it.operations.cancel(operation, by="grace", why="")
+        with pytest.raises(ConfigurationError, match="say why"):
+            settle(it.operations, operation, by="grace", why=" ")
+        assert settle(it.operations, operation, by="grace", why="nobody tells").state == "cancelled"
+        assert sorted(it.states().values()) == [State.RESOLVED, State.UNRESOLVED]
+        assert not it.operations.undecided()
+
+
+async def test_one_that_came_back_and_was_gone_before_anybody_looked_is_archived(tmp_path: Path) -> None:
+    async with desk(tmp_path) as it:
+        await it.bury(letter("m1"), letter("m2"))
+        operation = it.begin()
+        await it.run(operation)
+        it.operations.tell([Told(operation.id, "m1", handled=False, fingerprint="x")])
+        it.operations.heed(operation)
+        await it.collect()
+        assert it.states() == {"m1": State.ARCHIVED, "m2": State.PENDING}
+        now = datetime.now(UTC)
+        reopened = it.operations.index.review([it.key("m1")], State.UNRESOLVED, Action(by="ada"), now=now)
+        assert reopened == [it.key("m1")]
+
+
+async def test_others_write_to_the_index_while_many_letters_are_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waybill.dlq.operations.PAGE", 2)
+    monkeypatch.setattr("waybill.dlq.database.PATIENCE", 0.1)
+    async with desk(tmp_path) as it:
+        await it.bury(*(letter(f"m{n}") for n in range(6)))
+        operation = it.begin()
+        it.operations.claim(operation, it.operations.index.page(Query()).letters)
+        written: list[int] = []
+        with Index.open(it.path) as another:
+
+            class Slow(Operations):
+                def mark(self, operation: Operation, ids: Sequence[str], *step: Any, **more: Any) -> None:
+                    super().mark(operation, ids, *step, **more)
+                    another.note("collect", NOBODY, now=datetime.now(UTC))
+                    written.append(len(ids))
+                    with pytest.raises(ConfigurationError, match="is carried out by process"):
+                        Operations(another).carrying_out(operation).__enter__()
+
+            cancelled = Slow(it.operations.index).cancel(operation, by="grace", why="")
+        assert (cancelled.state, written) == ("cancelled", [2, 2, 2])
+        assert set(it.states().values()) == {State.UNRESOLVED}
+
+
+async def test_one_whose_cancelling_was_killed_ends_when_it_is_gone_on_with(tmp_path: Path) -> None:
+    async with desk(tmp_path) as it:
+        await it.bury(letter("m1"))
+        operation = it.begin()
+        with it.operations.index.database.writing() as connection:
+            connection.execute("UPDATE operation SET stop = 'cancelled by grace'")
+        outcome = await it.run(operation)
+        assert (outcome.operation.state, outcome.operation.note) == ("cancelled", "cancelled by grace")
+        assert len(await it.dead()) == 1
+        assert set(it.states().values()) == {State.UNRESOLVED}
+
+
+async def test_what_is_gone_is_in_no_plan(tmp_path: Path) -> None:
+    async with desk(tmp_path) as it:
+        await it.bury(letter("m1"), letter("m2"))
+        async with it.adapter.dead_letters(it.group) as source:
+            taken = await source.receive(1)
+            await source.settle([Settled(delivery, ACK) for delivery in taken])
+        await it.collect()
+        it.operations.index.review([it.key("m1")], State.UNRESOLVED, Action(by="ada"), now=datetime.now(UTC))
+        assert set(it.states().values()) == {State.UNRESOLVED}
+        made = await it.plan()
+        assert (made.found, made.count) == (1, 1)

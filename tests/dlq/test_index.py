@@ -248,6 +248,17 @@ def test_what_a_whole_look_has_not_seen_is_gone(index: Index) -> None:
     assert index.claim([key(3)], "op", JOE, now=NOW) == [], "what is gone cannot be redriven"
 
 
+def test_many_that_are_gone_are_found_some_at_a_time(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("waybill.dlq.looking.BATCH", 3)
+    put(index, [letter(n, fingerprint=f"{n % 3}") for n in range(20)])
+    later = NOW + timedelta(minutes=1)
+    index.review([key(n) for n in range(8)], State.TRIAGED, JOE, now=NOW)
+    look = index.look("orders", "billing", now=later)
+    look.record([letter(n, visit="same") for n in (0, 10)], now=later)
+    assert look.end(complete=True, now=later).gone == 18
+    assert states(index)[State.ARCHIVED] == 18
+
+
 def test_a_look_that_was_not_whole_takes_nothing_for_gone(index: Index) -> None:
     put(index, [letter(n) for n in range(4)])
     look = index.look("orders", "billing", now=NOW + timedelta(minutes=1))

@@ -15,12 +15,13 @@ from waybill.dlq.database import Database
 from waybill.dlq.filing import COLLECTOR, Filing, place_of
 from waybill.dlq.model import Action, Key, Recorded, State
 from waybill.dlq.numbers import instant
-from waybill.dlq.states import NUMBER, STATES, numbers
+from waybill.dlq.states import NUMBER, STATES
 from waybill.message import Message
 
 __all__ = ["Look"]
 
 BATCH = 1000
+FIRST = -(1 << 63)
 LEFT_ALONE = frozenset({State.UNRESOLVED, State.TRIAGED})
 """Nobody has sent these on or discarded them, so nobody knows what became of them."""
 
@@ -36,6 +37,9 @@ class Look:
         self._group = group
         self._began = began
         self._seen = f"temp.seen_{next(_names)}"
+        self._left: list[tuple[int, int]] | None = None
+        """Groups and states in which letters may be gone, the next one last."""
+        self._after = FIRST
         with database.writing() as connection:
             connection.execute(f"CREATE TABLE {self._seen} (number INTEGER PRIMARY KEY)")
         self.found = Recorded()
@@ -52,11 +56,14 @@ class Look:
     def end(self, *, complete: bool, now: datetime) -> Recorded:
         """What the whole look has brought. complete: the broker has shown all that it has, so that the others are gone.
 
-        Of those the ones that nobody has redriven or discarded are `archived`; the others keep their state.
+        Of those the ones that nobody has redriven or discarded are `archived`, and those that came back, as was told; the
+        others keep their state.
         """
         if complete:
             while gone := self._miss(now):
                 self.found += Recorded(gone=gone)
+            while self._give_up(now):
+                pass
         with self._database.writing() as connection:
             connection.execute(f"DROP TABLE {self._seen}")
             if self.found.new or self.found.back or self.found.gone:
@@ -73,25 +80,59 @@ class Look:
             connection.executemany(
                 "UPDATE letters SET gone = ? WHERE number = ?", [(instant(now), row[0]) for row in rows]
             )
-            lost = [row for row in rows if STATES[row[1]] in LEFT_ALONE]
-            connection.executemany(
-                f"UPDATE letters SET state = {NUMBER[State.ARCHIVED]} WHERE number = ?",
-                [(number,) for number, _, _ in lost],
-            )
-            connection.executemany(
-                "UPDATE details SET changed = ? WHERE number = ?", [(instant(now), number) for number, _, _ in lost]
-            )
-            changes = [(Key(self._topic, self._group, id_), STATES[state], State.ARCHIVED) for _, state, id_ in lost]
-            write(connection, "gone", Action(by=COLLECTOR), changes, now)
+            self._archive(connection, [row for row in rows if STATES[row[1]] in LEFT_ALONE], now)
         return len(rows)
 
     def _missing(self, connection: sqlite3.Connection) -> list[tuple[int, int, str]]:
-        """Not those that somebody else has filed since we began: they came too late for us to see."""
-        place = place_of(connection, self._topic, self._group)
-        return connection.execute(
-            "SELECT l.number, l.state, d.id FROM groups g "
-            f"CROSS JOIN letters l INDEXED BY letters_by_group ON l.cluster = g.id AND l.state IN ({numbers(())}) "
-            "JOIN details d USING (number) WHERE g.place = ? AND l.gone = 0 AND d.came < ? "
-            f"AND NOT EXISTS (SELECT 1 FROM {self._seen} AS seen WHERE seen.number = l.number) LIMIT ?",
-            (place, instant(self._began), BATCH),
-        ).fetchall()
+        """Not those that somebody else has filed since we began: they came too late for us to see. From where it was the last
+        time: what is gone in a large group is not gone through again for each part of it."""
+        if self._left is None:
+            self._left = connection.execute(
+                "SELECT DISTINCT t.cluster, t.state FROM groups g JOIN tallies t ON t.cluster = g.id "
+                "WHERE g.place = ? AND t.count > 0 ORDER BY t.cluster DESC, t.state DESC",
+                (place_of(connection, self._topic, self._group),),
+            ).fetchall()
+        found: list[tuple[int, int, str]] = []
+        while self._left and (room := BATCH - len(found)):
+            rows = connection.execute(
+                "SELECT l.number, l.state, d.id FROM letters l INDEXED BY letters_by_group JOIN details d USING (number) "
+                "WHERE l.cluster = ? AND l.state = ? AND l.number > ? AND l.gone = 0 AND d.came < ? "
+                f"AND NOT EXISTS (SELECT 1 FROM {self._seen} AS seen WHERE seen.number = l.number) "
+                "ORDER BY l.number LIMIT ?",
+                (*self._left[-1], self._after, instant(self._began), room),
+            ).fetchall()
+            found += rows
+            if len(rows) < room:
+                self._left.pop()
+                self._after = FIRST
+            else:
+                self._after = rows[-1][0]
+        return found
+
+    def _give_up(self, now: datetime) -> int:
+        """Archive some that were sent back, of which no operation waits to hear any more: they came back, as was told, and were
+        gone before anybody looked."""
+        with self._database.writing() as connection:
+            rows = connection.execute(
+                "SELECT l.number, l.state, d.id FROM groups g "
+                f"CROSS JOIN letters l INDEXED BY letters_by_group ON l.cluster = g.id AND l.state = {NUMBER[State.PENDING]} "
+                "JOIN details d USING (number) WHERE g.place = ? AND l.gone > 0 AND d.came < ? AND EXISTS ("
+                "SELECT 1 FROM names n JOIN operation o ON o.id = n.name JOIN move m ON m.operation = o.number AND m.id = d.id "
+                "WHERE n.id = l.operation AND m.step NOT IN ('sending', 'sent', 'pending') AND m.at < ?) LIMIT ?",
+                (
+                    place_of(connection, self._topic, self._group), instant(self._began), self._began.timestamp(), BATCH,
+                ),
+            ).fetchall()  # fmt: skip
+            self._archive(connection, rows, now)
+        return len(rows)
+
+    def _archive(self, connection: sqlite3.Connection, rows: Sequence[tuple[int, int, str]], now: datetime) -> None:
+        connection.executemany(
+            f"UPDATE letters SET state = {NUMBER[State.ARCHIVED]} WHERE number = ?",
+            [(number,) for number, _, _ in rows],
+        )
+        connection.executemany(
+            "UPDATE details SET changed = ? WHERE number = ?", [(instant(now), number) for number, _, _ in rows]
+        )
+        changes = [(Key(self._topic, self._group, id_), STATES[state], State.ARCHIVED) for _, state, id_ in rows]
+        write(connection, "gone", Action(by=COLLECTOR), changes, now)

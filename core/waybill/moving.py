@@ -55,7 +55,7 @@ class Moved(msgspec.Struct, frozen=True):
     unknown: int = 0
     unremoved: int = 0
     cause: str = ""
-    """Why the first was not sent."""
+    """Why the first was not sent, or not removed."""
 
 
 class Mover:
@@ -84,8 +84,8 @@ class Mover:
         self._cause = ""
         self._stuck = {} if stuck is None else stuck
         self._vain = 0
-        self.gave_up = False
-        """The broker took nothing any more."""
+        self.gave_up = ""
+        """Why it goes no further: the broker takes no copies any more, or removes no letters."""
 
     @property
     def moved(self) -> Moved:
@@ -109,6 +109,9 @@ class Mover:
         settled = [Settled(d, ACK if d.token in done else RELEASE) for d in wave]
         undone = {item.delivery.token for item in await self._letters.settle(settled) if item.settlement is ACK}
         self._counts["unremoved"] += len(undone)
+        if undone and self._letters.refusal:  # what is sent on would only be there twice
+            self.gave_up = f"what was sent cannot be removed: {self._letters.refusal}"
+            self._cause = self._cause or self.gave_up
         if done - undone:
             await self._letters.keeping(self._journal.removed([d for d in going if d.token in done - undone]))
 
@@ -139,7 +142,8 @@ class Mover:
         """A broker that takes nothing for a reason of its own is not asked a thousand times."""
         vain = all(isinstance(r, Unknown) or (isinstance(r, Refused) and r.transient) for r in results)
         self._vain = self._vain + 1 if vain else 0
-        self.gave_up = self._vain >= GIVE_UP
+        if self._vain >= GIVE_UP:
+            self.gave_up = "the broker takes nothing now"
 
 
 def why(result: Refused | Unknown) -> str:

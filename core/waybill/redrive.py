@@ -44,9 +44,9 @@ class Redriven(msgspec.Struct, frozen=True):
     unwanted: int = 0
     """Looked at and left."""
     cause: str = ""
-    """Why the first was not sent."""
+    """Why the first was not sent, or not removed."""
     gave_up: bool = False
-    """The broker took nothing any more; the others were not tried."""
+    """The broker took no copies any more, or removed no letters; the others were not tried."""
 
 
 class Discarded(msgspec.Struct, frozen=True):
@@ -90,7 +90,9 @@ async def redrive(
         mover = Mover(letters, sink, copy, ordered=subscription.ordered, one_by_one=one_by_one)
 
         def result() -> Redriven:
-            return Redriven(**msgspec.structs.asdict(mover.moved), unwanted=letters.unwanted, gave_up=mover.gave_up)
+            return Redriven(
+                **msgspec.structs.asdict(mover.moved), unwanted=letters.unwanted, gave_up=bool(mover.gave_up)
+            )
 
         try:
             while not mover.gave_up and (taken := await letters.take(pace.batch)) is not None:

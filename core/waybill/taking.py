@@ -47,6 +47,9 @@ class Letters:
         self._renew_at = 0.0
         self._now = asyncio.get_running_loop().time
         self.unwanted = 0
+        self.refusal = ""
+        """Why the broker did not do all of the last settlements, though it was asked again; of one that was no longer ours it says
+        nothing."""
 
     async def take(self, size: int) -> list[Delivery[Any]] | None:
         """The next that are wanted, perhaps none; `None` when all have been looked at, or enough were taken."""
@@ -74,7 +77,9 @@ class Letters:
 
     async def settle(self, settled: Sequence[Settled]) -> list[Settled]:
         """Settle, and ask again where the broker did not answer. Gives those of which it is not known to be done."""
-        waiting, lost = list(settled), list[Settled]()
+        waiting: list[Settled] = list(settled)
+        lost: list[Settled] = []
+        self.refusal = ""
         for tried in range(1, TRIES + 1):
             if not waiting:
                 break
@@ -85,6 +90,7 @@ class Letters:
             pairs = list(zip(waiting, results, strict=True))
             lost += [item for item, result in pairs if isinstance(result, Lost)]
             waiting = [item for item, result in pairs if not isinstance(result, Done | Lost)]
+            self.refusal = next((result.cause for result in results if isinstance(result, Failed)), "")
             if waiting and tried < TRIES:
                 await asyncio.sleep(back_off(tried))
         for item in settled:

@@ -18,8 +18,15 @@ class Between:
     """An adapter that does all as the inner one, but for what a test says of its ways."""
 
     def __init__(
-        self, inner: Adapter, *, settle: Any = None, send: Any = None, sink: Callable[[Sink], Sink] | None = None
+        self,
+        inner: Adapter,
+        *,
+        settle: Any = None,
+        send: Any = None,
+        sink: Callable[[Sink], Sink] | None = None,
+        admin: Any = None,
     ) -> None:
+        self.admin = inner.admin if admin is None else admin
         self._inner, self._settle, self._send, self._sink = inner, settle, send, sink
 
     def __getattr__(self, name: str) -> Any:

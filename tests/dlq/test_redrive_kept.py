@@ -11,13 +11,14 @@ import msgspec
 import pytest
 
 from waybill import ConfigurationError
-from waybill.adapter import Adapter
+from waybill.adapter import Adapter, Admin, Page
 from waybill.dlq import carrying
 from waybill.dlq.index import Index
-from waybill.dlq.model import State
+from waybill.dlq.model import Query, State
 from waybill.dlq.operations import Operations
 from waybill.message import Message
-from waybill.topology import Destination
+from waybill.outcomes import ACK, DONE, RELEASE, Failed, Settled, SettleResult
+from waybill.topology import Destination, Subscription
 
 from .between import Between, Sends
 from .desk import Desk, desk, ids, letter
@@ -114,3 +115,63 @@ async def test_a_letter_that_the_other_group_had_before_has_not_come_back(tmp_pa
             outcome = await it.run(operation, to=(it.adapter, shipping), past_canary=True)
             progress = await it.decided(operation, to=(it.adapter, shipping))
         assert (progress.resolved, progress.came_back) == (2, 0)
+
+
+class Short:
+    """Shows the first dead letter and says that there are more, as a broker does that has more than one look can show."""
+
+    def __init__(self, inner: Admin) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def browse(self, subscription: Subscription, *, after: str | None = None, limit: int = 100) -> Page:
+        page = await self._inner.browse(subscription, after=after, limit=limit)
+        return Page(page.messages[:1], complete=False)
+
+
+async def test_one_that_is_gone_is_known_to_be_where_the_broker_cannot_show_them_all(tmp_path: Path) -> None:
+    async with desk(tmp_path) as it:
+        await it.bury(*(letter(f"m{n}") for n in range(5)))
+        operation = it.begin(Query(ids=("m0", "m1")))
+        it.operations.claim(operation, it.operations.index.page(Query(ids=("m0", "m1"))).letters)
+        async with it.adapter.dead_letters(it.group) as source:
+            taken = await source.receive(10)
+            await source.settle([Settled(d, ACK if d.message.id == "m0" else RELEASE) for d in taken])
+        it.adapter = cast("Adapter", Between(it.adapter, admin=Short(it.adapter.admin)))
+        outcome = await it.run(operation)
+        assert (outcome.operation.state, outcome.progress.pending, outcome.progress.gone) == ("pending", 1, 1)
+        assert outcome.waits == ""
+
+
+async def test_nothing_more_is_sent_once_what_was_sent_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waybill.taking.back_off", lambda _: 0.0)
+
+    async def full(settled: Sequence[Settled]) -> Sequence[SettleResult]:
+        return [Failed("its note is full") if item.settlement is ACK else DONE for item in settled]
+
+    async with desk(tmp_path) as it:
+        await it.bury(*(letter(f"m{n:02}") for n in range(30)))
+        real, it.adapter = it.adapter, cast("Adapter", Between(it.adapter, settle=full))
+        outcome = await it.run(it.begin(rate=100.0))  # ten at a time
+        it.adapter = real
+        assert outcome.waits == "what was sent cannot be removed: its note is full"
+        assert (outcome.progress.sent, outcome.progress.claimed, await it.waiting()) == (10, 20, 10)
+
+
+async def test_no_more_is_discarded_once_it_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("waybill.taking.back_off", lambda _: 0.0)
+
+    async def full(settled: Sequence[Settled]) -> Sequence[SettleResult]:
+        return [Failed("its note is full") for _ in settled]
+
+    async with desk(tmp_path) as it:
+        await it.bury(letter("m1"), letter("m2"))
+        real, it.adapter = it.adapter, cast("Adapter", Between(it.adapter, settle=full))
+        outcome = await it.run(it.begin(verb="discard"))
+        it.adapter = real
+        assert outcome.waits == "what is to go cannot be removed: its note is full"
+        assert (outcome.progress.claimed, len(await it.dead())) == (2, 2)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
@@ -36,7 +37,8 @@ CLOSED: frozenset[Step] = frozenset({"left", "gone", "freed"})
 class Moves(Protocol):
     """Does to letters what the operation is about."""
 
-    gave_up: bool
+    gave_up: str
+    """Why it goes no further."""
 
     async def move(self, chunk: Sequence[Delivery[Any]]) -> None: ...
 
@@ -80,13 +82,12 @@ class Written(Journal):
 class Discarding:
     """Removes letters for good."""
 
-    gave_up = False
-
     def __init__(self, operations: Operations, operation: Operation, runner: str, letters: Letters) -> None:
         self._operations = operations
         self._operation = operation
         self._runner = runner
         self._letters = letters
+        self.gave_up = ""
 
     async def move(self, chunk: Sequence[Delivery[Any]]) -> None:
         then = await self._letters.keeping(
@@ -95,10 +96,23 @@ class Discarding:
         held = [delivery for delivery in chunk if self._letters.holds(delivery)]
         settled = [Settled(d, ACK if then.get(d.message.id) == "remove" else RELEASE) for d in held]
         undone = {item.delivery.token for item in await self._letters.settle(settled)}
+        if self._letters.refusal:
+            self.gave_up = f"what is to go cannot be removed: {self._letters.refusal}"
         done = _ids([s.delivery for s in settled if s.settlement is ACK and s.delivery.token not in undone])
         await self._letters.keeping(
             asyncio.to_thread(self._operations.mark, self._operation, done, "discarded", cause=self._operation.why)
         )
+
+
+@dataclass(slots=True)
+class _Looked:
+    """What was seen of the operation's letters, by the numbers of their moves."""
+
+    began: float
+    """Seconds since the epoch."""
+    numbers: set[int] = field(default_factory=set[int])
+    whole: bool = False
+    """As many letters were seen as there were."""
 
 
 class Sending:
@@ -128,6 +142,8 @@ class Sending:
         self._copies = operations.copies(operation)
         self._unsure: dict[str, str] = {}
         self._stuck: dict[str, bool] = {}
+        self._looked = _Looked(began=0.0)
+        """In the last pass."""
 
     async def send(self, most: float = float("inf")) -> str:
         """Send what is claimed, at most so many. Says why it stands still; nothing: all are, or so many. What somebody else
@@ -157,8 +173,12 @@ class Sending:
 
     async def _pass(self, left: float) -> str:
         """Go through the dead letters once, for so many. Says why it was cut short."""
+        self._looked = _Looked(began=time.time())
+        dead = (await self._adapter.admin.backlog(self._subscription)).dead.value
+        there, count, taken = float("inf") if dead is None else dead, 0, None
         async with self._opened() as (letters, moves):
             while left > 0 and (taken := await letters.take(self._pace.batch)) is not None:
+                count += len(taken)
                 for chunk in await self._mine(letters, taken, left):
                     if waits := await self._ask(letters.pause):
                         return waits
@@ -166,7 +186,8 @@ class Sending:
                     await finish(moves.move(chunk))
                     left -= len(chunk)
                     if moves.gave_up:
-                        return "the broker takes nothing now"
+                        return moves.gave_up
+            self._looked.whole = taken is None and count >= there
         return ""
 
     @asynccontextmanager
@@ -209,6 +230,8 @@ class Sending:
         A second letter of one id comes in a chunk of its own, when it is written down what has become of the first.
         """
         moves = await letters.keeping(asyncio.to_thread(self._operations.among, self._operation, _ids(taken)))
+        there = {(delivery.message.id, delivery.message.redrives) for delivery in taken}
+        self._looked.numbers |= {move.number for move in moves.values() if (move.id, move.redrives) in there}
         first: dict[str, Delivery[Any]] = {}
         twins: list[Delivery[Any]] = []
         others: list[Delivery[Any]] = []
@@ -232,34 +255,39 @@ class Sending:
         return (await asyncio.to_thread(self._operations.progress, self._operation)).open
 
     async def _account(self) -> str:
-        """All letters were gone through: what has become of those that were not among them. Why there may be more of them."""
-        began, there, complete = time.time(), set[str](), True
+        """All letters were gone through: what has become of those that were not among them. Why there may be more of them.
+
+        A broker may show only the first of many letters; all of them have been seen where as many were taken as it said there
+        were.
+        """
+        shown, complete = _Looked(began=time.time()), True
         async for page in pages(self._adapter.admin, self._subscription):
             complete &= page.complete
             moves = await asyncio.to_thread(
                 self._operations.among, self._operation, [message.id for message in page.messages]
             )
-            there |= {
-                message.id
+            shown.numbers |= {
+                move.number
                 for message in page.messages
                 if (move := moves.get(message.id)) is not None
                 and move.redrives == message.redrives
                 and move.step in OPEN
             }
-        if not complete:
+        if not complete and not self._looked.whole:
             return "the broker could not show all dead letters: others hold some"
-        await asyncio.to_thread(self._write_off, there, began)
-        return f"{len(there)} of them are held by somebody else" if there else ""
+        await asyncio.to_thread(self._write_off, shown if complete else self._looked)
+        return f"{len(shown.numbers)} of them are held by somebody else" if shown.numbers else ""
 
-    def _write_off(self, there: set[str], began: float) -> None:
+    def _write_off(self, looked: _Looked) -> None:
         for step in OPEN:
             then: Step = (
                 "pending" if step != "claimed" else "discarded" if self._operation.verb == "discard" else "gone"
             )
             after = 0
-            while moves := self._operations.at(self._operation, step, since=began, after=after):
+            while moves := self._operations.at(self._operation, step, since=looked.began, after=after):
                 after = moves[-1].number
-                self._operations.mark(self._operation, [move.id for move in moves if move.id not in there], then)
+                gone = [move.id for move in moves if move.number not in looked.numbers]
+                self._operations.mark(self._operation, gone, then)
 
 
 async def _sleep(until: float) -> None:

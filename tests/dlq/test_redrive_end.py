@@ -137,3 +137,24 @@ async def test_what_is_gone_is_in_no_plan(tmp_path: Path) -> None:
         assert set(it.states().values()) == {State.UNRESOLVED}
         made = await it.plan()
         assert (made.found, made.count) == (1, 1)
+
+
+def test_what_is_gone_on_with_may_have_another_rate_and_nothing_else(waybill: Console) -> None:
+    waybill.bury(*(f"letter-{number}" for number in range(10)))
+    waybill("dlq", "collect")
+    waybill("dlq", "redrive", "--canary", "2", "--patience", "0", "--abort-above", "0.5", "--yes", code=1)
+    (operation,) = waybill("dlq", "operations", "--json").rows
+    resume = ("dlq", "redrive", "--resume", operation["operation"], "--yes")
+    for words in (("--limit", "1"), ("--why", "x"), ("--by", "eve"), ("--canary", "1"), ("--force",)):
+        assert "leave the other options out" in waybill(*resume, *words, code=2).err, words
+    assert "--resume" in waybill("dlq", "redrive", "--past-canary", code=2).err
+    waybill.broken.touch()
+    waybill.work(2)
+    told = waybill(*resume, "--abort-above", "1", "--rate", "1000", "--patience", "0", "--json").rows[0]
+    assert (told["state"], told["came_back"], told["pending"]) == ("pending", 2, 8)
+
+
+def test_what_only_an_operation_has_needs_an_index(waybill: Console) -> None:
+    waybill.bury("one")
+    for words in (("--patience", "1"), ("--abort-above", "0.5"), ("--canary", "1")):
+        assert "need the index" in waybill("dlq", "redrive", *words, code=2).err, words

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
@@ -35,12 +36,21 @@ WORDS = {
 class Carried:
     """What has become of each operation so far, also when it is interrupted or fails.
 
-    `logged`: a line is logged for each letter, so that a bar would be in its way.
+    `logged`: a line is logged for each letter, so that a bar would be in its way. `otherwise`: orders of this run that are not
+    as the operation was begun.
     """
 
-    def __init__(self, place: Place, *, logged: bool = False, past_canary: bool = False) -> None:
+    def __init__(
+        self,
+        place: Place,
+        *,
+        logged: bool = False,
+        past_canary: bool = False,
+        otherwise: Mapping[str, float | None] = MappingProxyType({}),
+    ) -> None:
         self._place = place
         self._past_canary = past_canary
+        self._otherwise = otherwise
         self._logged = logged
         self._results: dict[str, tuple[Operation, Progress, str]] = {}
         self._error: WaybillError | None = None
@@ -83,6 +93,7 @@ class Carried:
                     brakes=bench.brakes(subscription) if operation.verb != "discard" else (),
                     on_progress=note,
                     past_canary=self._past_canary,
+                    orders=msgspec.structs.replace(operation.orders, **self._otherwise),
                 )
                 waits = outcome.waits
             finally:  # it is told how far it is, also where it was cut short

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
+import msgspec
 import typer
 
 from waybill import redrive as core
@@ -53,18 +54,19 @@ class How:
         int, typer.Option("--canary", metavar="N", min=0, help="Send so many first, the others when these are handled.")
     ] = 0
     patience: Annotated[
-        float, typer.Option("--patience", metavar="SECONDS", min=0, help="How long the canary may take.")
-    ] = 60.0
+        float | None,
+        typer.Option("--patience", metavar="SECONDS", min=0, help="How long the canary may take; else 60."),
+    ] = None
     ahead: Annotated[
         int | None,
         typer.Option("--ahead", metavar="N", min=1, help="Pause while so many messages lie before the group."),
     ] = None
     abort_above: Annotated[
-        float,
+        float | None,
         typer.Option(
-            "--abort-above", metavar="SHARE", min=0.001, max=1, help="End it when more of them fail as they did before."
+            "--abort-above", metavar="SHARE", min=0.001, max=1, help="End it when more of them come back; else 0.2."
         ),
-    ] = 0.2
+    ] = None
     to: Annotated[
         str | None,
         typer.Option("--to", metavar="PLACE", help="Elsewhere: TOPIC/GROUP, or TOPIC for all of its groups."),
@@ -80,8 +82,13 @@ class How:
 
     @property
     def special(self) -> bool:
-        """Whether it asks for more than `by` and `why`."""
+        """Whether it asks for what an operation is begun with, and nothing else has."""
         return bool(self.canary or self.ahead or self.to or self.expired or self.force)
+
+    @property
+    def of_operations(self) -> bool:
+        """Whether it asks for what only an operation has, but for `by` and `why`."""
+        return self.special or self.patience is not None or self.abort_above is not None
 
 
 @spread
@@ -104,25 +111,34 @@ def redrive(
 
     Ids stay, attempts begin anew. A letter goes once its copy is confirmed: a crash may make two of it, never none.
 
-    With an index, which `dlq collect` makes, it is an operation: it can be resumed after a crash, it ends when more than a
-    fifth come back as they failed before, and it is told how many were handled.
+    With an index, which `dlq collect` makes, it is an operation: it can be resumed after a crash, at another --rate,
+    --patience or --abort-above; it ends when more than a fifth come back, for whatever reason; and it is told how many
+    were handled.
 
     Ctrl-C ends it in order: what has not been sent stays among the dead letters.
     """
     wanted = chosen.wanted()
     if native:
         _check_native(chosen, how, limit, resume)
+    if past_canary and resume is None:
+        raise ConfigurationError("--past-canary goes on with an operation: name it with --resume")
     if resume is not None:
-        _resume(place, chosen, how, resume, past_canary=past_canary, yes=yes, as_json=as_json)
+        if chosen.chooses or how.special or how.why or how.by or limit is not None:
+            raise ConfigurationError(
+                "--resume goes on with an operation as it was begun: leave the other options out, but for --rate, --patience and "
+                "--abort-above"
+            )
+        _resume(place, _otherwise(how, rate), resume, past_canary=past_canary, yes=yes, as_json=as_json)
     elif place.has_index() and not native:
         ask = Ask(
             verb="redrive", wanted=wanted, query=chosen.query(states_of(None)), orders=_orders(how, limit, rate),
             by=by_whom(how.by), to=how.to or "", why=how.why or "",
         )  # fmt: skip
         operate(place, ask, yes=yes, as_json=as_json)
-    elif how.special:
+    elif how.of_operations:
         raise ConfigurationError(
-            "--canary, --ahead, --to, --expired and --force need the index, which `waybill dlq collect` makes"
+            "--canary, --patience, --abort-above, --ahead, --to, --expired and --force need the index, which `waybill dlq "
+            "collect` makes"
         )
     elif not yes:
         foretell_plainly(place.open(), wanted, limit, as_json=as_json, again=True)
@@ -154,19 +170,21 @@ def operate(place: Place, ask: Ask, *, yes: bool, as_json: bool, logged: bool = 
 def _orders(how: How, limit: int | None, rate: float | None) -> Orders:
     from waybill.dlq.operation import Orders  # noqa: PLC0415 - `waybill --help` need not load it
 
-    return Orders(
-        limit=limit, expired=how.expired, force=how.force, rate=rate, canary=how.canary, patience=how.patience,
-        ahead=how.ahead, abort_above=how.abort_above,
-    )  # fmt: skip
+    orders = Orders(limit=limit, expired=how.expired, force=how.force, canary=how.canary, ahead=how.ahead)
+    return msgspec.structs.replace(orders, **_otherwise(how, rate))
+
+
+def _otherwise(how: How, rate: float | None) -> dict[str, float]:
+    """What is given of the orders that may be others when it is gone on with."""
+    given = {"rate": rate, "patience": how.patience, "abort_above": how.abort_above}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _resume(
-    place: Place, chosen: Filter, how: How, beginning: str, *, past_canary: bool, yes: bool, as_json: bool
+    place: Place, otherwise: dict[str, float], beginning: str, *, past_canary: bool, yes: bool, as_json: bool
 ) -> None:
     from waybill.cli.screen import tell  # noqa: PLC0415 - `waybill --help` need not load it
 
-    if chosen.chooses or how.special:
-        raise ConfigurationError("--resume goes on with an operation as it was begun: leave the other options out")
     if not yes:
         show_operations(place, beginning, as_json=as_json)
         tell(f"a dry run, nothing was changed. To go on: {command()}")
@@ -175,14 +193,14 @@ def _resume(
     async def begin(bench: Bench) -> AsyncGenerator[tuple[Operation, int | None], None]:
         yield bench.operations.get(beginning), None
 
-    carried = Carried(place, past_canary=past_canary)
+    carried = Carried(place, past_canary=past_canary, otherwise=otherwise)
     carried.do(begin)
     carried.tell(as_json=as_json)
 
 
 def _check_native(chosen: Filter, how: How, limit: int | None, resume: str | None) -> None:
     plain = Filter(topic=chosen.topic, group=chosen.group)
-    if limit is not None or resume is not None or chosen != plain or how.special:
+    if limit is not None or resume is not None or chosen != plain or how.of_operations:
         raise ConfigurationError("--native: the broker moves all letters of a group: name --topic and --group at most")
 
 

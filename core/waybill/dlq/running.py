@@ -11,7 +11,7 @@ import msgspec
 
 from waybill.adapter import Adapter
 from waybill.dlq.model import Letter
-from waybill.dlq.operation import ENDED, Operation, Progress, State
+from waybill.dlq.operation import ENDED, Operation, Orders, Progress, State
 from waybill.dlq.operations import Operations
 from waybill.dlq.planning import Check, sifted
 from waybill.dlq.sending import Sending
@@ -62,13 +62,15 @@ async def run(
     brakes: Sequence[Brake] = (),
     on_progress: OnProgress = lambda _progress, _what: None,
     past_canary: bool = False,
+    orders: Orders | None = None,
 ) -> Outcome:
     """Carry `operation` out from where it is, until all is sent, or it waits, or is aborted or cancelled.
 
     subscription: the group whose dead letters these are; collect them first (`collecting`). to: where the copies go, and the
     adapter of that broker; needed where `operation.to` names a place. check: bodies that do not fit are not
     claimed. brakes: asked before each send. on_progress: called after each send, and while it waits, with what it does, in
-    words. past_canary: go on though nobody knows yet what has become of the canary.
+    words. past_canary: go on though nobody knows yet what has become of the canary. orders: how, in this run; `None`: as it was
+    begun. Those that say which letters count only for what it claims still.
 
     Cancelled, it ends what is being sent and gives back the rest: `run` it again. Raises `ConfigurationError` for an
     operation that has ended or that somebody else carries out, and `BrokerError`.
@@ -82,7 +84,7 @@ async def run(
             raise ConfigurationError(f"operation {operation.id} is {operation.state}: begin another one")
         carrying = _Run(
             adapter, subscription, operations, operation, runner,
-            to=place, check=check, brakes=brakes, on_progress=on_progress,
+            to=place, check=check, brakes=brakes, on_progress=on_progress, orders=orders or operation.orders,
         )  # fmt: skip
         beating = asyncio.create_task(operations.beating(operation, runner), name="waybill-dlq-beating")
         try:
@@ -128,6 +130,7 @@ class _Run:
         check: Check | None,
         brakes: Sequence[Brake],
         on_progress: OnProgress,
+        orders: Orders,
     ) -> None:
         self._subscription = subscription
         self._operations = operations
@@ -136,10 +139,13 @@ class _Run:
         self._check = check
         self._brakes = brakes
         self._on_progress = on_progress
+        self._orders = orders
         self._admin = to[0].admin
         self._place = to[1]
         self._watch = Watch(self._admin, self._place, operations, operation)
-        self._sending = Sending(adapter, subscription, operations, operation, runner=runner, to=to, ask=self._ask)
+        self._sending = Sending(
+            adapter, subscription, operations, operation, runner=runner, orders=orders, to=to, ask=self._ask
+        )
         self._own = self._place == Destination("group", subscription.topic, subscription.group)
         self._looked = 0.0
         self._asked = 0.0
@@ -167,7 +173,7 @@ class _Run:
 
     async def _claim(self) -> None:
         """Whatever was claimed already counts: it may be the second process that claims."""
-        orders = self._operation.orders
+        orders = self._orders
         room = float("inf") if orders.limit is None else orders.limit
         room -= (await self._watch.heed()).total
         letters: list[Letter] = []
@@ -195,7 +201,7 @@ class _Run:
         self._become("canary" if canary else "running")
 
     async def _canary(self, *, past: bool) -> str:
-        orders = self._operation.orders
+        orders = self._orders
         progress = await self._watch.heed()
         half = progress.sending + progress.sent
         most = half + max(0, orders.canary - (progress.total - progress.claimed))
@@ -230,7 +236,7 @@ class _Run:
 
     async def _ask(self, pause: Callable[[float], Awaitable[None]]) -> str:
         """Why no more are sent. Waits while something says that none should be now."""
-        if self._operation.orders.ahead is None and time.monotonic() - self._looked < EVERY:
+        if self._orders.ahead is None and time.monotonic() - self._looked < EVERY:
             return ""
         while True:
             if stop := await asyncio.to_thread(self._operations.stopped, self._operation, self._runner):
@@ -246,7 +252,7 @@ class _Run:
 
     async def _glance(self) -> tuple[Progress, str]:
         """How far it is, and why none should be sent now."""
-        progress, orders = await self._watch.heed(), self._operation.orders
+        progress, orders = await self._watch.heed(), self._orders
         for brake in self._brakes:
             if why := await brake():
                 return progress, why
@@ -269,10 +275,10 @@ class _Run:
         taken = progress.pending + progress.resolved + progress.came_back if self._own else 0
         there = backlog.dead.value + taken
         self._fewest = min(self._fewest, there)
-        return there - self._fewest > progress.moved * self._operation.orders.abort_above
+        return there - self._fewest > progress.moved * self._orders.abort_above
 
     def _too_many_came_back(self, progress: Progress) -> bool:
-        if progress.came_back <= progress.moved * self._operation.orders.abort_above:
+        if progress.came_back <= progress.moved * self._orders.abort_above:
             return False
         alike = f", {progress.alike} of them having failed as before" if progress.alike else ""
         self._become("aborted", f"{progress.came_back} of {progress.moved} came back{alike}")

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from waybill.adapter import Adapter, capabilities_of
 from waybill.deadletters import again
-from waybill.dlq.operation import Operation, Step
+from waybill.dlq.operation import Operation, Orders, Step
 from waybill.dlq.operations import Operations
 from waybill.letters import pages
 from waybill.message import Delivery, Message
@@ -126,6 +126,7 @@ class Sending:
         operation: Operation,
         *,
         runner: str,
+        orders: Orders,
         to: tuple[Adapter, Destination],
         ask: Callable[[Callable[[float], Awaitable[None]]], Awaitable[str]],
     ) -> None:
@@ -138,7 +139,8 @@ class Sending:
         self._runner = runner
         self._to = to
         self._ask = ask
-        self._pace = Pace(operation.orders.rate, of="letters")
+        self._pace = Pace(orders.rate, of="letters")
+        self._ahead = orders.ahead
         self._copies = operations.copies(operation)
         self._unsure: dict[str, str] = {}
         self._stuck: dict[str, bool] = {}
@@ -247,7 +249,7 @@ class Sending:
             else:
                 others.append(delivery)
         await letters.settle([Settled(delivery, RELEASE) for delivery in others])
-        mine, size = list(first.values()), min(self._pace.chunk, self._operation.orders.ahead or self._pace.chunk)
+        mine, size = list(first.values()), min(self._pace.chunk, self._ahead or self._pace.chunk)
         chunks = [mine[start : start + size] for start in range(0, len(mine), size)]
         return [*chunks, twins] if twins else chunks
 

@@ -159,11 +159,11 @@ class Operations:
             steps = c.execute(
                 f"SELECT step, count(*) FROM move {BY_STEP} WHERE operation = ? GROUP BY step", number
             ).fetchall()
-            alike, repeated, cause = c.execute(
-                f"SELECT coalesce(sum(alike), 0), coalesce(sum(max(0, tries - 1)), 0), coalesce(max(cause), '') {SPECIAL}",
-                number,
+            alike, repeated = c.execute(
+                f"SELECT coalesce(sum(alike), 0), coalesce(sum(max(0, tries - 1)), 0) {SPECIAL}", number
             ).fetchone()
-        return Progress(**dict(steps), alike=alike, repeated=repeated, cause=cause)
+            cause = c.execute(f"SELECT cause {SPECIAL} AND cause != '' ORDER BY number LIMIT 1", number).fetchone()
+        return Progress(**dict(steps), alike=alike, repeated=repeated, cause=cause[0] if cause else "")
 
     def advance(self, operation: Operation, state: State, note: str = "") -> Operation:
         """Move on, and free what is still claimed where it ends, some at a time. Raises `ConfigurationError` for a step back."""

@@ -1,6 +1,7 @@
 """What tells the index which redriven messages were handled, and which are dead letters again: in the consumer's process.
 
-Without it an operation's letters are resolved once nothing lies before their group.
+Without it an operation's letters are resolved once nothing lies before their group, where the broker can say so. RabbitMQ and SQS
+cannot: there they stay pending until somebody settles the operation (`settling`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ LINGER = 0.2
 RETRY = 5.0
 """… and that an index which cannot be written to is left alone."""
 MOST = 10_000
-"""Kept while the index cannot be written to; of more, the oldest are forgotten: they are resolved later."""
+"""Kept while the index cannot be written to; of more, the oldest are forgotten, as if nobody had told."""
 
 
 class Tells(Instrument):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from waybill.dlq.collecting import collect
@@ -14,6 +14,7 @@ from waybill.dlq.operation import Operation, Orders, State, Step
 from waybill.dlq.operations import Operations
 from waybill.dlq.running import decide
 from waybill.dlq.telling import telling
+from waybill.moving import Then
 from waybill_contracts.tasks import Task
 
 if TYPE_CHECKING:
@@ -54,15 +55,15 @@ class Dying(Operations):
             if not self._left:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    def claim(self, operation: Operation, letters: Sequence[Letter]) -> int:
-        number = super().claim(operation, letters)
+    def claim(self, operation: Operation, letters: Sequence[Letter], runner: str | None = None) -> int:
+        number = super().claim(operation, letters, runner)
         self._at("after claimed")
         return number
 
-    def stage(self, operation: Operation, ids: Sequence[str]) -> set[str]:
-        new = super().stage(operation, ids)
+    def stage(self, operation: Operation, ids: Sequence[str], runner: str) -> Mapping[str, Then]:
+        then = super().stage(operation, ids, runner)
         self._at("after sending")
-        return new
+        return then
 
     def mark(
         self, operation: Operation, ids: Sequence[str], step: Step, *, cause: str = "", alike: bool = False

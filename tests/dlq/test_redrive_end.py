@@ -126,6 +126,17 @@ async def test_one_whose_cancelling_was_killed_ends_when_it_is_gone_on_with(tmp_
         assert set(it.states().values()) == {State.UNRESOLVED}
 
 
+async def test_a_cancel_that_came_when_all_was_sent_is_too_late(tmp_path: Path) -> None:
+    async with desk(tmp_path) as it:
+        await it.bury(letter("m1"))
+        operation = it.begin()
+        await it.run(operation)
+        with it.operations.index.database.writing() as connection:
+            connection.execute("UPDATE operation SET stop = 'cancelled by grace'")
+        outcome = await it.run(operation)
+        assert (outcome.operation.state, outcome.progress.pending) == ("pending", 1)
+
+
 async def test_what_is_gone_is_in_no_plan(tmp_path: Path) -> None:
     async with desk(tmp_path) as it:
         await it.bury(letter("m1"), letter("m2"))

@@ -153,7 +153,9 @@ class _Run:
         """The fewest dead letters that were seen, with those that were sent of them: how many there were at first."""
 
     async def run(self, *, past_canary: bool) -> Outcome:
-        waits = self._cut_short("")  # cancelled already, by one who did not come to the end of it
+        waits = ""
+        if self._operation.state != "pending":  # for which a cancel came too late
+            waits = self._cut_short("")  # by one who did not come to the end of it
         while not waits and self._operation.state not in ENDED | {"pending"}:
             if self._operation.state == "claiming":
                 await self._claim()

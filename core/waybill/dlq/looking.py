@@ -110,21 +110,27 @@ class Look:
         return found
 
     def _give_up(self, now: datetime) -> int:
-        """Archive some that were sent back, of which no operation waits to hear any more: they came back, as was told, and were
+        """Archive some that were sent back and of which no operation waits to hear any more: they came back, as was told, and were
         gone before anybody looked."""
+        with self._database.reading() as connection:  # where many are pending, it keeps nobody from writing
+            if not self._given_up(connection):
+                return 0
         with self._database.writing() as connection:
-            rows = connection.execute(
-                "SELECT l.number, l.state, d.id FROM groups g "
-                f"CROSS JOIN letters l INDEXED BY letters_by_group ON l.cluster = g.id AND l.state = {NUMBER[State.PENDING]} "
-                "JOIN details d USING (number) WHERE g.place = ? AND l.gone > 0 AND d.came < ? AND EXISTS ("
-                "SELECT 1 FROM names n JOIN operation o ON o.id = n.name JOIN move m ON m.operation = o.number AND m.id = d.id "
-                "WHERE n.id = l.operation AND m.step NOT IN ('sending', 'sent', 'pending') AND m.at < ?) LIMIT ?",
-                (
-                    place_of(connection, self._topic, self._group), instant(self._began), self._began.timestamp(), BATCH,
-                ),
-            ).fetchall()  # fmt: skip
+            rows = self._given_up(connection)
             self._archive(connection, rows, now)
         return len(rows)
+
+    def _given_up(self, connection: sqlite3.Connection) -> list[tuple[int, int, str]]:
+        return connection.execute(
+            "SELECT l.number, l.state, d.id FROM places p JOIN groups g ON g.place = p.id "
+            f"CROSS JOIN letters l INDEXED BY letters_by_group ON l.cluster = g.id AND l.state = {NUMBER[State.PENDING]} "
+            "CROSS JOIN details d USING (number) WHERE p.topic = ?1 AND p.consumers = ?2 AND l.gone > 0 AND l.operation IN ("
+            "SELECT n.id FROM operation o JOIN names n ON n.name = o.id WHERE o.topic = ?1 AND o.grp = ?2 "
+            "AND EXISTS (SELECT 1 FROM move WHERE operation = o.number AND step = 'came_back')) AND d.came < ?3 AND EXISTS ("
+            "SELECT 1 FROM names n JOIN operation o ON o.id = n.name JOIN move m ON m.operation = o.number AND m.id = d.id "
+            "WHERE n.id = l.operation AND m.step = 'came_back' AND m.at < ?4) LIMIT ?5",
+            (self._topic, self._group, instant(self._began), self._began.timestamp(), BATCH),
+        ).fetchall()
 
     def _archive(self, connection: sqlite3.Connection, rows: Sequence[tuple[int, int, str]], now: datetime) -> None:
         connection.executemany(

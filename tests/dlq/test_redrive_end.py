@@ -36,6 +36,7 @@ def test_what_is_pending_is_settled_by_hand_with_a_reason(waybill: Console) -> N
     (operation,) = waybill("dlq", "operations", "--json").rows
     ident = operation["operation"]
     assert operation["state"] == "pending"
+    assert "waybill dlq settle" in waybill("dlq", "cancel", ident).err, "there is nothing to end any more"
     assert "is done: 2 redriven: 2 resolved" in waybill("dlq", "settle", ident[:6], "--why", "the ledger has all").out
     assert waybill("dlq", "operations", "--json").rows == []
     (ended,) = waybill("dlq", "operations", "--ended", "--json").rows

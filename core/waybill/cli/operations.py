@@ -88,6 +88,7 @@ def cancel(
     as_json: options.Json = False,
 ) -> None:
     """End an operation: what it has not sent stays among the dead letters, and what it has sent is not called back."""
+    from waybill.cli.screen import tell  # noqa: PLC0415 - `waybill --help` need not load it
     from waybill.dlq.operations import Operations  # noqa: PLC0415 - `waybill --help` need not load it
 
     with place.index() as index:
@@ -95,6 +96,8 @@ def cancel(
         operation = kept.cancel(kept.get(id_), by=by_whom(by), why=why or "")
         progress = kept.progress(operation)
     _tell(operation, progress, as_json=as_json)
+    if progress.pending:
+        tell("what it has sent waits to be told of by its group: waybill dlq collect looks, waybill dlq settle ends it")
 
 
 @spread

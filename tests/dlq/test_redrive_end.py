@@ -15,7 +15,6 @@ from waybill.dlq.model import Action, Query, State
 from waybill.dlq.operation import Operation
 from waybill.dlq.operations import Operations, Told
 from waybill.dlq.settling import settle
-from waybill.outcomes import ACK, Settled
 
 from .console import Console, console
 from .desk import desk, letter
@@ -85,9 +84,6 @@ async def test_one_that_came_back_and_was_gone_before_anybody_looked_is_archived
         it.operations.heed(operation)
         await it.collect()
         assert it.states() == {"m1": State.ARCHIVED, "m2": State.PENDING}
-        now = datetime.now(UTC)
-        reopened = it.operations.index.review([it.key("m1")], State.UNRESOLVED, Action(by="ada"), now=now)
-        assert reopened == [it.key("m1")]
 
 
 async def test_others_write_to_the_index_while_many_letters_are_given_back(
@@ -136,19 +132,6 @@ async def test_a_cancel_that_came_when_all_was_sent_is_too_late(tmp_path: Path) 
             connection.execute("UPDATE operation SET stop = 'cancelled by grace'")
         outcome = await it.run(operation)
         assert (outcome.operation.state, outcome.progress.pending) == ("pending", 1)
-
-
-async def test_what_is_gone_is_in_no_plan(tmp_path: Path) -> None:
-    async with desk(tmp_path) as it:
-        await it.bury(letter("m1"), letter("m2"))
-        async with it.adapter.dead_letters(it.group) as source:
-            taken = await source.receive(1)
-            await source.settle([Settled(delivery, ACK) for delivery in taken])
-        await it.collect()
-        it.operations.index.review([it.key("m1")], State.UNRESOLVED, Action(by="ada"), now=datetime.now(UTC))
-        assert set(it.states().values()) == {State.UNRESOLVED}
-        made = await it.plan()
-        assert (made.found, made.count) == (1, 1)
 
 
 def test_what_is_gone_on_with_may_have_another_rate_and_nothing_else(waybill: Console) -> None:

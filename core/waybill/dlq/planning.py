@@ -167,8 +167,6 @@ async def sifted(
     while True:
         page = index.page(query, after=after, limit=BATCH, oldest_first=True)
         for letter in page.letters:
-            if letter.gone is not None:  # somebody works on it, and the broker has it no more: it cannot be claimed
-                continue
             left = _left(letter, orders, now)
             cause: str | None = None
             if left is None and check is not None and not orders.force:

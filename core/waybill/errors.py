@@ -180,10 +180,14 @@ class ClosedError(WaybillError):
 class ItemsFailed(WaybillError):
     """Raised by a batch handler: the messages at these places of its list failed, each with its error; the others did not.
 
-    Each error counts as if a handler of single messages had raised it, `Reject` and `RetryAfter` included.
+    Each error counts as if a handler of single messages had raised it, `Reject` and `RetryAfter` included. Raises `TypeError`
+    for what is no place or no exception, so that the batch fails as a whole; so it does if there is no such place in it.
     """
 
     def __init__(self, failures: Mapping[int, BaseException]) -> None:
+        for place, error in failures.items():
+            if not isinstance(place, int) or not isinstance(error, BaseException):
+                raise TypeError(f"ItemsFailed({{{place!r}: a {type(error).__name__}}}): places and their exceptions")
         self.failures = dict(failures)
         super().__init__(f"{len(self.failures)} messages of the batch failed, at {', '.join(map(str, self.failures))}")
 

@@ -251,10 +251,7 @@ class Handlings:
         for held in run.helds:
             held.run = None
             if held in errors:
-                if held in failures and not held.lost and self._is_forgiven(failures[held]):
-                    self._keep(held, failures[held])
-                else:
-                    self._decide(held, self._judge(run, held, errors[held]))
+                self._failed(run, held, errors[held], failures.get(held))
             elif held.lost:
                 self._decide(held, ACK)
             else:
@@ -267,6 +264,19 @@ class Handlings:
         if self._closed:
             self._waiting.give_back_all()
         self._slots.offer()
+
+    def _failed(self, run: Run, held: Held, error: BaseException, failure: Failure | None) -> None:
+        """Decide about one that failed. Whatever breaks here, it is settled: it would be held until a restart otherwise."""
+        try:
+            if failure is not None and not held.lost and self._is_forgiven(failure):
+                self._keep(held, failure)
+            else:
+                self._decide(held, self._judge(run, held, error))
+        except Exception as second:  # noqa: BLE001 - of what looks at the error or makes a record of it; said without its context
+            message, said = shown(held.delivery.message.id), self._said(held, second)
+            log.error("%s: message %s is given back: %s", self._name, message, said, extra=about(held.delivery))  # noqa: TRY400
+            if held.outcome is None:
+                self._decide(held, held.released)
 
     def _tell_gates(self, run: Run, errors: Mapping[Held, BaseException]) -> Mapping[Held, Failure]:
         """The failures that say something, by their delivery."""
@@ -295,7 +305,8 @@ class Handlings:
 
     def _keep(self, held: Held, failure: Failure) -> None:
         message = shown(held.delivery.message.id)
-        log.info("%s: message %s waits here, at no cost: %s", self._name, message, one_line(failure.error))
+        said = self._said(held, failure.error)
+        log.info("%s: message %s waits here, at no cost: %s", self._name, message, said, extra=about(held.delivery))
         self._waiting.keep(held)
 
     def _is_cut_short(self, run: Run, error: BaseException) -> bool:
@@ -333,9 +344,13 @@ class Handlings:
             settlement.attempts,
             shown(held.delivery.message.id),
             duration(settlement.after),
-            one_line(error, partial(redact, values=secrets_of(held.delivery.message, self._marked))),
+            self._said(held, error),
             extra=about(held.delivery),
         )
+
+    def _said(self, held: Held, error: BaseException) -> str:
+        """The error on one line, without what the message holds under secret names."""
+        return one_line(error, partial(redact, values=secrets_of(held.delivery.message, self._marked)))
 
     def _decide(self, held: Held, settlement: Settlement) -> None:
         key = held.lane
@@ -417,6 +432,12 @@ class Handlings:
 
 def _by_item(helds: Sequence[Held], error: BaseException) -> dict[Held, BaseException]:
     """The error of each delivery of a batch that failed, from what the handler raised."""
-    if isinstance(error, ItemsFailed) and all(place in range(len(helds)) for place in error.failures):
-        return {helds[place]: failure for place, failure in error.failures.items()}
-    return dict.fromkeys(helds, error)
+    failures: Mapping[Any, Any] | None = getattr(error, "failures", None) if isinstance(error, ItemsFailed) else None
+    if not isinstance(failures, Mapping):
+        return dict.fromkeys(helds, error)
+    found: dict[Held, BaseException] = {}
+    for place, failure in failures.items():  # whatever has become of them since it was made
+        if not (isinstance(place, int) and 0 <= place < len(helds) and isinstance(failure, BaseException)):
+            return dict.fromkeys(helds, error)
+        found[helds[place]] = failure
+    return found

@@ -26,6 +26,7 @@ from waybill import (
     Topic,
 )
 from waybill.clock import TestClock
+from waybill.outcomes import Ack, Defer
 
 MEMORY = Settings(url="memory://")
 
@@ -109,6 +110,31 @@ async def test_items_that_fail_are_judged_each_and_the_others_are_done() -> None
         dead = {letter.record.reason: letter.record.attempts for letter in bus.dead_letters(readings)}
     assert dead == {"rejected": 1, "retries_exhausted": 3}
     assert tried == {n: [1] for n in range(10)} | {3: [1, 2, 3], 7: [1, 2]}
+
+
+class Odd(ItemsFailed):
+    """One that has not kept to the rules since it was made."""
+
+    def __init__(self, failures: Any) -> None:
+        super().__init__({})
+        self.failures = failures
+
+
+@pytest.mark.parametrize("make", [ItemsFailed, Odd])
+@pytest.mark.parametrize("failures", [{0: "a text"}, {0.0: ValueError()}, {7: ValueError()}, {-1: ValueError()}])
+async def test_what_names_no_messages_or_no_errors_fails_the_batch_as_a_whole(make: Any, failures: Any) -> None:
+    bench, sizes = Bench(), list[int]()
+
+    async def store(deliveries: Any) -> None:
+        sizes.append(len(deliveries))
+        if sizes == [2]:
+            raise make(failures)
+
+    bench.push(message("a"), message("b"))
+    async with consuming(bench, store, batch=Batch(2, wait=5)):
+        await until(lambda: sorted(bench.ids(Ack)) == ["a", "b"], seen=lambda: bench.journal)
+    assert sizes == [2, 1, 1]
+    assert sorted(bench.ids(Defer)) == ["a", "b"]
 
 
 async def test_after_a_batch_failed_as_a_whole_each_is_tried_alone_so_the_innocent_are_done() -> None:

@@ -747,3 +747,19 @@ def test_the_gates_of_a_subscription_are_its_breakers() -> None:
     bank = CircuitBreaker("bank")
     assert ConsumerOptions(gates=(bank,)).gates == (bank,)
     assert repr(bank) == "CircuitBreaker('bank': closed)"
+
+
+async def test_what_is_forgiven_is_logged_without_secrets_and_with_what_it_is_about(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "waybill.handling")
+    bench, bank = Bench(), Bank(calls=1)
+    bank.error = lambda: ConnectionError("cannot log in with hunter2-S4")
+    bench.push(message("m", body=b'{"password": "hunter2-S4"}'))
+    async with consuming(bench, bank, gates=(bank.breaker,), retry=SLOW):
+        await until(lambda: "waits here, at no cost" in caplog.text)
+        bank.down = False
+        await until(lambda: bench.ids(Ack))
+    record: Any = next(record for record in caplog.records if "waits here" in record.getMessage())
+    assert record.message_id == "m"
+    assert "hunter2" not in caplog.text

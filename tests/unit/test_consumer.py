@@ -1103,3 +1103,34 @@ async def test_what_an_adapter_breaks_on_is_told_without_what_the_message_holds(
         told.append(str(consumer.trouble))
     assert "settle: UnicodeDecodeError" in caplog.text
     assert "hunter2" not in caplog.text + "".join(told)
+
+
+async def test_what_cannot_be_recorded_is_given_back_and_not_held_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    class Telling(Bench):
+        def __init__(self) -> None:
+            super().__init__()
+            self.broken = True
+
+        def place_attributes(self, *_: Any) -> dict[str, str | int]:
+            return {}
+
+        message_attributes = position_attributes = place_attributes
+
+        def delivery_attributes(self, delivery: Delivery[Any]) -> dict[str, str | int]:
+            del delivery
+            if self.broken:
+                self.broken = False
+                raise LookupError("an adapter's bug")
+            return {}
+
+    async def refuse(_: Delivery[Any]) -> None:
+        raise Reject("the pin is 4711-0815")
+
+    bench = Telling()
+    bench.push(message("m", headers={"pin": "4711-0815"}))
+    async with consuming(bench, refuse) as consumer:
+        await until(lambda: bench.ids(DeadLetter) == ["m"], seen=lambda: bench.journal)
+        assert consumer.held == 0
+    assert bench.ids(Release) == ["m"]
+    assert "an adapter's bug" in caplog.text
+    assert "4711" not in caplog.text

@@ -286,7 +286,7 @@ class Consumer:
 
     @property
     def hung(self) -> int:
-        """Handlers that were cancelled for running too long and run on: they ignore it, or are stuck in a thread."""
+        """Handlers that were cancelled and run on long after: they ignore it, or are stuck in a thread."""
         return self._handlings.hung
 
     @property
@@ -370,7 +370,8 @@ class Consumer:
         held = self.find(delivery)
         if held is None or held.run is None:
             raise LeaseLost("the handler has ended; there is nothing to extend")
-        held.run.deadline = time.monotonic() + more
+        if self.options.timeout is not None:
+            held.run.deadline = time.monotonic() + more
         await self._leases.renew([held])
         if held.lost:
             raise LeaseLost(f"message {delivery.message.id} is no longer leased to this process")

@@ -47,7 +47,9 @@ log = logging.getLogger("waybill.handling")
 ROUNDS = 8
 """Answers that the decoding of one message may need: its schema, what that refers to, …"""
 HUNG = 5.0
-"""Seconds at least that a handler is given to end after its time is over."""
+"""Seconds at least that a handler is given to end once it was cancelled, …"""
+LONG = 60.0
+"""… and where it has no timeout: it was cancelled since its lease is lost, and a call in a thread goes on until it is done."""
 
 NO_ERRORS: Mapping[Held, BaseException] = MappingProxyType({})
 NO_FAILURES: Mapping[Held, Failure] = MappingProxyType({})
@@ -108,7 +110,7 @@ class Handlings:
         self.standing = False
         """The same, for as long as what decoding lacks cannot be had."""
         self.hung = 0
-        """How many were cancelled for running too long and run on: they ignore it, or are stuck in a thread."""
+        """How many were cancelled and run on long after: they ignore it, or are stuck in a thread."""
 
     @property
     def running(self) -> int:
@@ -246,7 +248,9 @@ class Handlings:
     def _ended(self, run: Run, errors: Mapping[Held, BaseException]) -> None:
         self._running.discard(run)
         self._slots.taken -= 1
-        failures = self._tell_gates(run, errors) if self._gates else NO_FAILURES
+        failures = self._failures(run, errors) if self._gates else NO_FAILURES
+        for gate in self._gates:
+            gate.gone()
         handled: list[Held] = []
         for held in run.helds:
             held.run = None
@@ -268,7 +272,7 @@ class Handlings:
     def _failed(self, run: Run, held: Held, error: BaseException, failure: Failure | None) -> None:
         """Decide about one that failed. Whatever breaks here, it is settled: it would be held until a restart otherwise."""
         try:
-            if failure is not None and not held.lost and self._is_forgiven(failure):
+            if failure is not None and not held.lost and self._is_forgiven(failure, run.began):
                 self._keep(held, failure)
             else:
                 self._decide(held, self._judge(run, held, error))
@@ -278,8 +282,15 @@ class Handlings:
             if held.outcome is None:
                 self._decide(held, held.released)
 
+    def _failures(self, run: Run, errors: Mapping[Held, BaseException]) -> Mapping[Held, Failure]:
+        """The failures that say something, by their delivery. The gates are told of them."""
+        try:
+            return self._tell_gates(run, errors)
+        except Exception as error:  # noqa: BLE001 - said without its text, which may quote a message
+            log.error("%s: a gate cannot be told of a handling: %s", self._name, one_line(error, lambda _: ""))  # noqa: TRY400
+            return NO_FAILURES
+
     def _tell_gates(self, run: Run, errors: Mapping[Held, BaseException]) -> Mapping[Held, Failure]:
-        """The failures that say something, by their delivery."""
         found = NO_FAILURES
         told: Sequence[Failure] | None = ()
         if errors:
@@ -287,8 +298,9 @@ class Handlings:
             found = {} if cut else {held: self._failure(run, held, error) for held, error in errors.items()}
             told = None if cut else tuple(found.values())
         now, number = time.monotonic(), len(run.helds)
-        for gate in self._gates:
+        for gate in () if run.told else self._gates:
             gate.end(now, now - run.began, told, number)
+        run.told = True
         return found
 
     def _failure(self, run: Run, held: Held, error: BaseException) -> Failure:
@@ -300,8 +312,8 @@ class Handlings:
             log.exception("%s: its table of errors cannot be asked", self._name)
             return Failure(error, "transient", held.forgiven)
 
-    def _is_forgiven(self, failure: Failure) -> bool:
-        return any(gate.forgives(failure) for gate in self._gates)
+    def _is_forgiven(self, failure: Failure, began: float) -> bool:
+        return any(gate.forgives(failure, began) for gate in self._gates)
 
     def _keep(self, held: Held, failure: Failure) -> None:
         message = shown(held.delivery.message.id)
@@ -383,11 +395,10 @@ class Handlings:
     # ---------------------------------------------------------------- in time
 
     async def sweep(self) -> None:
-        """Cancel what runs longer than `timeout`. Never returns, unless there is none."""
+        """Cancel what runs longer than `timeout`, and see to what ignores being cancelled. Never returns."""
         timeout = self._options.timeout
-        if timeout is None:
-            return
-        pause = min(1.0, max(0.02, timeout / 20))
+        pause = 1.0 if timeout is None else min(1.0, max(0.02, timeout / 20))
+        patience = max(HUNG, LONG if timeout is None else timeout)
         while True:
             await asyncio.sleep(pause)
             now = time.monotonic()
@@ -395,8 +406,12 @@ class Handlings:
             for run in list(self._running):
                 if run.deadline < now and run.cause is None:
                     run.cancel("timeout")
-                elif run.cause == "timeout" and run.deadline + max(HUNG, timeout) < now:
-                    hung += 1
+                elif run.cancelled < now:
+                    if (
+                        not run.told
+                    ):  # or nobody would hear of a call that never ends, and a probe would be one for ever
+                        self._failures(run, dict.fromkeys(run.helds, asyncio.CancelledError()))
+                    hung += run.cancelled + patience < now
             if hung > self.hung:
                 log.error(
                     "%s: %d handlers do not end though their time is over: this process should be replaced",

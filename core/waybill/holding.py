@@ -6,6 +6,7 @@ from asyncio import CancelledError, Task
 from collections import deque
 from collections.abc import Callable, Sequence
 from math import inf
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -81,6 +82,10 @@ class Run(msgspec.Struct, eq=False):
     cause: str | None = None
     """Why it was cancelled: `timeout`, `lease` or `shutdown`; or `codec`: what decoding lacks cannot be had now."""
     begun: bool = False
+    cancelled: float = inf
+    """When it was cancelled first, on the same clock."""
+    told: bool = False
+    """The gates have heard what came of it already."""
 
     def begin(self) -> None:
         """The first step of its task. Raises `CancelledError` if it was cancelled before."""
@@ -90,6 +95,7 @@ class Run(msgspec.Struct, eq=False):
 
     def cancel(self, cause: str) -> None:
         self.cause = cause
+        self.cancelled = min(self.cancelled, monotonic())
         if self.task is not None and self.begun:  # one cancelled before its first step would end without a word
             self.task.cancel(cause)
 

@@ -26,9 +26,9 @@ def starts_while_it_is_open(self: CircuitBreaker, now: float) -> bool:
 
 
 @instead_of(CircuitBreaker, "forgives", "F08")
-def charges_for_probes(self: CircuitBreaker, failure: Failure) -> bool:
+def charges_for_probes(self: CircuitBreaker, failure: Failure, began: float) -> bool:
     """What fails while the circuit is open costs an attempt."""
-    del self, failure
+    del self, failure, began
     return False
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from tests.unit.stand_ins import Bench, consuming, message, never, until
 from waybill import (
     App,
     BrokerUnavailable,
+    Bulkhead,
     CircuitBreaker,
     ConfigurationError,
     DecodeError,
@@ -763,3 +765,69 @@ async def test_what_is_forgiven_is_logged_without_secrets_and_with_what_it_is_ab
     record: Any = next(record for record in caplog.records if "waits here" in record.getMessage())
     assert record.message_id == "m"
     assert "hunter2" not in caplog.text
+
+
+def stuck(bank: Bank, gate: threading.Event) -> Any:
+    """A handler whose calls hang in a thread while it is down."""
+
+    def hang(number: int) -> None:
+        bank.tried.append((str(number), 1))
+        if bank.down:
+            gate.wait(20)
+
+    return hang
+
+
+async def test_calls_that_hang_in_threads_open_it_though_they_do_not_end() -> None:
+    bank, gate = Bank(calls=2, open_for=60, cap=60), threading.Event()
+    app, topic = App("worker", settings=Settings(url="memory://")), Topic("numbers", int)
+    app.consume(topic, concurrency=4, timeout=0.05, breaker=bank.breaker)(stuck(bank, gate))
+    async with app.running():
+        try:
+            await app.publish_many(topic, [1, 2])
+            await until(lambda: bank.breaker.state == "open")
+            assert "HandlerTimeout" in (bank.breaker.shut or "")
+        finally:
+            gate.set()
+        await until(lambda: app.consumer(topic).running == 0)
+        assert bank.breaker.describe().transitions["open"] == 1, "what ends long after counts once"
+
+
+@pytest.mark.parametrize("counts", [None, ConnectionError])
+async def test_a_probe_that_hangs_in_a_thread_does_not_keep_the_others_waiting(counts: Any) -> None:
+    bank, gate = Bank(calls=1, counts=counts), threading.Event()
+    app = App("worker", settings=Settings(url="memory://"))
+    first, second, done = Topic("first", int), Topic("second", int), list[int]()
+    app.consume(first, timeout=0.05, breaker=bank.breaker)(stuck(bank, gate))
+
+    @app.consume(second, breaker=bank.breaker)
+    async def work(number: int) -> None:
+        done.append(number)
+
+    async with app.running():
+        bank.breaker.open()
+        await app.publish(first, 1)
+        bank.breaker.auto()
+        try:
+            await until(lambda: bank.tried)
+            await app.publish(second, 2)
+            await until(lambda: done == [2])
+            assert bank.breaker.state == "closed"
+        finally:
+            gate.set()
+
+
+async def test_what_ignores_its_end_keeps_its_place_in_a_bulkhead() -> None:
+    bank, gate, database = Bank(), threading.Event(), Bulkhead("database", 1)
+    app, topic = App("worker", settings=Settings(url="memory://")), Topic("numbers", int)
+    app.consume(topic, concurrency=4, timeout=0.05, bulkhead=database)(stuck(bank, gate))
+    async with app.running():
+        try:
+            await app.publish_many(topic, [1, 2])
+            await until(lambda: bank.tried)
+            await never(lambda: len(bank.tried) > 1, during=0.2)
+        finally:
+            bank.down = False
+            gate.set()
+        await until(lambda: len(bank.tried) >= 2)
+    assert database.running == 0

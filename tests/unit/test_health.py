@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.unit.stand_ins import never, until
+from tests.unit.stand_ins import Bench, consuming, message, never, until
 from waybill import (
     App,
     BrokerError,
@@ -387,3 +387,24 @@ async def test_a_stall_is_over_when_nothing_is_wanted_any_more() -> None:
         await until(lambda: app.consumer(jobs).stalled)
         app.consumer(jobs).pause()
         await until(lambda: app.health().ready)
+
+
+async def test_a_handler_that_goes_on_though_its_lease_is_lost_makes_the_process_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("waybill.handling.HUNG", 0.1)
+    bench, seen, gate = Bench(), list[str](), asyncio.Event()
+
+    async def work(delivery: Delivery[Any]) -> None:
+        seen.append(delivery.message.id)
+        while not gate.is_set():
+            with suppress(asyncio.CancelledError):
+                await gate.wait()
+
+    bench.push(message("a"))
+    async with consuming(bench, work, timeout=0.2, concurrency=1) as consumer:
+        await until(lambda: seen)
+        bench.revoke("a")
+        await until(lambda: consumer.hung == 1)
+        gate.set()
+        await until(lambda: consumer.hung == 0)

@@ -117,8 +117,6 @@ class CircuitBreaker:
         self._members: deque[Callable[[], None]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._ended = 0.0
-        """When what ended last had begun."""
         self._why: str | None = None
         self._opened = -inf
 
@@ -201,7 +199,6 @@ class CircuitBreaker:
         if failures is not None and not failures and circuit.lets_through and took <= self._slow:
             circuit.calls += began >= circuit.changed  # as nearly always
             return
-        self._ended = began
         counted = [failure.error for failure in failures if self._counts(failure)] if failures else ()
         failed = None if failures is None else verdict(len(failures), len(counted), number, self.rules.failures)
         pause = max((retry_after(error, time.time()) or 0.0 for error in counted), default=0.0)
@@ -212,12 +209,15 @@ class CircuitBreaker:
         elif circuit.room:
             self._offer()
 
-    def forgives(self, failure: Failure) -> bool:
+    def gone(self) -> None:
+        pass
+
+    def forgives(self, failure: Failure, began: float) -> bool:
         circuit = self._circuit
         if circuit.lets_through:
-            return circuit.is_late(self._ended) and self._counts(failure)
+            return circuit.is_late(began) and self._counts(failure)
         # Whoever was forgiven in the outage before, and fails in calm weather again, may be what is wrong.
-        return not (failure.again and not circuit.is_probe(self._ended)) and self._counts(failure)
+        return not (failure.again and not circuit.is_probe(began)) and self._counts(failure)
 
     @property
     def shut(self) -> str | None:

@@ -57,13 +57,15 @@ class Bulkhead:
         self.running += 1
 
     def end(self, now: float, took: float, failures: Sequence[Failure] | None, number: int) -> None:
-        del now, took, failures, number
+        pass
+
+    def gone(self) -> None:
         self.running -= 1
         if self._refused:
             self._offer()
 
-    def forgives(self, failure: Failure) -> bool:
-        del failure
+    def forgives(self, failure: Failure, began: float) -> bool:
+        del failure, began
         return False
 
     def _offer(self) -> None:

@@ -51,15 +51,21 @@ class Gate(Protocol):
         ...
 
     def end(self, now: float, took: float, failures: Sequence[Failure] | None, number: int) -> None:
-        """A handling of `number` deliveries that was started has ended, after `took` seconds.
+        """What came of a handling of `number` deliveries that was started, after `took` seconds. Once for each: when it has
+        ended, or when it was cancelled and does not end, as a call in a thread that hangs.
 
         failures: of the deliveries that failed, one each (a batch may have several); empty: all is well; `None`: it says
         nothing, since it was cut short for a shutdown or a lost lease.
         """
         ...
 
-    def forgives(self, failure: Failure) -> bool:
-        """Right after `end`: whether this failure is not the message's: it is kept, and handled once more, at no cost in attempts."""
+    def gone(self) -> None:
+        """A handling that was started runs no more. After `end`, and long after it if it ignores being cancelled."""
+        ...
+
+    def forgives(self, failure: Failure, began: float) -> bool:
+        """After `end` and `gone`: whether this failure of a handling that began then is not the message's: it is kept, and
+        handled once more, at no cost in attempts."""
         ...
 
     @property

@@ -130,8 +130,11 @@ class Limiter:
     def end(self, now: float, took: float, failures: Sequence[Failure] | None, number: int) -> None:
         pass
 
-    def forgives(self, failure: Failure) -> bool:
-        del failure
+    def gone(self) -> None:
+        pass
+
+    def forgives(self, failure: Failure, began: float) -> bool:
+        del failure, began
         return False
 
     def _open_in(self, wait: float) -> None:

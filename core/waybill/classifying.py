@@ -7,19 +7,20 @@
 
 The first that knows the error decides: the handler's own table (`consume(errors=…)`), the application's (`App(errors=…)`),
 the retry policy where it names the class (`never`, `per`), then `USUAL`. In each the most specific class counts. What
-nobody knows is transient, since a second attempt costs less than a message given up in vain.
+nobody knows is transient, since a second attempt costs less than a message given up in vain. Of a group of errors, as a
+`TaskGroup` raises it, each is looked at by itself, unless the class of the group is named; the gravest kind counts.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Literal, TypeAlias, cast, get_args
+from typing import Literal, TypeAlias, get_args
 
-from waybill.errors import ConfigurationError, Reject
+from waybill.errors import ConfigurationError, Reject, classes_of, parts_of
 
-__all__ = ["GIVEN_UP", "ErrorTable", "Kind", "Kinds", "Verdict", "disposition", "status_of", "usual"]
+__all__ = ["GIVEN_UP", "ErrorTable", "Kind", "Kinds", "Verdict", "disposition", "gravest", "status_of", "usual"]
 
 Kind: TypeAlias = Literal["transient", "systemic", "permanent", "poison"]
 Verdict: TypeAlias = Kind | Callable[[BaseException], Kind | None]
@@ -46,7 +47,7 @@ class Kinds:
     def told(self, error: BaseException) -> Kind | None:
         """The kind by the tables that somebody wrote; `None`: they do not know it."""
         for table in self._tables:
-            for cls in type(error).__mro__:
+            for cls in classes_of(error):
                 verdict = table.get(cls)
                 kind = _asked(verdict, error) if callable(verdict) else verdict
                 if kind is not None:
@@ -65,10 +66,15 @@ class Kinds:
         """The kind of an error, of a group of them the gravest."""
         if isinstance(error, Reject):
             return "poison"
-        if isinstance(error, BaseExceptionGroup):
-            group = cast("BaseExceptionGroup[BaseException]", error)
-            return KINDS[max(KINDS.index(self.of(one)) for one in group.exceptions)]
-        return self.told(error) or usual(error)
+        if (told := self.told(error)) is not None:
+            return told
+        parts = parts_of(error)
+        return gravest(map(self.of, parts)) if parts else usual(error)
+
+
+def gravest(kinds: Iterable[Kind]) -> Kind:
+    """Of at least one."""
+    return max(kinds, key=KINDS.index)
 
 
 def usual(error: BaseException) -> Kind:

@@ -29,9 +29,9 @@ A client library's own exception never reaches a user except as `__cause__`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from waybill.outcomes import Confirmed
@@ -65,6 +65,8 @@ __all__ = [
 
 LONGEST = 100 * 365.25 * 86_400.0
 """Seconds: the longest duration that anything may have."""
+ALL = (Exception, BaseException)
+"""What every error is."""
 
 
 class WaybillError(Exception):
@@ -225,6 +227,21 @@ def unrouted(topic: str) -> str:
         f"no group shares {topic}, so nobody would get it. Name its groups in the contract: "
         f"Topic({topic!r}, …, groups=[…]); or let it be: unrouted='accept'"
     )
+
+
+def parts_of(error: BaseException) -> Sequence[BaseException]:
+    """The errors in a group, as a `TaskGroup` raises it, and in the groups in it; of any other error none."""
+    if not isinstance(error, BaseExceptionGroup):
+        return ()
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return [part for one in group.exceptions for part in (parts_of(one) or (one,))]
+
+
+def classes_of(error: BaseException) -> Sequence[type]:
+    """The classes by which an error may be named, the most specific first. What is said of all errors is said of the parts of a
+    group, and not of the group."""
+    classes = type(error).__mro__
+    return [cls for cls in classes if cls not in ALL] if parts_of(error) else classes
 
 
 def describe(error: BaseException | None) -> str:

@@ -22,9 +22,10 @@ from typing import Any
 
 import msgspec
 
+from waybill.classifying import Kind
 from waybill.clock import Clock
 from waybill.codec import Lacking
-from waybill.errors import CodecUnavailable, DecodeError, HandlerTimeout, ItemsFailed, one_line, shown
+from waybill.errors import CodecUnavailable, DecodeError, HandlerTimeout, ItemsFailed, one_line, parts_of, shown
 from waybill.gates.breaker import CircuitBreaker
 from waybill.gates.budget import Spending
 from waybill.gates.gate import Failure, Gate
@@ -275,7 +276,7 @@ class Handlings:
             if failure is not None and not held.lost and self._is_forgiven(failure, run.began):
                 self._keep(held, failure)
             else:
-                self._decide(held, self._judge(run, held, error))
+                self._decide(held, self._judge(run, held, error, None if failure is None else failure.kind))
         except Exception as second:  # noqa: BLE001 - of what looks at the error or makes a record of it; said without its context
             message, said = shown(held.delivery.message.id), self._said(held, second)
             log.error("%s: message %s is given back: %s", self._name, message, said, extra=about(held.delivery))  # noqa: TRY400
@@ -307,7 +308,8 @@ class Handlings:
         if isinstance(error, asyncio.CancelledError) and run.cause == "timeout":
             error = HandlerTimeout(f"the handler ran longer than {self._options.timeout:g} s")
         try:
-            return Failure(error, kind_of(error, self._options), held.forgiven)
+            parts = [Failure(part, kind_of(part, self._options)) for part in parts_of(error)]
+            return Failure(error, kind_of(error, self._options), held.forgiven, parts)
         except Exception:  # a function of the user's, in a table of errors
             log.exception("%s: its table of errors cannot be asked", self._name)
             return Failure(error, "transient", held.forgiven)
@@ -327,7 +329,7 @@ class Handlings:
         torn_down = isinstance(error, asyncio.CancelledError) and self._torn_down()
         return run.cause in {"shutdown", "lease", "codec"} or interrupted(error) or torn_down
 
-    def _judge(self, run: Run, held: Held, error: BaseException) -> Settlement:
+    def _judge(self, run: Run, held: Held, error: BaseException, kind: Kind | None) -> Settlement:
         if self._is_cut_short(run, error):
             return held.released
         settlement = failed(
@@ -337,6 +339,7 @@ class Handlings:
             timed_out=run.cause == "timeout",
             now=self._clock.time(),
             chance=random.random(),  # noqa: S311 - not a secret
+            kind=kind,
         )
         if isinstance(settlement, Defer):
             if self._spending is not None:

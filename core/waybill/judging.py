@@ -17,10 +17,10 @@ import msgspec
 
 from waybill.adapter import Limits
 from waybill.asked import retry_after
-from waybill.classifying import GIVEN_UP, Kind, disposition
+from waybill.classifying import GIVEN_UP, Kind, disposition, gravest, usual
 from waybill.deadletters import record
 from waybill.envelope import UNREADABLE
-from waybill.errors import DecodeError, HandlerTimeout, Reject, RetryAfter, describe, one_line, shown
+from waybill.errors import DecodeError, HandlerTimeout, Outcome, Reject, RetryAfter, describe, one_line, parts_of, shown
 from waybill.headers import MAX_HEADERS
 from waybill.message import Delivery, Message
 from waybill.observing import about
@@ -125,13 +125,15 @@ def failed(
     timed_out: bool,
     now: float,
     chance: float,
+    kind: Kind | None = None,
 ) -> Settlement:
     """What becomes of a message whose handler raised.
 
-    `timed_out`: whether it was cancelled for running too long. `chance`: uniform in [0, 1).
+    `timed_out`: whether it was cancelled for running too long. `chance`: uniform in [0, 1). `kind`: the error's, if that was
+    asked already.
     """
     try:
-        return _failed(delivery, error, options, timed_out=timed_out, now=now, chance=chance)
+        return _failed(delivery, error, options, timed_out=timed_out, now=now, chance=chance, kind=kind)
     except Exception as second:  # noqa: BLE001 - a policy or an error of the user's that breaks when looked at
         log.error(  # noqa: TRY400 - its text may quote what the message holds
             "message %s cannot be judged by its retry policy: %s",
@@ -150,36 +152,41 @@ def _failed(
     timed_out: bool,
     now: float,
     chance: float,
+    kind: Kind | None,
 ) -> Settlement:
     if isinstance(error, asyncio.CancelledError) and timed_out:
         error = HandlerTimeout(f"the handler ran longer than {options.timeout:g} s")
-    if isinstance(error, Reject):
-        return _letter(delivery, "rejected", now=now, error=error, detail=error.reason)
+    parts = parts_of(error) or (error,)
+    if rejections := [part for part in parts if isinstance(part, Reject)]:
+        return _letter(delivery, "rejected", now=now, error=error, detail=rejections[0].reason)
     if isinstance(error, DecodeError) and delivery._value is msgspec.UNSET:
         # it will never decode: no retry; and no handler was started for it this time
         return _letter(delivery, "decode_error", now=now, error=error, attempts=delivery.attempt - 1)
-    kind = kind_of(error, options)
+    kind = kind or kind_of(error, options)
     if kind in GIVEN_UP:
         return _letter(delivery, "non_retryable", now=now, error=error, kind=kind)
     first = delivery.message.first_failure or datetime.fromtimestamp(now, UTC)
-    asked = error.delay if isinstance(error, RetryAfter) else None
+    asked = max((part.delay for part in parts if isinstance(part, RetryAfter)), default=None)
     least = retry_after(error, now) or 0.0
     age = now - first.timestamp()
-    decision = options.retry.decide(delivery.attempt, error, age=age, chance=chance, asked=asked, least=least)
+    decision = options.retry.decide(
+        delivery.attempt, error, age=age, chance=chance, asked=asked, least=least, told=True
+    )
     if isinstance(decision, GiveUp):
         return _letter(delivery, decision.reason, now=now, error=error, kind=kind)
     return Defer(decision.delay, delivery.attempt, first, relaxed=options.relaxed)
 
 
 def kind_of(error: BaseException, options: ConsumerOptions) -> Kind:
-    """What the error says of its message, by the tables and the retry policy of its subscription."""
-    if isinstance(error, RetryAfter):
-        return "transient"
+    """What the error says of its message, by the tables and the retry policy of its subscription; the gravest of a group."""
+    if isinstance(error, Outcome):
+        return "poison" if isinstance(error, Reject) else "transient"
     told = options.kinds.told(error)
     if told is not None:
         return told
     named = options.retry.names(error)
     if named is False:
         return "permanent"
-    kind = options.kinds.of(error)
+    parts = parts_of(error)
+    kind = gravest(kind_of(part, options) for part in parts) if parts else usual(error)
     return "transient" if named and kind in GIVEN_UP else kind

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
 
-from waybill.errors import LONGEST, ConfigurationError
+from waybill.errors import LONGEST, ConfigurationError, classes_of, parts_of
 
 __all__ = ["MINIMUM_DELAY", "GiveUp", "Retry", "Wait", "duration", "seconds"]
 
@@ -58,7 +58,8 @@ class Retry:
     jitter: wait a random share of that ceiling ("full jitter"), so that what failed together does not return together.
     max_age: seconds since the first failure after which no further attempt is made.
     never: exception classes that are dead-lettered at once.
-    per: a policy of its own for an exception class; the most specific class counts.
+    per: a policy of its own for an exception class; the most specific class counts. Of a group of exceptions, the policy with the
+    fewest attempts.
     heed: seconds that an error may ask for at most (`Retry-After`, see `waybill.asked`), instead of a shorter wait of the
     policy's; 0: it is not listened to. A handler's own `RetryAfter` is taken as it is.
     """
@@ -155,15 +156,17 @@ class Retry:
         chance: float,
         asked: float | None = None,
         least: float = 0.0,
+        told: bool = False,
     ) -> Wait | GiveUp:
         """What follows the failed `attempt` (1 for the first).
 
         `age`: seconds since the first failure; `chance`: uniform in [0, 1); `asked`: the seconds that the handler asked
-        for, instead of the policy's; `least`: the seconds that the error itself asks to wait.
+        for, instead of the policy's; `least`: the seconds that the error itself asks to wait; `told`: it is known that the
+        error may be tried again, whatever is in `never`.
         """
-        policy = self._for(error)
-        if policy is None or isinstance(error, policy.never):
+        if not told and any(self.names(one) is False for one in (error, *parts_of(error))):
             return GiveUp("non_retryable")
+        policy = self._for(error)
         if attempt >= policy.attempts:
             return GiveUp("retries_exhausted")
         delay = policy.ceiling(attempt) if asked is None else asked
@@ -194,18 +197,16 @@ class Retry:
 
     def names(self, error: BaseException) -> bool | None:
         """Whether the policy speaks of the error's class: `True`, it has one for it; `False`, never again; `None`, it does not."""
-        for kind in type(error).__mro__:
+        for kind in classes_of(error):
             if kind in self.never:
                 return False
             if kind in self.per:
                 return self.per[kind].names(error) is not False
         return None
 
-    def _for(self, error: BaseException) -> Retry | None:
-        """The policy for the most specific class of `error` that is named; `None`: that class is never retried."""
-        for kind in type(error).__mro__:
-            if kind in self.never:
-                return None
+    def _for(self, error: BaseException) -> Retry:
+        """The policy for the most specific class of `error` that is named."""
+        for kind in classes_of(error):
             if kind in self.per:
                 return self.per[kind]
-        return self
+        return min(map(self._for, parts_of(error)), key=lambda policy: policy.attempts, default=self)

@@ -182,6 +182,7 @@ async def test_a_failed_probe_costs_no_attempt_however_many_there_are() -> None:
         (ConnectionError, lambda error: error.no_such_thing),
         (lambda: ExceptionGroup("two", [ValueError(), ConnectionError()]), OSError),
         (lambda: ExceptionGroup("two", [ConnectionError(), TimeoutError()]), None),
+        (lambda: ExceptionGroup("two", [ConnectionError(), NotImplementedError()]), None),
     ],
 )
 async def test_what_counts_opens_it(error: Any, counts: Any) -> None:
@@ -199,6 +200,8 @@ async def test_what_counts_opens_it(error: Any, counts: Any) -> None:
         (lambda: Reject("no"), BaseException),
         (lambda: RetryAfter(60), lambda _: True),
         (lambda: DecodeError("no"), None),
+        (lambda: ExceptionGroup("two", [RetryAfter(60), Reject("no")]), None),
+        (lambda: ExceptionGroup("one", [RetryAfter(60)]), lambda _: True),
         (ConnectionError, ValueError),
         (ConnectionError, lambda _: False),
         (asyncio.CancelledError, None),
@@ -831,3 +834,16 @@ async def test_what_ignores_its_end_keeps_its_place_in_a_bulkhead() -> None:
             gate.set()
         await until(lambda: len(bank.tried) >= 2)
     assert database.running == 0
+
+
+async def test_a_table_is_asked_once_for_each_failure() -> None:
+    bench, bank, asked = Bench(), Bank(), list[BaseException]()
+
+    def look(error: BaseException) -> Any:
+        asked.append(error)
+        return "permanent"
+
+    bench.push(*several(3))
+    async with consuming(bench, bank, gates=(bank.breaker,), kinds=Kinds({Exception: look})):
+        await until(lambda: len(bench.ids(DeadLetter)) == 3)
+    assert len(asked) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import urllib.error
@@ -113,6 +114,12 @@ def test_of_a_group_of_errors_the_gravest_counts() -> None:
     assert Kinds().of(group) == "permanent"
 
 
+def test_of_a_group_a_table_for_all_errors_speaks_of_each_and_one_for_groups_of_the_whole() -> None:
+    group = ExceptionGroup("both", [ConnectionError(), CardDeclinedError()])
+    assert Kinds({Exception: "transient", CardDeclinedError: "permanent"}).of(group) == "permanent"
+    assert Kinds({ExceptionGroup: "systemic", CardDeclinedError: "permanent"}).of(group) == "systemic"
+
+
 def test_what_breaks_when_looked_at_is_transient() -> None:
     class OddError(Exception):
         @property
@@ -180,6 +187,39 @@ async def test_the_kind_decides_about_attempts_and_what_the_letter_says_of_a_red
         await bus.drain()
         (letter,) = bus.dead_letters(numbers)
     assert (calls, letter.reason, letter.record.disposition) == (attempts, reason, disposition)
+
+
+FIXED = Retry.fixed(5, delay=1)
+
+
+@pytest.mark.parametrize(
+    ("error", "table", "retry", "calls", "reason"),
+    [
+        (TimeoutError(), {TimeoutError: "transient"}, Retry.fixed(5, delay=1, never=[OSError]), 5, "retries_exhausted"),
+        (RetryAfter(2), {}, Retry.fixed(5, delay=1, never=[Exception]), 5, "retries_exhausted"),
+        (ExceptionGroup("g", [ValueError()]), {}, Retry.fixed(5, delay=1, never=[ValueError]), 1, "non_retryable"),
+        (ExceptionGroup("g", [ValueError()]), {}, Retry.fixed(5, delay=1, never=[Exception]), 1, "non_retryable"),
+        (ExceptionGroup("g", [KeyError(), ValueError()]), {}, Retry.fixed(5, delay=1, per={ValueError: Retry.none()}), 1, "retries_exhausted"),
+        (ExceptionGroup("g", [KeyError()]), {}, Retry.fixed(2, delay=1, per={KeyError: FIXED}), 5, "retries_exhausted"),
+        (ExceptionGroup("g", [KeyError(), ValueError()]), {KeyError: "permanent"}, FIXED, 1, "non_retryable"),
+        (ExceptionGroup("g", [KeyError(), Reject("no")]), {}, FIXED, 1, "rejected"),
+    ],
+)  # fmt: skip
+async def test_a_table_is_asked_before_the_policy_and_of_a_group_each_error(
+    error: Exception, table: Any, retry: Retry, calls: int, reason: str
+) -> None:
+    app, tried = App("a"), list[int]()
+
+    @app.consume(numbers, retry=retry, errors=table)
+    async def handle(number: int) -> None:
+        tried.append(number)
+        raise error
+
+    async with app.test() as bus:
+        await bus.publish(numbers, 1)
+        await bus.drain()
+        (letter,) = bus.dead_letters(numbers)
+    assert (len(tried), letter.reason) == (calls, reason)
 
 
 @pytest.mark.parametrize(
@@ -267,6 +307,24 @@ async def test_a_dependency_that_asks_to_wait_is_waited_for() -> None:
         await bus.publish(numbers, 2)
         await bus.drain()
         assert bus.retries(numbers)[3:] == [9000] * 3
+
+
+async def test_the_longest_wait_that_is_asked_for_in_a_group_counts() -> None:
+    app = App("a")
+
+    @app.consume(numbers, retry=Retry.fixed(2, delay=1))
+    async def handle(_: int) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(wait_for(RetryAfter(500)))
+            tasks.create_task(wait_for(RetryAfter(60)))
+
+    async def wait_for(error: Exception) -> None:
+        raise error
+
+    async with app.test() as bus:
+        await bus.publish(numbers, 1)
+        await bus.drain()
+        assert bus.retries(numbers) == [500]
 
 
 def test_a_wait_that_cannot_be_heeded_is_refused() -> None:

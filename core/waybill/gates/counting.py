@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, cast
 
-from waybill.errors import CodecError, ConfigurationError, Outcome
+from waybill.errors import CodecError, ConfigurationError, Outcome, parts_of
 from waybill.gates.gate import Failure
 
 __all__ = ["Counts", "counting", "verdict"]
@@ -40,17 +40,20 @@ def counting(counts: Counts | None) -> Callable[[Failure], bool]:
         raise ConfigurationError(
             f"CircuitBreaker: counts={counts!r}: exception classes, or a function of the exception"
         )
-    return lambda failure: not isinstance(failure.error, NEVER) and _as_told(counts, failure.error)
+    return lambda failure: not _is_the_messages(failure.error) and _as_told(counts, failure.error)
+
+
+def _is_the_messages(error: BaseException) -> bool:
+    return all(isinstance(part, NEVER) for part in parts_of(error) or (error,))
 
 
 def _is_one_of(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        return any(_is_one_of(one, kinds) for one in group.exceptions)
-    return isinstance(error, kinds) and not isinstance(error, NEVER)
+    return any(isinstance(part, kinds) and not isinstance(part, NEVER) for part in parts_of(error) or (error,))
 
 
 def _is_not_the_messages(failure: Failure) -> bool:
+    if failure.parts:
+        return any(map(_is_not_the_messages, failure.parts))
     error = failure.error
     return failure.kind in {"transient", "systemic"} and isinstance(error, Exception) and not isinstance(error, NEVER)
 

@@ -25,6 +25,8 @@ class Failure(msgspec.Struct, frozen=True):
     """What it says of the message and of the others, by the subscription's tables."""
     again: bool = False
     """Whether a failure of the same delivery was forgiven before."""
+    parts: Sequence[Failure] = ()
+    """Of a group of errors, each of them."""
 
 
 class Gate(Protocol):

@@ -89,7 +89,7 @@ class Consumer:
         limit, budget = options.limit, options.budget
         self.gates: tuple[Gate, ...] = options.gates
         self._turns: list[Turn] = []
-        self._spending = None if budget is None else Spending(budget, clock, options.retry.max_age)
+        self._spending = None if budget is None else Spending(budget, clock, options.retry.oldest)
         if limit is not None and limit.by is None:
             self.gates += (Limiter(limit, batch=1 if options.batch is None else options.batch.size),)
         elif limit is not None:

@@ -184,6 +184,12 @@ class Retry:
         """The most attempts that any error can have."""
         return max([self.attempts, *(policy.most for policy in self.per.values())])
 
+    @property
+    def oldest(self) -> float | None:
+        """Seconds since the first failure within which an attempt is worth something, whatever the error was; `None`: always."""
+        ages = (policy.max_age for policy in (self, *self.per.values()))
+        return min((age for age in ages if age is not None), default=None)
+
     def ceiling(self, attempt: int) -> float:
         """The longest wait in seconds after the failed `attempt`."""
         try:

@@ -27,6 +27,8 @@ SHORT = 5.0
 LEAST = 0.25
 """Seconds that it waits at the broker at least."""
 MOST_DOUBLED = 8
+LONGEST = 300.0
+"""Seconds that it waits there at most because of that."""
 
 
 class Waiting:
@@ -159,20 +161,24 @@ class Waiting:
         delivery = held.delivery
         for turn in self._turns:
             if wait := turn.wait(delivery, now):
-                self._put_off(held, wait)
+                self._put_off(held, wait, turn.left(delivery))
                 return False
         for turn in self._turns:
             turn.take(delivery, now)
         return True
 
-    def _put_off(self, held: Held, wait: float) -> None:
+    def _put_off(self, held: Held, wait: float, left: float) -> None:
+        """`left`: seconds that it must not wait beyond."""
         if held.lane is not None or (wait <= SHORT and self._late < self._window.limit // 2):
             self._late += 1
             self._loop.call_later(wait, self._turn_again, held)
             return
         delivery = held.delivery
         in_vain = max(0, (delivery.handed_out or 0) - delivery.attempt)
-        wait = max(wait, LEAST) * 2 ** min(in_vain, MOST_DOUBLED)  # the broker may give up what it hands out too often
+        longer = max(wait, LEAST) * 2 ** min(
+            in_vain, MOST_DOUBLED
+        )  # the broker may give up what it hands out too often
+        wait = min(longer, max(wait, LONGEST), left)
         held.skipped = True  # it was not handled
         first = delivery.message.first_failure
         self._settler.add(held, Defer(wait, delivery.attempt - 1, first, relaxed=self._lanes.ordered))

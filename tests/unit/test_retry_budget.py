@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.unit.stand_ins import Bench, consuming, message, never, until
 from waybill import App, ConfigurationError, Delivery, Retry, RetryBudget, Topic, waiting
-from waybill.clock import SystemClock
+from waybill.clock import SystemClock, TestClock
 from waybill.gates.budget import LONGEST, SLOTS, Spending
 from waybill.outcomes import Ack, DeadLetter, Defer
 
@@ -132,6 +133,32 @@ async def test_what_would_expire_meanwhile_is_tried_in_time() -> None:
     async with consuming(bench, handle, retry=Retry.fixed(5, delay=0.01), budget=RetryBudget(0, least=0, window=3600)):
         await until(lambda: len(bench.ids(Ack)) == 20)
     assert not bench.ids(DeadLetter)
+
+
+async def test_what_was_put_off_often_is_tried_in_time_all_the_same() -> None:
+    bench, clock = Bench(), TestClock()
+
+    async def handle(_: Delivery[Any]) -> None:
+        raise AssertionError("the budget is spent")
+
+    async with consuming(
+        bench, handle, retry=Retry.fixed(5, delay=0.01), budget=RetryBudget(0, least=0, window=3600), clock=clock
+    ) as consumer:
+        assert consumer._spending is not None
+        consumer._spending.take(AGAIN, time.monotonic())
+        expires = datetime.fromtimestamp(clock.time() + 60, UTC)
+        bench.push(message("expires", expires=expires), attempt=2, handed_out=10)
+        bench.push(message("stays"), attempt=2, handed_out=10)
+        await until(lambda: len(bench.ids(Defer)) == 2)
+    waits = {ident: settlement.after for ident, settlement in bench.settled if isinstance(settlement, Defer)}
+    assert 0 < waits["expires"] <= 60
+    assert waits["stays"] == LONGEST
+
+
+def test_the_least_age_of_all_policies_is_kept() -> None:
+    assert Retry.fixed(2, delay=1).oldest is None
+    per = {KeyError: Retry.fixed(2, delay=1, max_age=60), OSError: Retry.none()}
+    assert Retry.fixed(2, delay=1, max_age=90, per=per).oldest == 60
 
 
 async def test_the_greatest_age_of_the_policy_is_not_passed_for_the_budget() -> None:

@@ -83,13 +83,18 @@ class Spending:
 
     def later(self, delivery: Delivery[Any], first_failure: datetime | None, now: float) -> float:
         """Seconds until a retry may be granted, each time later ones; 0: it may be now. Never so late that it is given up."""
-        if not (wait := self.put_off(now)):
-            return 0.0
+        wait = self.put_off(now)
+        return min(wait, self._left(delivery, first_failure)) if wait else 0.0
+
+    def left(self, delivery: Delivery[Any]) -> float:
+        return self._left(delivery, delivery.message.first_failure)
+
+    def _left(self, delivery: Delivery[Any], first_failure: datetime | None) -> float:
         time, expires = self._clock.time(), delivery.message.expires
         left = inf if expires is None else expires.timestamp() - time - MARGIN
         if first_failure is not None:
             left = min(left, first_failure.timestamp() + self._max_age - time)
-        return max(0.0, min(wait, left))
+        return max(0.0, left)
 
     def take(self, delivery: Delivery[Any], now: float) -> None:
         self._slide(now)

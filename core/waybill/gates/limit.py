@@ -161,6 +161,10 @@ class KeyLimiter:
         bucket = self._last = self._bucket(delivery, now)
         return 0.0 if bucket is None or bucket.tokens(now) >= 1.0 else bucket.promise(now)
 
+    def left(self, delivery: Delivery[Any]) -> float:
+        del delivery
+        return inf
+
     def take(self, delivery: Delivery[Any], now: float) -> None:
         del delivery, now
         if self._last is not None:

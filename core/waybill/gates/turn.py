@@ -16,6 +16,10 @@ class Turn(Protocol):
         """Seconds after which to ask for it again; 0: it may start. `now`: `time.monotonic()`."""
         ...
 
+    def left(self, delivery: Delivery[Any]) -> float:
+        """Seconds after which it is asked for again at the latest, however often it was put off; `inf`: there is no hurry."""
+        ...
+
     def take(self, delivery: Delivery[Any], now: float) -> None:
         """It starts, right after `wait` has said 0."""
         ...

@@ -184,6 +184,20 @@ async def test_a_batch_counts_once() -> None:
     assert sizes == [10] * 4
 
 
+async def test_below_one_a_second_batches_are_whole_all_the_same() -> None:
+    bench, sizes = Bench(), list[int]()
+
+    async def handle(deliveries: Any) -> None:
+        sizes.append(len(deliveries))
+
+    bench.push(*(message(f"m{n}") for n in range(1000)))
+    async with consuming(bench, handle, limit=RateLimit(1, per=1.2), batch=Batch(100, wait=0)):
+        await until(lambda: len(sizes) == 2)
+        assert bench.most_held <= 300
+        await until(lambda: len(sizes) == 3)
+    assert sizes == [100] * 3
+
+
 async def test_while_a_key_waits_the_others_pass() -> None:
     bench, order = Bench(), list[str]()
 

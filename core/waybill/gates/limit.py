@@ -110,8 +110,10 @@ class Limiter:
     def wanted(self, number: int, waiting: int) -> int:
         now = self._loop.time()
         soon = self._bucket.tokens(now) + self._bucket.rate * AHEAD
+        if self._batch > 1:  # a whole one, or the next token would start a part of it
+            soon = max(1.0, soon)
         more = min(number, int(soon * self._batch) - waiting)
-        if waiting:
+        if waiting >= self._batch:
             return more if more * 3 >= waiting else 0  # fetched in few calls: a quarter of them at once
         if more < 1:
             self._open_in((1.0 - soon) / self._bucket.rate)

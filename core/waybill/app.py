@@ -34,7 +34,7 @@ from waybill.middleware import BatchMiddleware, Middleware, SendMiddleware
 from waybill.observing import Handled
 from waybill.options import Batch, ConsumeOptions
 from waybill.outcomes import Confirmed, Refused, SendResult
-from waybill.registration import Registration, breakers_of, check_groups, name_of, registrar
+from waybill.registration import Registration, breakers_of, check_gates, check_groups, name_of, registrar
 from waybill.replaying import Replayed, replay
 from waybill.retry import Retry
 from waybill.runtime import Runtime
@@ -157,7 +157,7 @@ class App:
                     f"or an empty list"
                 )
             check_groups(made, self._registrations)
-            breakers_of([*self._registrations, *made])
+            check_gates([*self._registrations, *made])
             self._registrations += made
             return handler
 

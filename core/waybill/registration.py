@@ -22,7 +22,7 @@ from waybill.threads import in_threads
 from waybill.topic import Readable, Topic, check_name
 from waybill.topology import Subscription, matches
 
-__all__ = ["Registration", "breakers_of", "check_groups", "name_of", "registrar"]
+__all__ = ["Registration", "breakers_of", "check_gates", "check_groups", "name_of", "registrar"]
 
 Callee: TypeAlias = Callable[..., Awaitable[object]]
 G = TypeVar("G", CircuitBreaker, Bulkhead)
@@ -226,17 +226,29 @@ def _among(one: Registration, others: Iterable[Registration]) -> Registration | 
     return None
 
 
-def breakers_of(registrations: Iterable[Registration]) -> dict[str, CircuitBreaker]:
-    """The circuit breakers, by name. Raises `ConfigurationError` if two have the same."""
-    found: dict[str, CircuitBreaker] = {}
+def check_gates(registrations: Iterable[Registration]) -> None:
+    """Raises `ConfigurationError` if two circuit breakers or two bulkheads have one name: whoever meant one has two."""
+    breakers: dict[str, object] = {}
+    bulkheads: dict[str, object] = {}
     for registration in registrations:
         for gate in registration.options.gates:
-            if isinstance(gate, CircuitBreaker) and found.setdefault(gate.name, gate) is not gate:
+            if isinstance(gate, CircuitBreaker):
+                same, what = breakers.setdefault(gate.name, gate) is gate, "circuit breaker"
+            elif isinstance(gate, Bulkhead):
+                same, what = bulkheads.setdefault(gate.name, gate) is gate, "bulkhead"
+            else:
+                continue
+            if not same:
                 raise ConfigurationError(
-                    f"{registration.name}: there is another circuit breaker called {gate.name!r}: give both handlers the "
+                    f"{registration.name}: there is another {what} called {gate.name!r}: give both handlers the "
                     f"same object to share it, or give it another name"
                 )
-    return found
+
+
+def breakers_of(registrations: Iterable[Registration]) -> dict[str, CircuitBreaker]:
+    """The circuit breakers, by name."""
+    gates = [gate for registration in registrations for gate in registration.options.gates]
+    return {gate.name: gate for gate in gates if isinstance(gate, CircuitBreaker)}
 
 
 def name_of(handler: Callable[..., Any]) -> str:

@@ -116,3 +116,12 @@ async def test_a_handler_names_it_and_may_name_several() -> None:
 def test_what_cannot_be_one_is_refused(name: Any, handlers: Any) -> None:
     with pytest.raises(ConfigurationError, match="Bulkhead"):
         Bulkhead(name, handlers)
+
+
+def test_two_bulkheads_of_one_name_are_refused_and_one_object_is_shared() -> None:
+    app, database = App("shop"), Bulkhead("database", 2)
+    first, second, third = (Topic(name, int) for name in ("first", "second", "third"))
+    app.consume(first, bulkhead=database)(lambda value: None)
+    app.consume(second, bulkhead=database)(lambda value: None)
+    with pytest.raises(ConfigurationError, match="another bulkhead called 'database'"):
+        app.consume(third, bulkhead=Bulkhead("database", 2))(lambda value: None)

@@ -312,3 +312,12 @@ _ACTS: dict[str, Callable[[Circuit, float], object]] = {
 
 def _ignore(one: Circuit, now: float) -> None:
     del one, now
+
+
+def test_what_was_learned_while_it_was_closed_is_forgotten_as_well_when_nobody_uses_it() -> None:
+    one = circuit(failures=0.5, calls=4)
+    calls(one, 100, True)
+    assert not one.leave(101)
+    assert one.seen == 0
+    calls(one, 102, True)
+    assert state(one) == "closed"

@@ -200,6 +200,7 @@ class Circuit:
 
     def leave(self, now: float) -> bool:
         """Nobody uses it any more: what it has learned is forgotten. Whether the state is another one now."""
+        self._forget()
         return self._move(now, "left")
 
     def force(self, now: float, state: Literal["forced-open", "forced-closed"]) -> bool:
@@ -229,7 +230,10 @@ class Circuit:
         else:
             self.shut_since = inf
             self.well_since = now if was_shut else self.well_since
-            self.in_vain = self.calls = 0
-            self.failing.clear()
-            self.slowing.clear()
+            self._forget()
         return True
+
+    def _forget(self) -> None:
+        self.in_vain = self.calls = 0
+        self.failing.clear()
+        self.slowing.clear()

@@ -26,12 +26,9 @@ from waybill.codec import Lacking
 from waybill.deadletters import Origin
 from waybill.errors import BrokerError, CodecUnavailable, LeaseLost, shown
 from waybill.fetching import LAST_CALL, Fetcher
-from waybill.gates.budget import Spending
 from waybill.gates.gate import Gate
-from waybill.gates.limit import KeyLimiter, Limiter
-from waybill.gates.turn import Turn
 from waybill.handling import Handlings
-from waybill.holding import Held, Slots, Window
+from waybill.holding import Held, Window
 from waybill.leases import Leases
 from waybill.message import Delivery
 from waybill.middleware import BatchHandler, Handler
@@ -39,6 +36,7 @@ from waybill.observing import Handled, Observers, Troubles
 from waybill.options import ConsumerOptions
 from waybill.outcomes import ACK, DONE, Ack, DeadLetter, Defer, Lost, Release, SettleResult
 from waybill.settling import Place, Settler
+from waybill.sharing import Shared
 from waybill.topology import Destination, Subscription
 from waybill.waiting import Waiting
 
@@ -70,11 +68,11 @@ class Consumer:
         clock: Clock,
         remote: bool = False,
         observers: Sequence[Callable[[Handled], None]] = (),
-        slots: Slots | None = None,
+        shared: Shared | None = None,
         origin: Origin | None = None,
     ) -> None:
-        """`handler`: one of batches where `options.batch` is given. `remote`: whether `decode` may raise `Lacking`. `slots`:
-        shared with other consumers, if given. `origin`: what its dead letters tell of us."""
+        """`handler`: one of batches where `options.batch` is given. `remote`: whether `decode` may raise `Lacking`. `shared`:
+        with other consumers, if given. `origin`: what its dead letters tell of us."""
         self.subscription = subscription
         self.options = options
         self._adapter = adapter
@@ -85,18 +83,8 @@ class Consumer:
         self._origin = origin or Origin()
         self._observers = Observers(observers, name=subscription.name, marked=self._origin.marked)
         self._window = Window(options.held, options.window_bytes)
-        self._slots = Slots(options.concurrency) if slots is None else slots
-        limit, budget = options.limit, options.budget
-        self.gates: tuple[Gate, ...] = options.gates
-        self._turns: list[Turn] = []
-        self._spending = None if budget is None else Spending(budget, clock, options.retry.oldest)
-        if limit is not None and limit.by is None:
-            self.gates += (Limiter(limit, batch=1 if options.batch is None else options.batch.size),)
-        elif limit is not None:
-            self._turns.append(KeyLimiter(limit))
-        if self._spending is not None:
-            self._turns.append(self._spending)
-        """What may keep its handlers from starting."""
+        self._shared = Shared(options, clock) if shared is None else shared
+        self._slots = self._shared.slots
         self._stack = AsyncExitStack()
         self._tasks: list[Task[None]] = []
         self._began = time.monotonic()
@@ -175,7 +163,7 @@ class Consumer:
             ordered=self.subscription.ordered,
             batch=self.options.batch,
             on_ready=self._dispatch,
-            turns=self._turns,
+            turns=self._shared.turns,
         )
 
     def _make_admission(self) -> Admission:
@@ -205,7 +193,7 @@ class Consumer:
             name=str(self),
             gates=self.gates,
             marked=self._origin.marked,
-            spending=self._spending,
+            spending=self._shared.spending,
         )
 
     def _sign(self, delivery: Delivery[Any], letter: DeadLetter) -> DeadLetter:
@@ -268,6 +256,11 @@ class Consumer:
             log.warning("%s: not closed in order: %s", self, str(error) or "no answer in time")
 
     # ---------------------------------------------------------------- while it runs
+
+    @property
+    def gates(self) -> Sequence[Gate]:
+        """What may keep its handlers from starting."""
+        return self._shared.gates
 
     @property
     def fetching(self) -> bool:

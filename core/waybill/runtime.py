@@ -31,7 +31,6 @@ from waybill.errors import (
 from waybill.explaining import timeline, weaker
 from waybill.headers import size
 from waybill.health import Health, judge, watch
-from waybill.holding import Slots
 from waybill.ids import new_id
 from waybill.instruments import Instrument
 from waybill.message import Message, Outgoing
@@ -42,6 +41,7 @@ from waybill.producer import Producer
 from waybill.registration import Registration
 from waybill.retry import seconds
 from waybill.settling import back_off
+from waybill.sharing import Shared
 from waybill.topic import Topic
 from waybill.topology import Destination, Subscription, Topology
 
@@ -202,7 +202,7 @@ class Runtime:
         instruments: Sequence[Instrument] = (),
     ) -> None:
         """Start a consumer for each of the handlers' subscriptions."""
-        slots: dict[object, Slots] = {}
+        shared: dict[object, Shared] = {}
         for registration in registrations:
             options, subscription = registration.options, self._subscription(registration)
             if self._hurried:
@@ -220,7 +220,7 @@ class Runtime:
                 clock=self.clock,
                 remote=registration.topic.remote is not None,
                 observers=observers,
-                slots=slots.setdefault(registration.shared, Slots(options.concurrency)),
+                shared=shared.setdefault(registration.shared, Shared(options, self.clock)),
                 origin=self._origin(registration),
             )
             await consumer.start()

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.stand_ins import Bench, consuming, message, never, until
-from waybill import App, Batch, ConfigurationError, Delivery, Message, RateLimit, RetryBudget, Topic
+from waybill import App, Batch, ConfigurationError, Delivery, Message, RateLimit, RetryBudget, Settings, Topic
 from waybill.gates import limit as limits
 from waybill.gates.bucket import LATE, Bucket
 from waybill.gates.limit import KeyLimiter
@@ -323,3 +323,22 @@ async def test_in_a_test_nothing_waits_for_a_limit_or_a_budget() -> None:
             await bus.publish(topic, number)
         await bus.drain()
     assert sorted(tried) == sorted([*range(20), *range(20)])
+
+
+async def test_the_topics_of_one_handler_share_its_limit_and_none_starves() -> None:
+    app, starts = App("worker", settings=Settings(url="memory://")), list[str]()
+    first, second = Topic("first", str), Topic("second", str)
+
+    @app.consume(first, second, limit=RateLimit(40, burst=1))
+    async def handle(topic: str) -> None:
+        starts.append(topic)
+
+    async with app.running():
+        await app.publish_many(first, ["first"] * 100)
+        await app.publish_many(second, ["second"] * 100)
+        starts.clear()
+        began = time.monotonic()
+        await until(lambda: len(starts) >= 20)
+        took = time.monotonic() - began
+    assert len(starts) <= 40 * took + 2
+    assert min(starts.count("first"), starts.count("second")) >= 5

@@ -144,8 +144,8 @@ async def test_what_was_put_off_often_is_tried_in_time_all_the_same() -> None:
     async with consuming(
         bench, handle, retry=Retry.fixed(5, delay=0.01), budget=RetryBudget(0, least=0, window=3600), clock=clock
     ) as consumer:
-        assert consumer._spending is not None
-        consumer._spending.take(AGAIN, time.monotonic())
+        assert consumer._shared.spending is not None
+        consumer._shared.spending.take(AGAIN, time.monotonic())
         expires = datetime.fromtimestamp(clock.time() + 60, UTC)
         bench.push(message("expires", expires=expires), attempt=2, handed_out=10)
         bench.push(message("stays"), attempt=2, handed_out=10)

@@ -1,4 +1,4 @@
-"""The retry budget: declared as a value, counted for each subscription."""
+"""The retry budget: declared as a value, counted for each handler."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONGEST = 300.0
 
 @dataclass(frozen=True, slots=True)
 class RetryBudget:
-    """At most this share of a subscription's handlings are retries, so that failures do not multiply the load.
+    """At most this share of a handler's handlings, of all topics it serves, are retries, so that failures do not multiply the load.
 
     least: retries a second that are granted whatever the share, at least one in a window: a quiet subscription goes on.
     window: seconds over which handlings are counted, in each process that consumes.
@@ -56,7 +56,7 @@ class RetryBudget:
 
 
 class Spending:
-    """What one consumer has spent of its budget. See `Turn` for what it is asked."""
+    """What one handler has spent of its budget. See `Turn` for what it is asked."""
 
     def __init__(self, budget: RetryBudget, clock: Clock, max_age: float | None = None) -> None:
         """`clock`: what messages expire by. `max_age`: seconds after its first failure in which a message is tried again."""

@@ -1,9 +1,10 @@
-"""Rate limits: declared as a value, counted for each subscription by a gate of its own, or by a turn for each key."""
+"""Rate limits: declared as a value, counted for each handler by a gate of its own, or by a turn for each key."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,11 +33,11 @@ UNKNOWN = -1
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """At most `number` handlings start in `per` seconds, in each process that consumes.
+    """At most `number` handlings start in `per` seconds, in each process that consumes, of all topics that one handler serves.
 
     burst: how many may start at once after a pause. Default: a tenth of a second's worth, at least 1.
     by: for each key of its own, `"key"` or a function of the message; messages for which it says `None` are not limited.
-    While one key waits the others pass; what is ordered keeps its order. Default: for the subscription as a whole.
+    While one key waits the others pass; what is ordered keeps its order. Default: for the handler as a whole.
 
     Nothing is fetched that could not start soon, so no lease runs out waiting. A batch counts once, and has no `by`.
     """
@@ -87,7 +88,7 @@ def _name(by: object) -> str:
 
 
 class Limiter:
-    """The limit of one consumer as a whole. See `Gate` for what it is asked."""
+    """The limit of one handler as a whole, of all the topics it serves. See `Gate` for what it is asked."""
 
     shut = None
     """It lets something through all the time."""
@@ -97,14 +98,15 @@ class Limiter:
         self._bucket = limit.bucket()
         self._batch = batch
         self._timer: asyncio.TimerHandle | None = None
+        self._members: deque[Callable[[], None]] = deque()
 
     def join(self, on_open: Callable[[], None]) -> None:
-        self._on_open = on_open
+        self._members.append(on_open)
         self._loop = asyncio.get_running_loop()
 
     def leave(self, on_open: Callable[[], None]) -> None:
-        del on_open
-        if self._timer is not None:
+        self._members.remove(on_open)
+        if self._timer is not None and not self._members:
             self._timer.cancel()
 
     def wanted(self, number: int, waiting: int) -> int:
@@ -145,11 +147,13 @@ class Limiter:
 
     def _open(self) -> None:
         self._timer = None
-        self._on_open()
+        self._members.rotate(-1)  # each time another one is the first, so that none starves
+        for member in tuple(self._members):
+            member()
 
 
 class KeyLimiter:
-    """The limit of one consumer for each key. See `Turn` for what it is asked."""
+    """The limit of one handler for each key. See `Turn` for what it is asked."""
 
     def __init__(self, limit: RateLimit) -> None:
         self._limit = limit

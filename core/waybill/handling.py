@@ -41,7 +41,7 @@ from waybill.retry import duration
 from waybill.settling import Settler
 from waybill.waiting import Waiting
 
-__all__ = ["Handlings", "current_handling"]
+__all__ = ["Handlings", "current_batch", "current_handling"]
 
 log = logging.getLogger("waybill.handling")
 
@@ -57,6 +57,8 @@ NO_FAILURES: Mapping[Held, Failure] = MappingProxyType({})
 
 current_handling: ContextVar[Held | None] = ContextVar("waybill_handling", default=None)
 """What the running handler is about: what it publishes takes its ids and its story from here."""
+current_batch: ContextVar[Sequence[Held]] = ContextVar("waybill_batch", default=())
+"""All that the running handler is about, where that is a batch: what is logged of it must not quote what is secret in it."""
 
 
 class Handlings:
@@ -178,6 +180,7 @@ class Handlings:
         errors: dict[Held, BaseException] = {}
         sound = run.helds
         failure: BaseException | None = None
+        current_batch.set(run.helds)
         try:
             run.begin()
             errors = await self._undecodable(run)

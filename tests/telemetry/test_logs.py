@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from waybill import App, Message, Reject, Retry, Settings, Topic
+from waybill import App, Batch, Message, Reject, Retry, Settings, Topic
 from waybill.adapter import Adapter, Sink
 from waybill.handling import current_handling
 from waybill.instruments import Instrument
@@ -304,3 +304,24 @@ async def test_what_is_logged_while_messages_are_sent_names_no_handling_that_pub
 
 
 async def _nothing(_: int) -> None: ...
+
+
+async def test_what_a_handler_of_a_batch_logs_holds_no_secret_of_any_of_its_messages() -> None:
+    logins, app, done = Topic("logins", dict[str, str]), App("odd", settings=Settings(url="memory://")), list[int]()
+
+    @app.consume(logins, batch=Batch(2, wait=5))
+    def handle(batch: list[dict[str, str]]) -> None:
+        for login in batch:
+            log.warning("cannot log in with %s", login["password"])
+        done.append(len(batch))
+
+    with written(TextFormatter()) as lines:
+        async with app.running():
+            await app.publish_many(logins, [{"password": f"hunter2-S{number}"} for number in range(2)])
+            async with asyncio.timeout(10):
+                while not done:
+                    await asyncio.sleep(0.005)
+        told = [line for line in lines() if "cannot log in" in line]
+    assert done == [2]
+    assert len(told) == 2
+    assert "hunter2" not in "".join(told)

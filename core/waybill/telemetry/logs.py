@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from operator import is_not
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from waybill.envelope import trace
 from waybill.errors import describe
-from waybill.handling import current_handling
+from waybill.handling import current_batch, current_handling
 from waybill.observing import about
 from waybill.redaction import MASK, looks_secret, redact, secrets_of
 
@@ -95,11 +96,11 @@ class JsonFormatter(logging.Formatter):
 
 
 class _Secrets:
-    """What the message that is handled now holds under secret names. An error may quote it anywhere."""
+    """What the messages that are handled now hold under secret names. An error may quote it anywhere."""
 
     def __init__(self, marked: Collection[str]) -> None:
         self._marked = frozenset(name.lower() for name in marked)
-        self._last: tuple[Message, list[str]] | None = None
+        self._last: tuple[Sequence[Message], list[str]] = (), []
         """A handler may log a lot."""
 
     def hides(self, name: str) -> bool:
@@ -107,11 +108,11 @@ class _Secrets:
 
     def now(self) -> list[str]:
         held = current_handling.get()
-        if held is None:
-            return []
-        message, last = held.delivery.message, self._last
-        if last is None or last[0] is not message:
-            self._last = last = message, secrets_of(message, self._marked)
+        messages = [each.delivery.message for each in (current_batch.get() if held is None else (held,))]
+        last = self._last
+        if len(last[0]) != len(messages) or any(map(is_not, last[0], messages)):
+            found = {secret for message in messages for secret in secrets_of(message, self._marked)}
+            self._last = last = messages, sorted(found, key=len, reverse=True)
         return last[1]
 
 

@@ -34,7 +34,7 @@ from waybill.message import Delivery
 from waybill.middleware import BatchHandler, Handler
 from waybill.observing import Handled, Observers, Troubles
 from waybill.options import ConsumerOptions
-from waybill.outcomes import ACK, DONE, Ack, DeadLetter, Defer, Lost, Release, SettleResult
+from waybill.outcomes import ACK, DONE, LOST, Ack, DeadLetter, Defer, Lost, Release, SettleResult
 from waybill.settling import Place, Settler
 from waybill.sharing import Shared
 from waybill.topology import Destination, Subscription
@@ -440,6 +440,8 @@ class Consumer:
             self._admission.remember(held)
         if isinstance(settlement, Defer) and held.lane is not None and not settlement.relaxed:
             self._waiting.give_back_lane(held.lane)  # those that arrived while the broker was taking the retry
+        if lost and held.placed:  # its copy is where it should be, whoever has the original
+            result = DONE
         self._observers.tell(Handled(delivery=held.delivery, settlement=settlement, result=result))
 
     def _on_retry(self, held: Held, settlement: Defer) -> None:
@@ -464,6 +466,7 @@ class Consumer:
             held.run.cancel("lease")
         elif held.outcome is None:
             self._waiting.forget(held)
+            self._observers.tell(Handled(delivery=held.delivery, settlement=held.released, result=LOST))
             self._give_back_former(held)
             self._dispatch()
             self._fetcher.wake()

@@ -28,7 +28,8 @@ failure names it (`DeadLetterRecord.span`)."""
 
 
 class Handled(msgspec.Struct, frozen=True, kw_only=True):
-    """One handling has ended and the broker has answered. `result` says whether it took the settlement."""
+    """One handling has ended and the broker has answered. `result` says whether it took the settlement: it has where a retry's or a
+    dead letter's copy is at its place, also if the original is lost then. One that is lost before it starts is a `Release`."""
 
     delivery: Delivery[Any]
     settlement: Settlement

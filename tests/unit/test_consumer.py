@@ -20,7 +20,19 @@ from waybill.handling import current_handling
 from waybill.message import Delivery, Message
 from waybill.observing import Handled
 from waybill.options import ConsumerOptions
-from waybill.outcomes import Ack, DeadLetter, Defer, Failed, Lost, Refused, Release, Settled, SettleResult, Unknown
+from waybill.outcomes import (
+    DONE,
+    Ack,
+    DeadLetter,
+    Defer,
+    Failed,
+    Lost,
+    Refused,
+    Release,
+    Settled,
+    SettleResult,
+    Unknown,
+)
 
 from .stand_ins import CAN, LEAST, Bench, consuming, message, never, until
 
@@ -956,6 +968,33 @@ async def test_observers_hear_of_a_retry_and_a_dead_letter_also_where_they_are_c
         bench.push(message("a"), message("b"))
         await until(lambda: len(handled) == 2)
     assert {h.delivery.message.id: type(h.settlement) for h in handled} == {"a": DeadLetter, "b": Defer}
+
+
+async def test_a_dead_letter_whose_original_is_lost_once_the_copy_is_placed_is_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    handled: list[Handled] = []
+    bench = Bench(native=LEAST)
+    bench.answer_settle = lambda _: Lost()
+    async with consuming(bench, Recorder(a=Reject("no")), observers=[handled.append]):
+        bench.push(message("a"))
+        await until(lambda: handled)
+    assert bench.journal == ["dead a"]
+    assert (type(handled[0].settlement), handled[0].result) == (DeadLetter, DONE)
+    assert "message a is a dead letter" in caplog.text
+
+
+async def test_observers_hear_of_what_is_lost_before_it_starts() -> None:
+    handled, gate = list[Handled](), asyncio.Event()
+    bench = Bench()
+    async with consuming(bench, Recorder(a=gate), concurrency=1, observers=[handled.append]):
+        bench.push(message("a"), message("b"))
+        await until(lambda: len(bench.held) == 2)
+        bench.revoke("b")
+        assert [(one.delivery.message.id, type(one.settlement), type(one.result)) for one in handled] == [
+            ("b", Release, Lost)
+        ]
+        gate.set()
 
 
 # ------------------------------------------------------------------ lost acknowledgements

@@ -147,7 +147,7 @@ def _circuit(breaker: CircuitBreaker) -> str:
     opened = duration(seconds(rules.open_for, "open_for"))
     return (
         f"{breaker.name}: when {rules.failures:.0%} of {rules.calls} handlings fail{window}{slow}, nothing is fetched for {opened} "
-        f"or longer; what is held waits here, and no attempt is spent but by probes"
+        f"or longer; what is held waits here, and no attempt is spent, by probes neither"
     )
 
 

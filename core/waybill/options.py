@@ -94,7 +94,7 @@ class ConsumerOptions:
     def __post_init__(self) -> None:
         if isinstance(self.concurrency, bool) or not isinstance(self.concurrency, int) or self.concurrency < 1:
             raise ConfigurationError(f"concurrency={self.concurrency!r}: at least 1 handler at a time")
-        if self.on_failure not in {None, "block-key", "block-partition", "relax"}:
+        if self.on_failure not in (None, "block-key", "block-partition", "relax"):
             raise ConfigurationError(
                 f"on_failure={self.on_failure!r}: block-key (later ones of the key wait), relax (they pass) or "
                 f"block-partition (all that is behind waits)"
@@ -123,6 +123,10 @@ class ConsumerOptions:
             )
         if self.budget is not None and not isinstance(self.budget, RetryBudget):
             raise ConfigurationError(f"budget={self.budget!r}: write RetryBudget(0.2) for one retry in five handlings")
+        if self.budget is not None and self.retry.most == 1:
+            raise ConfigurationError(
+                "budget=… with one attempt: there is no retry to count. Drop it, or give more attempts"
+            )
 
     def resized(self, concurrency: int) -> ConsumerOptions:
         """The same with so many handlers at once, and a window that is not smaller than before if it was given."""
@@ -141,7 +145,8 @@ class ConsumerOptions:
             return self.window
         if self.batch is not None:
             return self.batch.size * (self.concurrency + 1)
-        usual = max(16, 4 * self.concurrency)
+        handlers = min([self.concurrency, *(gate.handlers for gate in self.gates if isinstance(gate, Bulkhead))])
+        usual = max(16, 4 * handlers)
         if self.limit is None or self.limit.by is not None:
             return usual
         return min(

@@ -133,10 +133,10 @@ def _check_topic(topic: Readable[Any], options: ConsumeOptions) -> None:
             f"{name} is consumed ordered, but has no key to order by: Topic({name!r}, …, key=lambda value: value.…)"
         )
     policy = options.get("on_failure")
-    if policy in {"block-key", "block-partition"} and not options.get("ordered"):
+    if policy in ("block-key", "block-partition") and not options.get("ordered"):
         raise ConfigurationError(f"{name}: on_failure={policy!r} makes a key wait, which needs ordered=True")
     start = options.get("start")
-    if start not in {None, "earliest", "latest"}:
+    if start not in (None, "earliest", "latest"):
         raise ConfigurationError(f"{name}: start={start!r}: 'earliest' or 'latest'")
     if start == "earliest" and isinstance(topic, Topic) and topic.spec.retention is None:
         raise ConfigurationError(

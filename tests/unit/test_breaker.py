@@ -682,6 +682,29 @@ def test_two_breakers_of_one_name_are_refused() -> None:
         app.consume(other, breaker="bank")  # type: ignore[arg-type]
 
 
+def test_one_that_counts_nothing_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="counts"):
+        CircuitBreaker("bank", counts=[])
+
+
+async def test_one_object_serves_one_event_loop_and_the_next_when_that_was_thrown_away() -> None:
+    bank, refused = CircuitBreaker("bank"), list[str]()
+
+    async def elsewhere() -> None:
+        try:
+            bank.join(lambda: None)
+        except ConfigurationError as error:
+            refused.append(str(error))
+
+    await asyncio.to_thread(asyncio.run, elsewhere())  # one that never leaves
+    bank.join(print)
+    assert bank.describe().subscriptions == 1
+    await asyncio.to_thread(asyncio.run, elsewhere())
+    assert "another event loop" in refused[0]
+    bank.leave(print)
+    assert bank.describe().subscriptions == 0
+
+
 async def test_what_it_says_holds_nothing_that_an_exception_said(caplog: pytest.LogCaptureFixture) -> None:
     bench, bank = Bench(), Bank(calls=1, open_for=60, cap=60)
     bank.error = lambda: ConnectionError("password=hunter2")

@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.stand_ins import Bench, consuming, message, never, until
 from waybill import App, Batch, Bulkhead, ConfigurationError, Delivery, Topic
+from waybill.options import ConsumerOptions
 
 
 class Load:
@@ -125,3 +126,8 @@ def test_two_bulkheads_of_one_name_are_refused_and_one_object_is_shared() -> Non
     app.consume(second, bulkhead=database)(lambda value: None)
     with pytest.raises(ConfigurationError, match="another bulkhead called 'database'"):
         app.consume(third, bulkhead=Bulkhead("database", 2))(lambda value: None)
+
+
+def test_no_more_is_held_than_its_handlers_can_use() -> None:
+    assert ConsumerOptions(concurrency=50, gates=(Bulkhead("database", 6),)).held == 24
+    assert ConsumerOptions(concurrency=5, gates=(Bulkhead("database", 6),)).held == 20

@@ -89,6 +89,9 @@ def test_a_tenth_of_a_second_starts_at_once_unless_said_otherwise(limit: RateLim
         {"number": 1, "per": 0},
         {"number": 1, "burst": 0},
         {"number": 1, "by": "customer"},
+        {"number": 1, "by": ["customer"]},
+        {"number": 1, "burst": "5"},
+        {"number": 1, "burst": 1.5},
     ],
 )
 def test_what_cannot_be_a_limit_is_refused(arguments: dict[str, Any]) -> None:

@@ -475,3 +475,10 @@ def test_none_where_none_may_be_is_refused_to_its_publisher() -> None:
 
     with pytest.raises(EncodeError):
         Topic("t", Parcel).codec.encode(Parcel(None))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("option", ["on_failure", "start"])
+def test_a_list_of_words_where_one_belongs_is_refused_with_what_to_write(option: str) -> None:
+    options: Any = {option: ["relax", "latest"], "ordered": True}
+    with pytest.raises(ConfigurationError, match=option):
+        App("a").consume(Topic("t", int, key=str), **options)(lambda value: None)

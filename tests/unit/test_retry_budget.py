@@ -86,6 +86,11 @@ def test_a_budget_that_is_a_number_is_refused_with_what_to_write() -> None:
         App("a").consume(Topic("t", int), budget=0.2)(lambda value: None)  # type: ignore[arg-type]
 
 
+def test_a_budget_without_any_retry_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="no retry to count"):
+        App("a").consume(Topic("t", int), budget=RetryBudget(), retry=Retry.none())(lambda value: None)
+
+
 # ---------------------------------------------------------------- consuming
 
 

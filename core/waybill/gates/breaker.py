@@ -164,7 +164,14 @@ class CircuitBreaker:
     # ---------------------------------------------------------------- a gate
 
     def join(self, on_open: Callable[[], None]) -> None:
-        self._loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        if self._loop is not None and self._loop is not loop:
+            if self._loop.is_running():
+                raise ConfigurationError(
+                    f"CircuitBreaker({self.name!r}) is used in another event loop: one object serves one"
+                )
+            self._members.clear()  # that loop was thrown away
+        self._loop = loop
         self._members.append(on_open)
         self._arm()
 

@@ -32,6 +32,8 @@ def counting(counts: Counts | None) -> Callable[[Failure], bool]:
         return _is_not_the_messages
     if isinstance(counts, type | Sequence):
         kinds = (counts,) if isinstance(counts, type) else tuple(cast("Sequence[Any]", counts))
+        if not kinds:
+            raise ConfigurationError("CircuitBreaker: counts=(): nothing would count, and it would never open")
         for kind in kinds:
             if not isinstance(kind, type) or not issubclass(kind, BaseException):
                 raise ConfigurationError(f"CircuitBreaker: counts={kind!r} is no exception class")

@@ -53,11 +53,13 @@ class RateLimit:
             raise ConfigurationError(f"RateLimit({number!r}): a number of handlings above 0")
         if not seconds(self.per, "RateLimit: per") > 0:
             raise ConfigurationError(f"RateLimit({number:g}, per={self.per!r}): a time above 0")
-        if self.burst is not None and (isinstance(self.burst, bool) or self.burst < 1):
+        if self.burst is not None and (
+            isinstance(self.burst, bool) or not isinstance(self.burst, int) or self.burst < 1
+        ):
             raise ConfigurationError(
                 f"RateLimit({number:g}, burst={self.burst!r}): at least 1 at once, or nothing starts"
             )
-        if self.by not in {None, "key"} and not callable(self.by):
+        if self.by not in (None, "key") and not callable(self.by):
             raise ConfigurationError(f"RateLimit({number:g}, by={self.by!r}): 'key', or a function of the message")
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import inf
 
 import msgspec
 
@@ -20,26 +21,30 @@ class Step(msgspec.Struct, frozen=True):
     at: float
     """Seconds after its first attempt began, if handlers fail at once and each wait is as long as it can be."""
     by: float | None
-    """The same, if each attempt runs until it is cancelled; `None`: none ever is."""
+    """The same, if each attempt runs until it is cancelled; `None`: none ever is, or it is given up before."""
     what: str
     """`attempt 2`, or `dead letter: retries_exhausted`."""
 
 
 def course(retry: Retry, timeout: float | None) -> list[Step]:
     """The steps, in order; the last is the dead letter. `timeout`: seconds of one attempt, if it is bounded."""
-    steps, at, reason = [_step(0.0, 0, "attempt 1", timeout)], 0.0, "retries_exhausted"
-    for number, wait in enumerate(retry.timeline(), start=2):
-        if retry.max_age is not None and at + wait > retry.max_age:
+    steps, at, reason = [Step(0.0, None if timeout is None else 0.0, "attempt 1")], 0.0, "retries_exhausted"
+    oldest, longest = inf if retry.max_age is None else retry.max_age, timeout or 0.0
+    given_up: float | None = None
+    for ended, wait in enumerate(retry.timeline(), start=1):
+        if at + wait > oldest:
             reason = "expired"
             break
+        if given_up is None and at + (ended - 1) * longest + wait > oldest:  # its age counts from the first failure
+            given_up = at + ended * longest
         at += wait
-        steps.append(_step(at, number - 1, f"attempt {number}", timeout))
-    return [*steps, _step(at, len(steps), f"dead letter: {reason}", timeout)]
-
-
-def _step(at: float, ended: int, what: str, timeout: float | None) -> Step:
-    """`ended`: attempts before it."""
-    return Step(at, None if timeout is None else at + ended * timeout, what)
+        comes = timeout is not None and given_up is None
+        steps.append(Step(at, at + ended * longest if comes else None, f"attempt {ended + 1}"))
+    if given_up is None:
+        given_up = None if timeout is None else at + len(steps) * timeout
+    elif reason != "expired":
+        reason += ", or expired"
+    return [*steps, Step(at, given_up, f"dead letter: {reason}")]
 
 
 def drawn(steps: Sequence[Step]) -> Iterator[str]:

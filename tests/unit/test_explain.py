@@ -209,5 +209,29 @@ def test_the_course_is_what_the_policy_decides(attempts: int, delay: float, age:
         at += decision.delay
         attempt += 1
         assert steps[attempt - 1].at == pytest.approx(at)
-    assert steps[-1].what == f"dead letter: {decision.reason}"
+    assert steps[-1].what.split(",")[0] == f"dead letter: {decision.reason}"
     assert len(steps) == attempt + 1
+
+
+def test_where_attempts_time_out_those_that_its_age_leaves_no_time_for_are_not_drawn() -> None:
+    steps = course(Retry.fixed(5, delay=10, max_age=45), 60.0)
+    assert [step.at for step in steps] == [0, 10, 20, 30, 40, 40]
+    assert [step.by for step in steps] == [0, 70, None, None, None, 130]
+    assert steps[-1].what == "dead letter: retries_exhausted, or expired"
+
+
+@given(st.integers(1, 9), st.floats(0, 100), st.one_of(st.none(), st.floats(0, 1000)), st.floats(0.1, 100))
+def test_the_course_of_what_times_out_is_what_the_policy_decides(
+    attempts: int, delay: float, age: float | None, timeout: float
+) -> None:
+    retry = Retry.fixed(attempts, delay=delay, max_age=age)
+    steps, at, attempt = course(retry, timeout), 0.0, 1
+    while isinstance(
+        decision := retry.decide(attempt, ValueError(), age=at + (attempt - 1) * timeout, chance=0.0), Wait
+    ):
+        at += decision.delay
+        attempt += 1
+        assert steps[attempt - 1].by == pytest.approx(at + (attempt - 1) * timeout)
+    assert [step.by for step in steps[attempt:-1]] == [None] * (len(steps) - 1 - attempt)
+    assert steps[-1].by == pytest.approx(at + attempt * timeout)
+    assert steps[-1].what.endswith(decision.reason)

@@ -131,3 +131,23 @@ def test_two_bulkheads_of_one_name_are_refused_and_one_object_is_shared() -> Non
 def test_no_more_is_held_than_its_handlers_can_use() -> None:
     assert ConsumerOptions(concurrency=50, gates=(Bulkhead("database", 6),)).held == 24
     assert ConsumerOptions(concurrency=5, gates=(Bulkhead("database", 6),)).held == 20
+
+
+async def test_one_object_serves_one_event_loop_and_the_next_when_that_was_thrown_away() -> None:
+    shared, refused = Bulkhead("database", 1), list[str]()
+
+    async def elsewhere() -> None:
+        try:
+            shared.join(lambda: None)
+            shared.start(0.0)
+        except ConfigurationError as error:
+            refused.append(str(error))
+
+    await asyncio.to_thread(asyncio.run, elsewhere())  # its handler never ends
+    load, bench = Load(), Bench()
+    bench.push(message("a"))
+    async with consuming(bench, load.of("a"), gates=(shared,)):
+        await until(lambda: load.done == ["a"])
+        await asyncio.to_thread(asyncio.run, elsewhere())
+    assert "another event loop" in refused[0]
+    assert shared.running == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -14,7 +15,8 @@ __all__ = ["Bulkhead"]
 class Bulkhead:
     """Something that bears so many handlers at once, of all the subscriptions in this process that name it.
 
-    Whoever had to wait longest is the next: none of them starves. See `Gate` for what a consumer asks of it.
+    Whoever had to wait longest is the next: none of them starves. One object serves one event loop. See `Gate` for what a
+    consumer asks of it.
     """
 
     shut = None
@@ -32,12 +34,23 @@ class Bulkhead:
         """Handlers at work now."""
         self._members: deque[Callable[[], None]] = deque()
         self._refused = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def join(self, on_open: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            if self._members and self._loop is not None and self._loop.is_running():
+                raise ConfigurationError(
+                    f"Bulkhead({self.name!r}, …) is used in another event loop: one object serves one"
+                )
+            self._members.clear()  # that loop was thrown away, and what ran there
+            self.running = 0
+        self._loop = loop
         self._members.append(on_open)
 
     def leave(self, on_open: Callable[[], None]) -> None:
-        self._members.remove(on_open)
+        if on_open in self._members:
+            self._members.remove(on_open)
 
     def wanted(self, number: int, waiting: int) -> int:
         if self.running < self.handlers or waiting < self.handlers:
@@ -60,7 +73,7 @@ class Bulkhead:
         pass
 
     def gone(self) -> None:
-        self.running -= 1
+        self.running = max(0, self.running - 1)  # it may have begun on a loop before
         if self._refused:
             self._offer()
 

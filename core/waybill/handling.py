@@ -25,7 +25,8 @@ import msgspec
 from waybill.classifying import Kind
 from waybill.clock import Clock
 from waybill.codec import Lacking
-from waybill.errors import CodecUnavailable, DecodeError, HandlerTimeout, ItemsFailed, one_line, parts_of, shown
+from waybill.decoding import Decoding
+from waybill.errors import CodecUnavailable, HandlerTimeout, ItemsFailed, one_line, parts_of, shown
 from waybill.gates.breaker import CircuitBreaker
 from waybill.gates.budget import Spending
 from waybill.gates.gate import Failure, Gate
@@ -45,8 +46,6 @@ __all__ = ["Handlings", "current_batch", "current_handling"]
 
 log = logging.getLogger("waybill.handling")
 
-ROUNDS = 8
-"""Answers that the decoding of one message may need: its schema, what that refers to, …"""
 HUNG = 5.0
 """Seconds at least that a handler is given to end once it was cancelled, …"""
 LONG = 60.0
@@ -96,7 +95,7 @@ class Handlings:
         self._slots = slots
         self._clock = clock
         self._on_retry = on_retry
-        self._on_unavailable = on_unavailable
+        self._decoding = Decoding(options.timeout, on_unavailable)
         self._torn_down = torn_down
         self._name = name
         self._gates = gates
@@ -162,8 +161,8 @@ class Handlings:
         current_handling.set(held)
         try:
             run.begin()
-            if self._on_unavailable is not None:
-                await self._decode(run, held)
+            if self._decoding.remote:
+                await self._decoding.one(run, held)
             await self._handler(held.delivery)
         except BaseException as error:
             if isinstance(error, MemoryError):  # before anything else: what the handler heaped up leaves no room for it
@@ -183,7 +182,7 @@ class Handlings:
         current_batch.set(run.helds)
         try:
             run.begin()
-            errors = await self._undecodable(run)
+            errors = await self._decoding.all(run)
             sound = [held for held in run.helds if held not in errors] if errors else run.helds
             current_handling.set(sound[0] if len(sound) == 1 else None)
             if sound:
@@ -198,50 +197,6 @@ class Handlings:
         self._ended(run, errors)
         if failure is not None and interrupted(failure):
             raise failure
-
-    # ---------------------------------------------------------------- decode
-
-    async def _undecodable(self, run: Run) -> dict[Held, BaseException]:
-        """What of a batch cannot be decoded, so that a body that does not fit fails alone. The others are decoded by this."""
-        errors: dict[Held, BaseException] = {}
-        for held in run.helds:
-            try:
-                if self._on_unavailable is not None:
-                    await self._decode(run, held)
-                held.delivery.value  # noqa: B018 - looking at it decodes it
-            except CodecUnavailable:
-                raise
-            except Exception as error:  # noqa: BLE001 - a codec that breaks as well: judged for each
-                errors[held] = error
-        return errors
-
-    async def _decode(self, run: Run, held: Held) -> None:
-        """Decode it, once all that this lacks was fetched, in time of its own. What cannot be decoded is met by who looks at it.
-
-        Raises `CodecUnavailable`, and `DecodeError` where there is no such thing.
-        """
-        for _ in range(ROUNDS):
-            try:
-                held.delivery.value  # noqa: B018 - looking at it decodes it
-            except Lacking as lacking:
-                await self._fetch(run, lacking)
-            except Exception:  # noqa: BLE001 - the middleware shall see it
-                return
-            else:
-                return
-        raise DecodeError(f"after {ROUNDS} answers decoding still lacks something: what it knows is forgotten too soon")
-
-    async def _fetch(self, run: Run, lacking: Lacking) -> None:
-        run.deadline = inf
-        try:
-            await lacking.fetch()
-        except CodecUnavailable as error:
-            run.cause = "codec"
-            assert self._on_unavailable is not None  # noqa: S101 - or nothing would have been lacking
-            self._on_unavailable(lacking, error)
-            raise
-        timeout = self._options.timeout
-        run.deadline = inf if timeout is None else time.monotonic() + timeout
 
     def _is_thrown_away(self, error: BaseException) -> bool:
         """Whether nobody runs this any more, and the interpreter clears up."""

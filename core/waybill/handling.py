@@ -368,9 +368,8 @@ class Handlings:
                 if run.deadline < now and run.cause is None:
                     run.cancel("timeout")
                 elif run.cancelled < now:
-                    if (
-                        not run.told
-                    ):  # or nobody would hear of a call that never ends, and a probe would be one for ever
+                    if not run.told:
+                        # Or nobody would hear of a call that never ends, and a probe would be one for ever.
                         self._failures(run, dict.fromkeys(run.helds, asyncio.CancelledError()))
                     hung += run.cancelled + patience < now
             if hung > self.hung:

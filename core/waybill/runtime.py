@@ -20,6 +20,7 @@ from waybill.brokers import Brokers
 from waybill.clock import Clock
 from waybill.consumer import Consumer
 from waybill.deadletters import Origin
+from waybill.entrance import Entrance
 from waybill.errors import (
     BrokerUnavailable,
     CapabilityError,
@@ -166,7 +167,7 @@ class Runtime:
         self.consumers: list[Consumer] = []
         self._by_name: dict[str, Consumer] = {}
         self._producers: list[Producer] = []
-        self._ports: dict[tuple[str, str | None], Port] = {}
+        self._entrances: dict[tuple[str, str | None], Entrance[Port]] = {}
         self._opening = asyncio.Lock()
         self._stack = AsyncExitStack()
         self.loop = asyncio.get_running_loop()
@@ -256,6 +257,8 @@ class Runtime:
         end = self.loop.time() + grace
         if self._watching is not None:
             self._watching.cancel()
+        for entrance in self._entrances.values():
+            entrance.give_up()
         async with self._stack:
             ended = await asyncio.gather(*(consumer.stop(grace) for consumer in self.consumers), return_exceptions=True)
             left = max(1.0, end - self.loop.time())
@@ -268,7 +271,8 @@ class Runtime:
         """The topic's way out, if it is open already."""
         if not isinstance(topic, Topic):
             raise ConfigurationError(f"publish({topic!r}, …): give the Topic object, not its name or a pattern")
-        return self._ports.get(_place(topic))
+        entrance = self._entrances.get(_place(topic))
+        return None if entrance is None else entrance.open
 
     async def port(self, topic: Topic[Any], deadline: float) -> Port:
         """The topic's way out, opened at the first need of it. Raises `BrokerError` where it cannot be by the deadline."""
@@ -276,7 +280,7 @@ class Runtime:
         while True:
             try:
                 async with asyncio.timeout_at(deadline):
-                    return self.ready(topic) or await self._open_port(topic)
+                    return self.ready(topic) or await self._enter(topic)
             except TimeoutError as error:
                 raise BrokerUnavailable("the broker does not answer in time") from error
             except BrokerUnavailable:
@@ -286,30 +290,29 @@ class Runtime:
                     raise
             await asyncio.sleep(pause)
 
-    async def _open_port(self, topic: Topic[Any]) -> Port:
-        async with self._opening:
-            if (port := self._ports.get(_place(topic))) is None:
-                # what a client library begins there lives on: it must not keep the message of who publishes first
-                opening = self.loop.create_task(self._opened(topic), context=self._context.copy())
-                port = await opening
-            return port
+    async def _enter(self, topic: Topic[Any]) -> Port:
+        place = _place(topic)
+        if (entrance := self._entrances.get(place)) is None:
+            entrance = self._entrances[place] = Entrance(lambda: self._opened(topic), self._context)
+        return await entrance.enter()
 
     async def _opened(self, topic: Topic[Any]) -> Port:
-        await self.declare(Topology((topic.spec,), tuple(topic.subscriptions())))
-        spec = msgspec.structs.replace(topic.spec, accept_unrouted=True) if self._accept_unrouted else topic.spec
-        adapter, destination = self.brokers.of(spec), Destination("topic", spec)
-        sink = await self._stack.enter_async_context(adapter.sink(destination))
-        can = capabilities_of(adapter, spec)
-        producer = Producer(
-            sink,
-            topic=topic.name,
-            buffer=self.settings.publish_buffer,
-            sends_in_order=can.sends_in_order,
-        )
-        self._producers.append(producer)
-        port = Port(producer, topic.name, self._send_middleware, adapter.limits(destination), can, broker=spec.broker)
-        self._ports[_place(topic)] = port
-        return port
+        async with self._opening:  # one topic after another
+            await self.declare(Topology((topic.spec,), tuple(topic.subscriptions())))
+            spec = msgspec.structs.replace(topic.spec, accept_unrouted=True) if self._accept_unrouted else topic.spec
+            adapter, destination = self.brokers.of(spec), Destination("topic", spec)
+            sink = await self._stack.enter_async_context(adapter.sink(destination))
+            can = capabilities_of(adapter, spec)
+            producer = Producer(
+                sink,
+                topic=topic.name,
+                buffer=self.settings.publish_buffer,
+                sends_in_order=can.sends_in_order,
+            )
+            self._producers.append(producer)
+            return Port(
+                producer, topic.name, self._send_middleware, adapter.limits(destination), can, broker=spec.broker
+            )
 
 
 def _place(topic: Topic[Any]) -> tuple[str, str | None]:

@@ -382,24 +382,28 @@ async def test_what_was_handled_and_not_settled_is_handled_again() -> None:
 
 
 async def test_a_crash_takes_back_what_was_behind_it_under_its_key() -> None:
-    app, seen, cancelled = App("a"), list[str](), list[str]()
+    """Again until the second was under way when the process died: whether it is, is the scheduler's choice."""
+    for _ in range(50):
+        app, seen, cancelled = App("a"), list[str](), list[str]()
 
-    @app.consume(ORDERS, ordered=True)
-    async def handle(order: Order) -> None:
-        seen.append(order.order_id)
-        if seen == ["1", "2"]:
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                cancelled.append(order.order_id)
-                raise
+        @app.consume(ORDERS, ordered=True)
+        async def handle(order: Order, seen: list[str] = seen, cancelled: list[str] = cancelled) -> None:
+            seen.append(order.order_id)
+            if seen == ["1", "2"]:
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    cancelled.append(order.order_id)
+                    raise
 
-    async with app.test() as bus:
-        bus.faults.crash_at_settle(ORDERS)
-        await publish(bus, "1", "2", "3")
-        await bus.drain()
-        assert seen == ["1", "2", "1", "2", "3"]
-        assert cancelled == ["2"]
+        async with app.test() as bus:
+            bus.faults.crash_at_settle(ORDERS)
+            await publish(bus, "1", "2", "3")
+            await bus.drain()
+        if seen != ["1", "1", "2", "3"]:
+            assert (seen, cancelled) == (["1", "2", "1", "2", "3"], ["2"])
+            return
+    pytest.fail("the first was always settled before the second began")
 
 
 async def test_what_failed_is_no_acknowledgement_to_be_lost() -> None:

@@ -74,13 +74,14 @@ async def test_no_call_waits_behind_long_polls(sqs: Running) -> None:
 
 @pytest.mark.parametrize("fifo", [False, True])
 async def test_who_stops_strands_nothing(sqs: Running, fifo: bool) -> None:
-    shared, done = topic(), list[int]()
+    shared, done, published = topic(), list[int](), asyncio.Event()
 
     def service(endpoint: str) -> App:
         app = made(sqs, lease=60.0, fifo=fifo, endpoint=endpoint)
 
         @app.consume(shared, ordered=fifo, concurrency=100)
         async def handle(number: int) -> None:
+            await published.wait()
             await asyncio.sleep(0.05)  # as long as it takes
             done.append(number)
 
@@ -90,6 +91,7 @@ async def test_who_stops_strands_nothing(sqs: Running, fifo: bool) -> None:
         first, second = service(endpoint), service(sqs.url)
         async with first.running():
             await first.publish_many(shared, [number % 20 for number in range(300)])
+            published.set()
             await until(lambda: len(done) > 20)
         handled, begun = len(done), time.monotonic()
         assert handled < 300, "there is something left to strand"

@@ -245,7 +245,7 @@ def test_a_handler_that_kills_its_worker_is_tried_again_elsewhere(site: Site) ->
     site.publish({"name": "poison", "act": "die"})
     site.run()
     until(lambda: site.journal("end") == ["poison"], PATIENCE, "the replacement to handle the message")
-    assert len(site.started()) == 2
+    until(lambda: len(site.started()) == 2, PATIENCE, "the supervisor to say that it was started")
 
 
 def test_the_watchdog_ends_a_worker_whose_loop_is_blocked(site: Site) -> None:

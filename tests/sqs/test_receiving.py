@@ -79,7 +79,7 @@ async def test_who_stops_strands_nothing(sqs: Running, fifo: bool) -> None:
     def service(endpoint: str) -> App:
         app = made(sqs, lease=60.0, fifo=fifo, endpoint=endpoint)
 
-        @app.consume(shared, ordered=fifo, concurrency=100)
+        @app.consume(shared, ordered=fifo, concurrency=10)  # so that what is in hand can be settled in the last second
         async def handle(number: int) -> None:
             await published.wait()
             await asyncio.sleep(0.05)  # as long as it takes

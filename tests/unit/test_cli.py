@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit import forked
+
 CONTRACTS = """
 from dataclasses import dataclass
 from waybill import Topic
@@ -59,16 +61,7 @@ class Shell:
         self.environment = {**kept, "WAYBILL_URL": "sqlite:///bus.db", "WAYBILL_APP": "service:app"}
 
     def run(self, *arguments: str, given: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", "import sys; from waybill.cli import main; sys.exit(main())", *arguments],
-            cwd=self.folder,
-            env={**self.environment, **environment},
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+        return forked.run(arguments, cwd=self.folder, env={**self.environment, **environment}, given=given)
 
     def done(self, *arguments: str, given: str | None = None) -> str:
         ended = self.run(*arguments, given=given)

@@ -165,6 +165,7 @@ class Story(RuleBasedStateMachine):
     def is_reviewed(self, data: st.DataObject, to: State) -> None:
         n = data.draw(st.sampled_from(sorted(self.seen)))
         moves = to in NEXT[self.state[n]] and self.state[n] in REVIEWED
+        moves &= not (to is State.UNRESOLVED and n in self.gone)  # nobody could do anything about it
         assert self.index.review([key(n)], to, JOE, now=NOW) == [key(n)] * moves
         if moves:
             self.state[n] = to

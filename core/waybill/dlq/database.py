@@ -6,26 +6,22 @@ made for its owner's eyes only.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TypeVar
 
 from waybill.dlq.ledger import make as operations
 from waybill.dlq.tables import first
 from waybill.errors import BrokerFileError, ConfigurationError
-from waybill.sqlitefile.form import Form, Step, check_owner, foreign, is_locked, migrate, prepare
+from waybill.sqlitefile.form import Form, Step, check_owner, foreign, migrate, prepare
 from waybill.sqlitefile.guard import Guard, keep_open
 from waybill.sqlitefile.outside import check_log
+from waybill.sqlitefile.writing import Log, patiently, transaction
 
 __all__ = ["FORM", "STEPS", "Database"]
-
-R = TypeVar("R")
 
 STEPS: tuple[Step, ...] = (first, operations)
 """Step n makes version n of version n - 1. One who keeps tables of their own beside the letters adds a step at the end."""
@@ -34,11 +30,8 @@ FORM = Form(application_id=0x5742_444C, steps=STEPS)
 SETTINGS = ("synchronous = FULL", "foreign_keys = ON", "wal_autocheckpoint = 0", "cache_size = -65536")
 PATIENCE = 10.0
 """Seconds that another process may hold the file locked."""
-PAUSE = 0.002
 COPY_AFTER = 20_000
 """Changed rows after which the log is copied into the file."""
-LONG_LOG = 16_384
-"""Pages of the log beyond which it is cut, though that waits for whoever reads."""
 
 
 class Database:
@@ -48,7 +41,7 @@ class Database:
         self.path = path
         self._guard = Guard(path)
         self._turn = threading.RLock()
-        self._copied = 0
+        self._log = Log(path, every=COPY_AFTER)
 
     @classmethod
     @contextmanager
@@ -84,19 +77,9 @@ class Database:
             if self._connection.in_transaction:
                 yield self._connection
                 return
-            self._guard.look()
-            _patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"))
-            try:
-                self._guard.check_version(self._connection)
+            with transaction(self._connection, self._guard, PATIENCE):
                 yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):  # the next BEGIN says it, to whoever asks then
-                    self._connection.rollback()
-                raise
-            self._guard.look()  # once more: it could have gone into a file that nobody will find
-            if self._connection.total_changes - self._copied > COPY_AFTER:
-                self._copy_log()
+            self._log.copy(self._connection)
 
     @contextmanager
     def _mapped(self) -> Generator[None, None, None]:
@@ -114,10 +97,10 @@ class Database:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0)
         try:
             for setting in SETTINGS:
-                _patiently(partial(connection.execute, f"PRAGMA {setting}"))
-            _patiently(lambda: check_owner(connection, self.path, FORM))
-            _patiently(lambda: prepare(connection, self.path, self.path, lambda: self._migrate(connection)))
-            _patiently(lambda: self._guard.remember(connection))
+                patiently(partial(connection.execute, f"PRAGMA {setting}"), PATIENCE)
+            patiently(lambda: check_owner(connection, self.path, FORM), PATIENCE)
+            patiently(lambda: prepare(connection, self.path, self.path, lambda: self._migrate(connection)), PATIENCE)
+            patiently(lambda: self._guard.remember(connection), PATIENCE)
         except BaseException:
             connection.close()
             self._guard.close()
@@ -141,37 +124,3 @@ class Database:
             else:
                 self._connection.close()
             self._guard.close()
-
-    def _copy_log(self) -> None:
-        """Bring the log into the file. One process at a time: SQLite before 3.51.3 may lose commits where two do it."""
-        self._copied = self._connection.total_changes
-        with closing(_Lock(f"{self.path}-checkpoint")) as lock, suppress(BlockingIOError, sqlite3.Error):
-            lock.take()
-            pages = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
-            if pages > LONG_LOG:
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-class _Lock:
-    """Held until it is closed."""
-
-    def __init__(self, path: str) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-    def take(self) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def close(self) -> None:
-        os.close(self._file)
-
-
-def _patiently(step: Callable[[], R]) -> R:
-    """Do it; again and again while another process has the file locked."""
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return step()
-        except sqlite3.OperationalError as error:
-            if not is_locked(error) or time.monotonic() > end:
-                raise
-        time.sleep(PAUSE)

@@ -7,13 +7,12 @@ has committed (`PRAGMA data_version`), which is a look at memory that the proces
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -21,6 +20,7 @@ from waybill.errors import BrokerError
 from waybill.sqlitefile.form import check_owner, foreign, is_locked, look, migrate, prepare
 from waybill.sqlitefile.guard import Guard, keep_open
 from waybill.sqlitefile.outside import check_log
+from waybill.sqlitefile.writing import PAUSE, Log, patiently, transaction
 from waybill_schema_registry.entities import Schema
 from waybill_schema_registry.errors import StoreError
 from waybill_schema_registry.stores.rows import check_after, logged, now, read_log, schema
@@ -34,14 +34,10 @@ R = TypeVar("R")
 SETTINGS = ("synchronous = FULL", "foreign_keys = ON", "wal_autocheckpoint = 0", "temp_store = MEMORY")
 PATIENCE = 5.0
 """Seconds that another process may hold the file locked."""
-PAUSE = 0.001
-"""Seconds between two attempts meanwhile. SQLite's own waiting sleeps up to a tenth of a second."""
 CHUNK = 256
 """Revisions that are read at once."""
 COPY_AFTER = 1000
 """Changed rows after which the log is copied into the file."""
-LONG_LOG = 16_384
-"""Pages of the log beyond which it is cut, though that waits for whoever reads."""
 
 
 class SQLiteStore:
@@ -52,7 +48,7 @@ class SQLiteStore:
         self._path = os.path.realpath(path)
         self._guard = Guard(self._path)
         self._seen, self._revision = -1, 0
-        self._copied = 0
+        self._log = Log(self._path, every=COPY_AFTER)
         self._is_open = False
 
     async def open(self) -> None:
@@ -156,7 +152,6 @@ class SQLiteStore:
             made += [_patiently(self._connect), _patiently(self._connect)]
             for connection in made:
                 _patiently(partial(look, connection))
-            self._copying = os.open(f"{self._path}-checkpoint", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except BaseException:
             for connection in made:
                 connection.close()
@@ -183,7 +178,6 @@ class SQLiteStore:
             for connection in connections:
                 connection.close()
         self._guard.close()
-        os.close(self._copying)
 
     def _logged_after(self, after: int) -> tuple[int, Sequence[Change]] | None:
         sql = "SELECT revision, changes FROM revisions WHERE revision > ? ORDER BY revision LIMIT ?"
@@ -197,35 +191,13 @@ class SQLiteStore:
         return {ident: schema(format_, text, about) for ident, format_, text, about in rows}
 
     def _commit(self, after: int, changes: Sequence[Change], log: str) -> int:
-        self._guard.look()
-        _patiently(lambda: self._writer.execute("BEGIN IMMEDIATE"))
-        try:
-            self._guard.check_version(self._writer)
+        with transaction(self._writer, self._guard, PATIENCE):
             check_after(after, _last_revision(self._writer), self._path)
             revision = after + 1
             self._writer.execute("INSERT INTO revisions VALUES (?, ?, ?)", (revision, now(), log))
             apply(self._writer, revision, changes)
-            self._writer.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):  # the next BEGIN says it, to whoever asks then
-                self._writer.rollback()
-            raise
-        self._guard.look()  # once more: it could have gone into a file that nobody will find
-        if self._writer.total_changes - self._copied > COPY_AFTER:
-            self._copy_log()
+        self._log.copy(self._writer)
         return revision
-
-    def _copy_log(self) -> None:
-        """Bring the log into the file. One process at a time: SQLite before 3.51.3 may lose commits where two do it."""
-        self._copied = self._writer.total_changes
-        with suppress(BlockingIOError, sqlite3.Error):  # what is in the log is safe there; the next time will do
-            fcntl.flock(self._copying, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            try:
-                pages = self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
-                if pages > LONG_LOG:
-                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            finally:
-                fcntl.flock(self._copying, fcntl.LOCK_UN)
 
 
 def _last_revision(connection: sqlite3.Connection) -> int:
@@ -234,12 +206,4 @@ def _last_revision(connection: sqlite3.Connection) -> int:
 
 
 def _patiently(step: Callable[[], R]) -> R:
-    """Do it; again and again while another process has the file locked."""
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return step()
-        except sqlite3.OperationalError as error:
-            if not is_locked(error) or time.monotonic() > end:
-                raise
-        time.sleep(PAUSE)
+    return patiently(step, PATIENCE)

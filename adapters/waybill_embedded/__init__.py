@@ -12,14 +12,13 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from waybill.adapter import Admin, Attributes, Capabilities, Limits, Notify, Sink
+from waybill.adapter import Admin, Attributes, Capabilities, Describes, Limits, Notify, Sink
 from waybill.backing import Copied, Progress
 from waybill.errors import BrokerError, BrokerFileError
 from waybill.findings import Finding
 from waybill.loading import AdapterContext
-from waybill.message import Delivery, Message
 from waybill.opening import opened
 from waybill.outcomes import Ack, DeadLetter, Defer, Release, SettlementKind
 from waybill.topology import Destination, Subscription, Topology
@@ -51,7 +50,7 @@ def adapter(url: str, context: AdapterContext) -> EmbeddedAdapter:
     return EmbeddedAdapter(url, context)
 
 
-class EmbeddedAdapter:
+class EmbeddedAdapter(Describes):
     """One open file, and this process as one of its members."""
 
     native_settlements: frozenset[SettlementKind] = frozenset({Ack, Defer, Release, DeadLetter})
@@ -140,18 +139,6 @@ class EmbeddedAdapter:
     def place_attributes(self, place: Destination | Subscription) -> Attributes:
         """See `waybill.adapter.Describes`."""
         return of_place(place)
-
-    def message_attributes(self, place: Destination, message: Message) -> Attributes:
-        del place, message
-        return {}
-
-    def delivery_attributes(self, delivery: Delivery[Any]) -> Attributes:
-        del delivery
-        return {}
-
-    def position_attributes(self, position: str) -> Attributes:
-        del position
-        return {}
 
     async def diagnose(self) -> Sequence[Finding]:
         """Look at the file, its disk and its users. See `waybill.findings.Diagnoses`."""

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import msgspec
 
-from waybill.adapter import Admin, Attributes, Capabilities, Limits, Notify, Sink, Source
+from waybill.adapter import Admin, Attributes, Capabilities, Describes, Limits, Notify, Sink, Source
 from waybill.errors import BrokerError, CapabilityError, DestinationMissing, missing
 from waybill.findings import Finding
 from waybill.history import Past, Stretch
@@ -47,7 +47,7 @@ def adapter(url: str, context: AdapterContext) -> KafkaAdapter:
     return KafkaAdapter(url, context)
 
 
-class KafkaAdapter:
+class KafkaAdapter(Describes):
     """One cluster."""
 
     native_settlements: frozenset[SettlementKind] = frozenset({Ack, Release})

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import msgspec
 
-from waybill.adapter import Admin, Attributes, Capabilities, Limits, Notify, Sink
+from waybill.adapter import Admin, Attributes, Capabilities, Describes, Limits, Notify, Sink
 from waybill.errors import CapabilityError
 from waybill.findings import Finding
 from waybill.loading import AdapterContext
@@ -47,7 +47,7 @@ def adapter(url: str, context: AdapterContext) -> RabbitMQAdapter:
     return RabbitMQAdapter(url, context)
 
 
-class RabbitMQAdapter:
+class RabbitMQAdapter(Describes):
     """One broker: a connection to publish and declare on, and one to consume on, since a broker in need of memory stops
     reading from who publishes."""
 
@@ -136,10 +136,6 @@ class RabbitMQAdapter:
 
     def delivery_attributes(self, delivery: Delivery[Any]) -> Attributes:
         return describing.of_delivery(delivery)
-
-    def position_attributes(self, position: str) -> Attributes:
-        del position  # a number that nobody else knows
-        return {}
 
     async def rights(self, topology: Topology) -> Sequence[Finding]:
         """What we may do of what is asked for. See `waybill.findings.KnowsRights`."""

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
-from waybill.adapter import Admin, Attributes, Capabilities, Limits, Notify, Sink, Source
+from waybill.adapter import Admin, Attributes, Capabilities, Describes, Limits, Notify, Sink, Source
 from waybill.calling import Calls
 from waybill.findings import Finding
 from waybill.loading import AdapterContext
-from waybill.message import Delivery, Message
 from waybill.opening import opened
 from waybill.outcomes import Ack, Release, SettlementKind
 from waybill.topology import Destination, Subscription, TopicSpec, Topology
@@ -49,7 +48,7 @@ def adapter(url: str, context: AdapterContext) -> SqsAdapter:
     return SqsAdapter(url, context)
 
 
-class SqsAdapter:
+class SqsAdapter(Describes):
     """One account and region."""
 
     native_settlements: frozenset[SettlementKind] = frozenset({Ack, Release})
@@ -103,18 +102,6 @@ class SqsAdapter:
         """See `waybill.adapter.Describes`."""
         aws = self._aws
         return of_place(place, self._layout, queues=aws.known, arn=aws.known_arn, endpoint=aws.endpoint)
-
-    def message_attributes(self, place: Destination, message: Message) -> Attributes:
-        del place, message
-        return {}
-
-    def delivery_attributes(self, delivery: Delivery[Any]) -> Attributes:
-        del delivery
-        return {}
-
-    def position_attributes(self, position: str) -> Attributes:
-        del position  # the broker's own id of the message, of which the conventions have nothing
-        return {}
 
     async def rights(self, topology: Topology) -> Sequence[Finding]:
         """What we may do of what is asked for. See `waybill.findings.KnowsRights`."""

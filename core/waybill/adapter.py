@@ -356,16 +356,19 @@ class Describes(Protocol):
         ...
 
     def message_attributes(self, place: Destination, message: Message) -> Attributes:
-        """Of one message that is sent there, beside those of the place and `messaging.message.id`."""
-        ...
+        """Of one message that is sent there, beside those of the place and `messaging.message.id`; by default none."""
+        del place, message
+        return {}
 
     def delivery_attributes(self, delivery: Delivery[Any]) -> Attributes:
-        """Of one delivery, beside those of its subscription: partition, offset, delivery tag …"""
-        ...
+        """Of one delivery, beside those of its subscription: partition, offset, delivery tag …; by default none."""
+        del delivery
+        return {}
 
     def position_attributes(self, position: str) -> Attributes:
-        """Of where a message was stored, from `Confirmed.position`."""
-        ...
+        """Of where a message was stored, from `Confirmed.position`; by default none."""
+        del position
+        return {}
 
 
 def claims_of(adapter: Adapter, topic: TopicSpec) -> Capabilities:

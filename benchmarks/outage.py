@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import atexit
-import functools
 import logging
 import os
 import sys
@@ -24,11 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.brokers import broker
 from benchmarks.harness import scratch
 from benchmarks.payload import Order, order
 from tests.brokers.administration import Administration
-from tests.brokers.running import Running
-from tests.brokers.session import Session
 from waybill import App, CircuitBreaker, Confirmed, Delivery, Handled, Settings, Topic
 from waybill.outcomes import Ack, DeadLetter, Defer
 from waybill_sqs import SQS
@@ -97,17 +94,6 @@ async def outage(url: str, *, breaker: bool, backlog: int, seconds: float) -> Se
 # ---------------------------------------------------------------- where
 
 
-@functools.cache
-def _server(name: str) -> Running:
-    """Started once; it ends with this process."""
-    session = Session(f"outage-{os.getpid()}-{name}", lambda text: print(text, file=sys.stderr))
-    atexit.register(session.close)
-    found = session.start([name])[name]
-    if not isinstance(found, Running):
-        sys.exit(f"there is no {name} to measure: {found}")
-    return found
-
-
 @contextmanager
 def _embedded(folder: Path) -> Generator[str]:
     yield f"sqlite:///{folder / f'outage-{time.monotonic_ns()}.db'}"
@@ -115,19 +101,19 @@ def _embedded(folder: Path) -> Generator[str]:
 
 @contextmanager
 def _rabbitmq(_: Path) -> Generator[str]:
-    with Administration(_server("rabbitmq")).vhost() as url:
+    with Administration(broker("rabbitmq")).vhost() as url:
         yield url
 
 
 @contextmanager
 def _kafka(_: Path) -> Generator[str]:
-    yield _server("kafka").url
+    yield broker("kafka").url
 
 
 @contextmanager
 def _sqs(_: Path) -> Generator[str]:
     os.environ.update(AWS_ACCESS_KEY_ID="outage", AWS_SECRET_ACCESS_KEY="outage")
-    yield f"sqs://us-east-1?endpoint={_server('sqs').url}"
+    yield f"sqs://us-east-1?endpoint={broker('sqs').url}"
 
 
 BROKERS: dict[str, Callable[[Path], Any]] = {

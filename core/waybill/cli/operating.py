@@ -36,22 +36,19 @@ WORDS = {
 class Carried:
     """What has become of each operation so far, also when it is interrupted or fails.
 
-    `logged`: a line is logged for each letter, so that a bar would be in its way. `otherwise`: orders of this run that are not
-    as the operation was begun.
+    `otherwise`: orders of this run that are not as the operation was begun.
     """
 
     def __init__(
         self,
         place: Place,
         *,
-        logged: bool = False,
         past_canary: bool = False,
         otherwise: Mapping[str, float | None] = MappingProxyType({}),
     ) -> None:
         self._place = place
         self._past_canary = past_canary
         self._otherwise = otherwise
-        self._logged = logged
         self._results: dict[str, tuple[Operation, Progress, str]] = {}
         self._error: WaybillError | None = None
         self._interrupted = False
@@ -77,7 +74,7 @@ class Carried:
         subscription = await bench.subscription(operation)
         to = bench.destination(operation.to)
         waits = ""
-        with bar(total, operation.name, hidden=self._logged) as show:
+        with bar(total, operation.name) as show:
 
             def note(progress: Progress, what: str) -> None:
                 show(progress.moved, f"{operation.name}: {progress.moved} so far  {what}")

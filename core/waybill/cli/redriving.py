@@ -146,7 +146,7 @@ def redrive(
         _plainly(place, wanted, limit, rate, native=native, as_json=as_json)
 
 
-def operate(place: Place, ask: Ask, *, yes: bool, as_json: bool, logged: bool = False) -> None:
+def operate(place: Place, ask: Ask, *, yes: bool, as_json: bool) -> None:
     """Say what would be done, or do it."""
 
     async def look() -> list[Planned]:
@@ -162,7 +162,7 @@ def operate(place: Place, ask: Ask, *, yes: bool, as_json: bool, logged: bool = 
             if planned.plan.count:
                 yield bench.begin(ask, planned), planned.plan.count
 
-    carried = Carried(place, logged=logged)
+    carried = Carried(place)
     carried.do(begin)
     carried.tell(as_json=as_json)
 

@@ -17,7 +17,7 @@ from waybill_rabbitmq.browsing import Browser
 from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.management import Management
-from waybill_rabbitmq.objects import Shape
+from waybill_rabbitmq.objects import Binding, Shape
 from waybill_rabbitmq.shapes import Shapes, compare, drift
 from waybill_rabbitmq.survey import Survey
 
@@ -112,7 +112,8 @@ class RabbitAdmin:
         await hand.make(objects.group(subscription, shape, delivery_limit=self._limit))
         if found is not None and shape.partitions and not found.partitions:
             where = subscription.topic, subscription.group
-            await hand.unbind(names.inbox(*where), names.rest(*where), "")  # what lies there is handled first: Earlier
+            rest = Binding(names.rest(*where), names.inbox(*where), "", "queue")
+            await hand.unbind(rest)  # what lies there is handled first: Earlier
         self._shapes.forget(subscription)
 
     async def expand(self, subscription: Subscription) -> Sequence[Subscription]:

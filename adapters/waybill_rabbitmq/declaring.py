@@ -177,8 +177,12 @@ class Hand:
         else:
             await self._with(doing, lambda c: c.exchange_bind(binding.destination, binding.source, binding.key))
 
-    async def unbind(self, queue: str, exchange: str, key: str) -> None:
-        await self._with(f"cannot unbind {queue} from {exchange}", lambda c: c.queue_unbind(queue, exchange, key))
+    async def unbind(self, binding: Binding) -> None:
+        doing = f"cannot unbind {binding.destination} from {binding.source}"
+        if binding.to == "queue":
+            await self._with(doing, lambda c: c.queue_unbind(binding.destination, binding.source, binding.key))
+        else:
+            await self._with(doing, lambda c: c.exchange_unbind(binding.destination, binding.source, binding.key))
 
     async def remove_queue(self, name: str) -> None:
         """Delete a queue that nothing is bound to any more. Raises `BrokerError` where it is not empty."""

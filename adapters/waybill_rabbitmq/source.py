@@ -47,6 +47,8 @@ log = logging.getLogger("waybill.rabbitmq")
 
 PATIENCE = 1.0
 """Seconds that `receive` waits for something."""
+PARTING = 1.0
+"""Seconds that the broker is given to send an ephemeral group nothing more."""
 TURN = 0.2
 """Seconds after which is asked again whether another member is through."""
 MOST_PREFETCHED = 2000
@@ -176,6 +178,8 @@ class RabbitSource:
     async def quiesce(self) -> None:
         self._quiet = True
         self._news.set()
+        if self._subscription.ephemeral:
+            await self._part()
         if not self._shape.partitions:  # who leaves a partition gives it away at once
             with mapped("cannot stop consuming"):
                 for feed in self._feeds.values():
@@ -192,6 +196,15 @@ class RabbitSource:
             await self._earlier.leave()
         if self._closings:
             await asyncio.wait(self._closings)
+
+    async def _part(self) -> None:
+        """Have nothing more of the topic. RabbitMQ 4.3 goes on routing to a queue for a moment after it has gone with its
+        connection, and refuses such a message (`basic.nack`) though all the others have it."""
+        if self._line.open is None:
+            return
+        with suppress(BrokerError, TimeoutError):  # the broker says it to the publishers then
+            async with asyncio.timeout(PARTING), Hand(self._line) as hand:
+                await hand.unbind(objects.share(self._subscription))
 
     # ---------------------------------------------------------------- receiving
 

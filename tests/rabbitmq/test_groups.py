@@ -13,6 +13,8 @@ from tests.rabbitmq.looking import until
 from waybill import App, Settings, Topic
 from waybill_rabbitmq import RabbitMQ
 
+TURNS = 5
+
 
 async def test_what_lay_there_comes_first_and_in_order_and_members_may_start_at_once(url: str) -> None:
     topic = Topic("orders", int, key=lambda number: str(number % 3), groups=["group"])
@@ -111,3 +113,31 @@ async def test_what_others_publish_under_keys_of_their_own_reaches_every_group(u
             )
             assert isinstance(answer, spec.Basic.Ack)
         await until(lambda: handled == {(group, number) for group in ("one", "two") for number in range(len(keys))})
+
+
+async def test_nobody_who_publishes_notices_that_an_ephemeral_group_goes(url: str) -> None:
+    topic = Topic("orders", int, groups=["lasting"])
+    publisher, passing = App("publisher", settings=Settings(url=url)), App("passing", settings=Settings(url=url))
+    seen: set[int] = set()
+    going = False
+
+    @passing.consume(topic, ephemeral=True)
+    async def show(number: int) -> None:
+        seen.add(number)
+
+    async def publish(first: int) -> None:
+        """Raises where the broker refuses one, or has none to keep it."""
+        number = first
+        while not going:
+            await publisher.publish(topic, number)
+            number += 1
+
+    async with publisher.running(consume=False):
+        for turn in range(TURNS):
+            seen.clear()
+            going = False
+            async with asyncio.TaskGroup() as group:
+                async with passing.running():
+                    group.create_task(publish(turn))
+                    await until(lambda: len(seen) > 10)
+                going = True

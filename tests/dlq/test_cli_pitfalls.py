@@ -57,6 +57,8 @@ def test_what_is_not_clearly_meant_is_not_changed(waybill: Console) -> None:
         assert "is a variable not set?" in waybill("dlq", *verb, "", code=2).err
         assert "several ids begin with 'letter'" in waybill("dlq", *verb, "letter", code=2).err
     assert "is a variable not set?" in waybill("dlq", "show", "", code=2).err
+    for verb in (("redrive",), ("import", "letters.jsonl")):  # which would be where they came from
+        assert "--to is empty" in waybill("dlq", *verb, "--to", "", "--yes", code=2).err
     assert waybill.dead() == ["letter-1", "letter-2", "other"]
     assert {row["state"] for row in waybill("dlq", "list", "--json").rows} == {"unresolved"}
 

@@ -18,7 +18,7 @@ import typer
 
 from waybill.cli import options
 from waybill.cli.choosing import By, Place, action
-from waybill.cli.letters import groups
+from waybill.cli.letters import groups, not_empty
 from waybill.cli.spread import spread
 from waybill.cli.survey import command
 from waybill.errors import ConfigurationError, WaybillError
@@ -46,7 +46,12 @@ def import_(
     place: Place,
     to: Annotated[
         str | None,
-        typer.Option("--to", metavar="TOPIC/GROUP", help="To this group's dead letters; else each to its own."),
+        typer.Option(
+            "--to",
+            metavar="TOPIC/GROUP",
+            callback=not_empty,
+            help="To this group's dead letters; else each to its own.",
+        ),
     ] = None,
     by: By = None,
     force: Annotated[

@@ -76,10 +76,11 @@ def known_reason(reason: str | None) -> str | None:
 
 
 def not_empty(param: typer.CallbackParam, given: Given) -> Given:
-    """`given`, if it says something. Raises `ConfigurationError`: every id begins with nothing, as a variable that is not set is."""
+    """`given`, if it says something. Raises `ConfigurationError`: a variable that is not set would mean all of them, or another
+    place."""
     if any(not one.strip() for one in ([given] if isinstance(given, str) else given or ())):
         option = param.opts[0] if param.opts[0].startswith("-") else "ID"
-        raise ConfigurationError(f"{option} is empty, which would be all of them: is a variable not set?")
+        raise ConfigurationError(f"{option} is empty: is a variable not set? Else leave it out")
     return given
 
 

@@ -19,7 +19,7 @@ from waybill.cli import options
 from waybill.cli.bench import Ask, Bench, Planned, bench_of, plans
 from waybill.cli.choosing import By, Filter, Place, Why, by_whom, states_of
 from waybill.cli.foretelling import foretell
-from waybill.cli.letters import Wanted
+from waybill.cli.letters import Wanted, not_empty
 from waybill.cli.moving import Account
 from waybill.cli.moving import foretell as foretell_plainly
 from waybill.cli.operating import Carried
@@ -69,7 +69,9 @@ class How:
     ] = None
     to: Annotated[
         str | None,
-        typer.Option("--to", metavar="PLACE", help="Elsewhere: TOPIC/GROUP, or TOPIC for all of its groups."),
+        typer.Option(
+            "--to", metavar="PLACE", callback=not_empty, help="Elsewhere: TOPIC/GROUP, or TOPIC for all of its groups."
+        ),
     ] = None
     expired: Annotated[
         bool, typer.Option("--expired", help="Also those whose time is over; their copies do not expire.")

@@ -31,6 +31,7 @@ STANDARD = Mutants()
 instead_of = MUTANTS.instead_of
 PART = "tests/sqs/test_bad_days.py::test_a_part_of_each_call_fails_and_each_message_is_handled_once"
 LATE = "tests/sqs/test_leases.py::test_what_is_past_its_lease_is_left_to_whoever_has_it_now"
+RENEWED = "tests/sqs/test_leases.py::test_what_is_renewed_is_handed_out_to_nobody_else"
 
 
 # ---------------------------------------------------------------- dead letters
@@ -69,7 +70,7 @@ def settles_by_an_expired_receipt(self: SqsSource, item: Settled, now: float) ->
     return None
 
 
-@instead_of(SqsSource, "_kept", "F06")
+@instead_of(SqsSource, "_kept", RENEWED)
 def never_renews(self: SqsSource, token: Token, now: float) -> ExtendResult | None:
     """A lease is said to last, and SQS is not told."""
     return Extended(now + 60)
@@ -137,7 +138,7 @@ def deduplicates_by_id_alone(message: Message, hop: str, ident: str) -> str:
     return message.id[:128]
 
 
-@instead_of(names, "dead", "D01")
+@instead_of(names, "dead", "R07")
 def has_no_dead_letters_of_its_own(spec: TopicSpec, group: str, *, fifo: bool, prefix: str = "") -> str:
     """Dead letters lie in the group's queue."""
     return names.queue(spec, None, fifo=fifo, prefix=prefix)
@@ -176,6 +177,5 @@ def says_not_that_it_is_over() -> Stalled:
     return Stalled("it was away")
 
 
-ONLY_FIFO = {"deduplicates_by_id_alone", "has_no_dead_letters_of_its_own"}
-"""The second since D01 does not see it where a look finds the letter among the messages."""
-STANDARD.update({f"{name}_standard": found for name, found in MUTANTS.items() if name not in ONLY_FIFO})
+ONLY_FIFO = "deduplicates_by_id_alone"
+STANDARD.update({f"{name}_standard": found for name, found in MUTANTS.items() if name != ONLY_FIFO})

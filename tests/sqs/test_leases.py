@@ -1,4 +1,4 @@
-"""What is past its lease is neither deleted nor given back, whatever SQS would make of its receipt."""
+"""What is renewed is nobody else's; what is past its lease is neither deleted nor given back, whatever SQS makes of its receipt."""
 
 from __future__ import annotations
 
@@ -56,3 +56,22 @@ async def test_what_is_past_its_lease_is_left_to_whoever_has_it_now(sqs: Running
             (kept,) = await other.extend([again])
             assert isinstance(kept, Extended), "it is the other's still"
             assert await other.settle([Settled(again, ACK)]) == [DONE]
+
+
+async def test_what_is_renewed_is_handed_out_to_nobody_else(sqs: Running) -> None:
+    async with (
+        held(sqs, lease=1.5) as (adapter, subscription, (source, (delivery,))),
+        adapter.source(subscription, window=1, notify=lambda _: None) as other,
+    ):
+        asked, end = asyncio.ensure_future(other.receive(1)), time.monotonic() + 5.0
+        async with asyncio.timeout(20):
+            while time.monotonic() < end:
+                (kept,) = await source.extend([delivery])
+                assert isinstance(kept, Extended)
+                await asyncio.wait([asked], timeout=0.3)
+                if asked.done():
+                    assert not await asked
+                    asked = asyncio.ensure_future(other.receive(1))
+        assert await source.settle([Settled(delivery, ACK)]) == [DONE]
+        await other.quiesce()
+        assert not await asked

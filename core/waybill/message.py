@@ -170,7 +170,7 @@ class Delivery(msgspec.Struct, Generic[T], frozen=True, eq=False, kw_only=True, 
     _holder: Holder | None = None
     _value: Any = msgspec.UNSET
     _span: Any = None
-    """The span that it was handled in, for whoever traces."""
+    """The context of the span that it was handled in, for whoever traces."""
 
     @property
     def value(self) -> T:

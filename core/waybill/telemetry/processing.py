@@ -107,15 +107,15 @@ class Processing:
     def _begin(self, delivery: Delivery[Any]) -> tuple[Context, Span]:
         message = delivery.message
         creation, brought = self._spans.carried.extract(message, get_current())
-        creations = links = [Link(creation)] if creation.is_valid else []
+        links = [Link(creation)] if creation.is_valid else []
         if message.redrive_span is not None:
-            links = creations + linked([context_of(message.redrive_span)])
+            links += linked([context_of(message.redrive_span)])
         told = self._told(delivery, self._kind.attributes)
         if message.correlation_id is not None:
             told[CONVERSATION] = message.correlation_id
         parent = brought if self._continues else set_span_in_context(INVALID_SPAN, brought)
         span = self._spans.start(self._kind, told, parent=parent, links=links)
-        self._note(delivery, span, creations)
+        self._note(delivery, span)
         return set_span_in_context(span, brought), span
 
     # ---------------------------------------------------------------- a batch
@@ -150,8 +150,8 @@ class Processing:
         own = {**alike, BATCH: len(deliveries)}
         known = [link for link in links if link.context.is_valid]
         span = self._spans.begin(self._kind, own, parent=set_span_in_context(INVALID_SPAN), links=known)
-        for delivery, link in zip(deliveries, links, strict=True):
-            self._note(delivery, span, linked([link.context]))
+        for delivery in deliveries:
+            self._note(delivery, span)
         return span
 
     def _link(self, delivery: Delivery[Any], told: Values, alike: Values) -> Link:
@@ -175,11 +175,11 @@ class Processing:
                 told[REDRIVE] = message.redrive
         return told
 
-    def _note(self, delivery: Delivery[Any], span: Span, links: Sequence[Link]) -> None:
+    def _note(self, delivery: Delivery[Any], span: Span) -> None:
         """For whoever settles it, if somebody keeps the span."""
         context = span.get_span_context()
         if self._settles and context.trace_flags.sampled:
-            msgspec.structs.force_setattr(delivery, "_span", (context, links))
+            msgspec.structs.force_setattr(delivery, "_span", context)
 
     def _failed(self, span: Span, error: BaseException, deliveries: Sequence[Delivery[Any]]) -> None:
         cause = cut_short(error, deliveries[0])

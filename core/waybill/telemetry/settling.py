@@ -7,11 +7,10 @@ the messages were created, as long as they are few.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
-import msgspec
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, set_span_in_context
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, set_span_in_context
 
 from waybill.adapter import Adapter, Sink, Source
 from waybill.message import Delivery, Message
@@ -35,9 +34,6 @@ from waybill.telemetry.spans import Kind, Spans, Values, linked, suppressed
 from waybill.topology import Destination, Subscription
 
 __all__ = ["SettlingSink", "TracedSource"]
-
-Handling: TypeAlias = tuple[SpanContext, Sequence[Link]]
-"""The span of a handling that somebody keeps, and its link to where the message was created."""
 
 NAMES = {Ack: "ack", Defer: "retry", Release: "release", DeadLetter: "dead_letter"}
 LINKED = 16
@@ -66,7 +62,7 @@ class TracedSource(SeenSource):
             return await self.inner.extend(deliveries)
 
     async def settle(self, settled: Sequence[Settled]) -> Sequence[SettleResult]:
-        handled: list[Handling] = [span for item in settled if (span := item.delivery._span) is not None]
+        handled = [item.delivery for item in settled if item.delivery._span is not None]
         if not handled:
             with suppressed():
                 return await self.inner.settle(settled)
@@ -78,29 +74,29 @@ class TracedSource(SeenSource):
             self._spans.fail(span, error)
             raise
         else:
-            self._look_at(span, settled, results)
+            self._look_at(span, results)
             return results
         finally:
             self._spans.end(span)
 
-    def _begin(self, settled: Sequence[Settled], handled: Sequence[Handling]) -> Span:
+    def _begin(self, settled: Sequence[Settled], handled: Sequence[Delivery[Any]]) -> Span:
+        """handled: those whose handling has a span that somebody keeps."""
         ways = {type(item.settlement) for item in settled}
         kind = self._kinds[NAMES[ways.pop()] if len(ways) == 1 else MIXED]
         own: Values = {MESSAGE: settled[0].delivery.message.id} if len(settled) == 1 else {BATCH: len(settled)}
-        links = [link for _, creation in handled for link in creation] if len(handled) <= LINKED else ()
-        first = handled[0][0]
-        together = all(span is first for span, _ in handled)
+        few = handled if len(handled) <= LINKED else ()
+        links = linked([self._spans.carried.creation(delivery.message) for delivery in few])
+        first: SpanContext = handled[0]._span
+        together = all(delivery._span is first for delivery in handled)
         return self._spans.begin(kind, own, parent=within(first) if together else Context(), links=links)
 
-    def _look_at(self, span: Span, settled: Sequence[Settled], results: Sequence[SettleResult]) -> None:
-        """One that was not taken is enough for a failure. What is not asked for again need not know its span any longer."""
-        for item, result in zip(settled, results, strict=True):
+    def _look_at(self, span: Span, results: Sequence[SettleResult]) -> None:
+        """One that was not taken is enough for a failure."""
+        for result in results:
             if type(result) is Failed:
                 self._spans.refuse(span, result, result.cause)
-                continue
-            if type(result) is Lost:
+            elif type(result) is Lost:
                 self._spans.refuse(span, result, "the lease was lost before")
-            msgspec.structs.force_setattr(item.delivery, "_span", None)
 
 
 class SettlingSink:

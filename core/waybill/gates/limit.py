@@ -158,7 +158,7 @@ class KeyLimiter:
     """The limit of one handler for each key. See `Turn` for what it is asked."""
 
     def __init__(self, limit: RateLimit) -> None:
-        self._limit = limit
+        self._rate, self._burst = limit.rate, limit.most  # worked out once: there may be a new key with each message
         self._by: Callable[[Message], str | int | None] = _asked(limit.by) if callable(limit.by) else _key
         self._buckets: dict[str | int, Bucket] = {}
         self._swept = -inf
@@ -189,14 +189,14 @@ class KeyLimiter:
         if len(self._buckets) >= KEYS:
             self._sweep(now)
         place = key if len(self._buckets) < KEYS else hash(key) % SHARED
-        return self._buckets.setdefault(place, self._limit.bucket())
+        return self._buckets.setdefault(place, Bucket(self._rate, self._burst))
 
     def _sweep(self, now: float) -> None:
         """Forget the keys whose bucket is full: a new one would be the same. Once a second at most."""
         if now < self._swept + 1.0:
             return
         self._swept = now
-        full = float(self._limit.most)
+        full = float(self._burst)
         self._buckets = {key: bucket for key, bucket in self._buckets.items() if bucket.tokens(now) < full}
 
 

@@ -416,15 +416,18 @@ class Consumer:
     # ---------------------------------------------------------------- what becomes of it
 
     def _on_results(self, results: Sequence[tuple[Held, SettleResult]]) -> None:
-        silent = not self._observers
+        observed = bool(self._observers)
         for held, result in results:
             self._window.remove(held)
             if held.former:
                 self._give_back_former(held)
-            if not (silent and held.outcome is ACK and result is DONE):
+            if held.outcome is not ACK or result is not DONE:
                 self._settled(held, result)
-            elif not (self._can.acks_surely or held.skipped):
-                self._admission.remember(held)
+            elif not held.skipped:  # as nearly always
+                if not self._can.acks_surely:
+                    self._admission.remember(held)
+                if observed:
+                    self._observers.tell(Handled(delivery=held.delivery, settlement=ACK, result=DONE))
         self._fetcher.wake()
 
     def _settled(self, held: Held, result: SettleResult) -> None:

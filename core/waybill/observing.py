@@ -15,7 +15,7 @@ import msgspec
 
 from waybill.errors import shown
 from waybill.message import Delivery
-from waybill.outcomes import Ack, DeadLetter, Lost, Settlement, SettleResult
+from waybill.outcomes import ACK, DONE, Ack, DeadLetter, Lost, Settlement, SettleResult
 from waybill.redaction import redact, secrets_of
 
 __all__ = ["Handled", "Observers", "Troubles", "about", "failing_span"]
@@ -58,16 +58,20 @@ class Observers:
         return bool(self._observers)
 
     def tell(self, handled: Handled) -> None:
-        lost = isinstance(handled.result, Lost)
-        if lost and isinstance(handled.settlement, Ack):
-            self._warn_of_repeat(handled.delivery)
-        elif not lost and isinstance(handled.settlement, DeadLetter):
-            self._warn_of_dead_letter(handled.delivery, handled.settlement)
+        if handled.settlement is not ACK or handled.result is not DONE:
+            self._warn(handled)
         for observe in self._observers:
             try:
                 observe(handled)
             except Exception as error:  # noqa: BLE001 - said without what the message holds, which it may quote
                 self._warn_of_observer(handled.delivery, error)
+
+    def _warn(self, handled: Handled) -> None:
+        lost = isinstance(handled.result, Lost)
+        if lost and isinstance(handled.settlement, Ack):
+            self._warn_of_repeat(handled.delivery)
+        elif not lost and isinstance(handled.settlement, DeadLetter):
+            self._warn_of_dead_letter(handled.delivery, handled.settlement)
 
     def _warn_of_observer(self, delivery: Delivery[Any], error: Exception) -> None:
         trace = redact("".join(traceback.format_exception(error)), secrets_of(delivery.message, self._marked))

@@ -16,7 +16,19 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple, Self, TypeVar
 
-__all__ = ["Cost", "Meter", "Row", "Run", "against", "alone", "interleave", "scratch", "table", "write_results"]
+__all__ = [
+    "Cost",
+    "Meter",
+    "Row",
+    "Run",
+    "added",
+    "against",
+    "alone",
+    "interleave",
+    "scratch",
+    "table",
+    "write_results",
+]
 
 T = TypeVar("T")
 
@@ -106,6 +118,15 @@ def interleave(contenders: Mapping[str, Callable[[], T]], rounds: int) -> dict[s
         for name, contender in contenders.items():
             found[name].append(contender())
     return found
+
+
+def added(found: Sequence[float], bare: Sequence[float]) -> float:
+    """How much more one contender takes than the other: the median of the rounds' differences.
+
+    What is small beside both needs many short rounds: the two of a round meet the same moment of the machine, and a few that
+    were disturbed move no median.
+    """
+    return median(a - b for a, b in zip(found, bare, strict=True))
 
 
 def against(

@@ -14,12 +14,11 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from statistics import median
 from typing import Any
 
-from benchmarks.harness import Meter, Row, Run, alone, interleave
+from benchmarks.harness import Meter, Row, Run, added, alone, interleave
 from benchmarks.payload import body
-from benchmarks.pipeline import MESSAGES, faststream, ours, timed
+from benchmarks.pipeline import SHORT, faststream, ours, timed
 from waybill import Delivery, Handler, Middleware
 from waybill.instruments import Instrument
 from waybill.telemetry.catalogue import BUCKETS
@@ -27,6 +26,9 @@ from waybill.telemetry.metrics import Metrics
 from waybill.topology import Subscription
 
 __all__ = ["measure"]
+
+ROUNDS = 15
+"""So many times the usual number, of short ones."""
 
 
 class By(Instrument):
@@ -42,7 +44,7 @@ class By(Instrument):
 
 def measure(run: Run) -> list[Row]:
     """Microseconds of processor time that each adds to a message."""
-    bodies = [body(number) for number in range(run.messages(MESSAGES))]
+    bodies = [body(number) for number in range(run.messages(SHORT))]
     made: dict[str, Callable[[], Sequence[Instrument]]] = {
         "none": lambda: (),
         "ours": lambda: (Metrics(),),
@@ -50,26 +52,22 @@ def measure(run: Run) -> list[Row]:
         "by hand": lambda: (By(_prometheus()),),
         "by hand, OpenTelemetry": lambda: (By(_opentelemetry()),),
     }
-    contenders = {name: partial(timed, _with(make), bodies) for name, make in made.items()}
-    contenders["FastStream bare"] = lambda: timed(partial(faststream, empty=False), bodies)
-    contenders["FastStream"] = lambda: timed(partial(faststream, empty=False, further=[_fast_metrics()]), bodies)
-    found = interleave(contenders, run.rounds)
+    contenders = {name: partial(timed, _with(make), bodies, 1) for name, make in made.items()}
+    contenders["FastStream bare"] = lambda: timed(partial(faststream, empty=False), bodies, 1)
+    contenders["FastStream"] = lambda: timed(partial(faststream, empty=False, further=[_fast_metrics()]), bodies, 1)
+    found = interleave(contenders, run.rounds * ROUNDS)
     bare = {"FastStream": found.pop("FastStream bare")}
     none = found.pop("none")
-    added = {
-        name: median(a - b for a, b in zip(each, bare.get(name, none), strict=True)) for name, each in found.items()
-    }
+    cost = {name: added(each, bare.get(name, none)) for name, each in found.items()}
     unit = "us CPU added/message"
     return [
-        alone(
-            "metrics, beside prometheus_client's by hand", unit, added["ours"], baseline=added["by hand"], at_most=3.0
-        ),
-        alone("metrics, beside FastStream's Prometheus middleware", unit, added["ours"], baseline=added["FastStream"]),
+        alone("metrics, beside prometheus_client's by hand", unit, cost["ours"], baseline=cost["by hand"], at_most=3.0),
+        alone("metrics, beside FastStream's Prometheus middleware", unit, cost["ours"], baseline=cost["FastStream"]),
         alone(
             "metrics with a meter, beside OpenTelemetry's by hand",
             unit,
-            added["ours, with a meter"],
-            baseline=added["by hand, OpenTelemetry"],
+            cost["ours, with a meter"],
+            baseline=cost["by hand, OpenTelemetry"],
         ),
     ]
 

@@ -28,11 +28,13 @@ from waybill.consumer import Consumer
 from waybill.instruments import Instrument
 from waybill.outcomes import DONE, Ack, DeadLetter, Defer, Release, Settled, SettleResult
 
-__all__ = ["MESSAGES", "faststream", "measure", "ours", "timed"]
+__all__ = ["MESSAGES", "SHORT", "faststream", "measure", "ours", "timed"]
 
 MESSAGES = 5_000
 """Prepared at once. Many more would be measured out of cold memory, which no broker's deliveries are."""
 REPEATS = 4
+SHORT = 1_000
+"""As many messages, once, where it is a small difference that is measured, in many rounds."""
 PATIENCE = 60.0
 """Seconds after which a round has failed."""
 CONCURRENCY = 32
@@ -62,12 +64,14 @@ def measure(run: Run) -> list[Row]:
     ]
 
 
-def timed(contender: Callable[[Sequence[bytes], Meter], Awaitable[None]], bodies: Sequence[bytes]) -> float:
+def timed(
+    contender: Callable[[Sequence[bytes], Meter], Awaitable[None]], bodies: Sequence[bytes], repeats: int = REPEATS
+) -> float:
     """Microseconds of processor time a message."""
     meter = Meter()
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         asyncio.run(contender(bodies, meter))
-    return meter.per_message(len(bodies) * REPEATS)
+    return meter.per_message(len(bodies) * repeats)
 
 
 # --------------------------------------------------------------------------- ours

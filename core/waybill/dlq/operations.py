@@ -311,7 +311,7 @@ class Operations:
         with self._database.writing() as c:
             moved = c.execute(
                 """UPDATE move SET step = ?, tries = tries + ?, cause = ?, alike = ?, at = ? WHERE operation = ?
-                   AND id IN (SELECT value FROM json_each(?)) AND step IN (SELECT value FROM json_each(?))
+                   AND id IN (SELECT value FROM json_each(?)) AND +step IN (SELECT value FROM json_each(?))
                    RETURNING id, copy_id""",
                 (step, step == "sending", cause, alike, time.time(), _number(c, operation), _json(ids), _json(before)),
             ).fetchall()

@@ -60,8 +60,13 @@ class Dying(Operations):
         self._at("after claimed")
         return number
 
-    def stage(self, operation: Operation, ids: Sequence[str], runner: str) -> Mapping[str, Then]:
-        then = super().stage(operation, ids, runner)
+    def stage(
+        self, operation: Operation, ids: Sequence[str], runner: str, *, removed: Sequence[str] = ()
+    ) -> Mapping[str, Then]:
+        if removed:
+            self._at("before pending")
+        then = super().stage(operation, ids, runner, removed=removed)
+        self._at("after pending" if removed else "")
         self._at("after sending")
         return then
 

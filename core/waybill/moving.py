@@ -38,7 +38,7 @@ class Journal:
         return all_of_them
 
     async def sent(self, letters: Sequence[Delivery[Any]], results: Sequence[SendResult]) -> None:
-        """What became of their copies."""
+        """What became of their copies. Those that are confirmed are being removed meanwhile."""
 
     async def removed(self, letters: Sequence[Delivery[Any]]) -> None:
         """Their copies are confirmed, and they are no dead letters any more."""
@@ -104,10 +104,18 @@ class Mover:
         then = await self._letters.keeping(self._journal.sending(going)) if going else ()
         done = {delivery.token for delivery, what in zip(going, then, strict=True) if what == "remove"}
         sending = [delivery for delivery, what in zip(going, then, strict=True) if what == "send"]
+        results: Sequence[SendResult] = ()
         if sending:
-            done |= await self._letters.keeping(self._sent(sending))
+            results = await self._letters.keeping(self._send([self._copy(delivery.message) for delivery in sending]))
+            done |= self._confirmed(sending, results)
         settled = [Settled(d, ACK if d.token in done else RELEASE) for d in wave]
-        undone = {item.delivery.token for item in await self._letters.settle(settled) if item.settlement is ACK}
+        # Both at once: what is confirmed may go, whether or not that is written down; what is says that it needs no second copy.
+        writing = asyncio.ensure_future(self._journal.sent(sending, results)) if sending else None
+        try:
+            undone = {item.delivery.token for item in await self._letters.settle(settled) if item.settlement is ACK}
+        finally:
+            if writing is not None:
+                await self._letters.keeping(writing)
         self._counts["unremoved"] += len(undone)
         if undone and self._letters.refusal:  # what is sent on would only be there twice
             self.gave_up = f"what was sent cannot be removed: {self._letters.refusal}"
@@ -115,10 +123,8 @@ class Mover:
         if done - undone:
             await self._letters.keeping(self._journal.removed([d for d in going if d.token in done - undone]))
 
-    async def _sent(self, sending: Sequence[Delivery[Any]]) -> set[Any]:
+    def _confirmed(self, sending: Sequence[Delivery[Any]], results: Sequence[SendResult]) -> set[Any]:
         """The tokens of those whose copies are confirmed."""
-        results = await self._send([self._copy(delivery.message) for delivery in sending])
-        await self._journal.sent(sending, results)
         done: set[Any] = set()
         for delivery, result in zip(sending, results, strict=True):
             if isinstance(result, Confirmed):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from waybill.adapter import Source
@@ -107,7 +107,7 @@ class Letters:
             await self._renew()
         await self._renew()
 
-    async def keeping(self, work: Coroutine[Any, Any, T]) -> T:
+    async def keeping(self, work: Awaitable[T]) -> T:
         """Do `work`, and keep what is held meanwhile."""
         task = asyncio.ensure_future(work)
         while not (await asyncio.wait([task], timeout=min(self._every, max(0.0, self._next - self._now()))))[0]:

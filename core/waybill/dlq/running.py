@@ -240,6 +240,7 @@ class _Run:
         """Why no more are sent. Waits while something says that none should be now."""
         if self._orders.ahead is None and time.monotonic() - self._looked < EVERY:
             return ""
+        await self._sending.catch_up()
         while True:
             if stop := await asyncio.to_thread(self._operations.stopped, self._operation, self._runner):
                 return stop

@@ -52,9 +52,13 @@ class Written(Journal):
         self._operation = operation
         self._runner = runner
         self._unsure = unsure
+        self._removed: list[str] = []
+        """Not written down yet: who finds them sent, and the letters gone, knows as much."""
 
     async def sending(self, letters: Sequence[Delivery[Any]]) -> Sequence[Then]:
-        then = await asyncio.to_thread(self._operations.stage, self._operation, _ids(letters), self._runner)
+        stage = partial(self._operations.stage, removed=self._removed)
+        then = await asyncio.to_thread(stage, self._operation, _ids(letters), self._runner)
+        self._removed = []
         return [then.get(delivery.message.id, "leave") for delivery in letters]
 
     async def sent(self, letters: Sequence[Delivery[Any]], results: Sequence[SendResult]) -> None:
@@ -72,7 +76,14 @@ class Written(Journal):
         await asyncio.to_thread(write)
 
     async def removed(self, letters: Sequence[Delivery[Any]]) -> None:
-        await asyncio.to_thread(self._operations.mark, self._operation, _ids(letters), "pending")
+        """It is written down with the next that are sent, or when `catch_up` says so."""
+        self._removed += _ids(letters)
+
+    async def catch_up(self) -> None:
+        """Whoever looks at the operation now, or ends it, is to find all that is removed."""
+        if self._removed:
+            await asyncio.to_thread(self._operations.mark, self._operation, self._removed, "pending")
+            self._removed = []
 
     async def held_back(self, letters: Sequence[Delivery[Any]]) -> None:
         mark = partial(self._operations.mark, cause="it must not pass one of its key that was refused")
@@ -143,9 +154,14 @@ class Sending:
         self._ahead = orders.ahead
         self._copies = operations.copies(operation)
         self._unsure: dict[str, str] = {}
+        self._written = Written(operations, operation, runner, self._unsure)
         self._stuck: dict[str, bool] = {}
         self._looked = _Looked(began=0.0)
         """In the last pass."""
+
+    async def catch_up(self) -> None:
+        """Write down what has been done and is not written down yet."""
+        await self._written.catch_up()
 
     async def send(self, most: float = float("inf")) -> str:
         """Send what is claimed, at most so many. Says why it stands still; nothing: all are, or so many. What somebody else
@@ -184,13 +200,18 @@ class Sending:
                 for chunk in await self._mine(letters, taken, left):
                     if waits := await self._ask(letters.pause):
                         return waits
-                    await letters.pause(self._pace.next(len(chunk)))
+                    await self._wait(letters, self._pace.next(len(chunk)))
                     await finish(moves.move(chunk))
                     left -= len(chunk)
                     if moves.gave_up:
                         return moves.gave_up
             self._looked.whole = taken is None and count >= there
         return ""
+
+    async def _wait(self, letters: Letters, until: float) -> None:
+        if until > asyncio.get_running_loop().time():
+            await self._written.catch_up()
+        await letters.pause(until)
 
     @asynccontextmanager
     async def _opened(self) -> AsyncGenerator[tuple[Letters, Moves], None]:
@@ -213,12 +234,15 @@ class Sending:
                             self._copy,
                             ordered=subscription.ordered,
                             one_by_one=one_by_one,
-                            journal=Written(self._operations, self._operation, self._runner, self._unsure),
+                            journal=self._written,
                             stuck=self._stuck,
                         ),
                     )
             finally:
-                await letters.give_back()
+                try:
+                    await self._written.catch_up()
+                finally:
+                    await letters.give_back()
 
     def _copy(self, message: Message) -> Message:
         late = datetime.now(UTC) if self._operation.orders.expired else None

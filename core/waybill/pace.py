@@ -21,7 +21,8 @@ HASTE = 1.25
 
 
 class Pace:
-    """When the next may go. The n-th goes n / rate seconds after the start, and not before; what is late is caught up.
+    """When the next may go. The n-th goes n / rate seconds after `next` was first asked, and not before; what is late is caught
+    up, but not what it took to begin.
 
     rate: so many a second; `None`: as they come. Raises `ConfigurationError` for one that is not above 0.
     """
@@ -31,7 +32,7 @@ class Pace:
             raise ConfigurationError(f"rate={rate!r}: {of} per second, above 0; None for no limit")
         self._rate = rate
         self._now = asyncio.get_running_loop().time
-        self._due = self._last = self._now()
+        self._due = self._last = float("-inf")
         self.chunk = BATCH if rate is None else max(1, min(BATCH, int(rate * TICK)))
         """How many go together."""
         self.batch = BATCH if rate is None else max(1, min(BATCH, int(rate * TURN)))
@@ -39,8 +40,12 @@ class Pace:
 
     def next(self, count: int) -> float:
         """When `count` more may go, on the loop's clock."""
-        if self._rate is not None:
-            now, turn = self._now(), count / self._rate
-            self._due = max(self._due, now - OWED) + turn
-            self._last = max(self._due, max(self._last, now - turn) + turn / HASTE)
+        now = self._now()
+        if self._rate is None:
+            return now
+        if self._last == float("-inf"):
+            self._due = self._last = now
+        turn = count / self._rate
+        self._due = max(self._due, now - OWED) + turn
+        self._last = max(self._due, max(self._last, now - turn) + turn / HASTE)
         return self._last

@@ -368,6 +368,22 @@ async def test_the_rate_is_kept(url: str) -> None:
             assert 0.95 * count / rate <= took <= 1.05 * count / rate + 1.0  # for opening, on a busy machine
 
 
+async def test_what_it_took_to_begin_is_not_caught_up(url: str) -> None:
+    class Late(SourceBetween):
+        begun = 0.0
+
+        async def receive(self, limit: int) -> Sequence[Delivery[Any]]:
+            if not Late.begun:
+                await asyncio.sleep(1.0)  # as long as a broker takes that is asked for the first time
+                Late.begun = time.monotonic()
+            return await super().receive(limit)
+
+    async with opened(url) as bus:
+        await bury(bus, *(letter(f"m{n}") for n in range(60)))
+        assert (await redrive(Between(bus, source=Late), BILLING, everything, rate=60.0)).sent == 60  # type: ignore[arg-type]
+        assert time.monotonic() - Late.begun >= 0.95
+
+
 async def test_leases_are_kept_while_it_takes_long(url: str) -> None:
     short = msgspec.structs.replace(BILLING, lease=0.8)
     async with opened(url) as bus, opened(url) as other:

@@ -50,6 +50,8 @@ class DeadSource:
         self._left = 0
         self._turn = itertools.count()
         self._channel: Channel | None = None
+        self._limiting = asyncio.Lock()
+        """One limit is set at a time: a consumer has that of the moment in which it begins."""
 
     async def open(self) -> None:
         async with Hand(self._line) as hand:
@@ -87,8 +89,9 @@ class DeadSource:
                 full.set()
 
         tag = f"take-{next(self._turn)}"
-        await channel.basic_qos(prefetch_count=wanted)  # as long as none is settled, no more come
-        await channel.consume(self._queue, deliver, tag=tag)
+        async with self._limiting:
+            await channel.basic_qos(prefetch_count=wanted)  # as long as none is settled, no more come
+            await channel.consume(self._queue, deliver, tag=tag)
         try:
             seen = -1
             while not full.is_set() and seen < len(taken):
@@ -137,8 +140,9 @@ class DeadSource:
     async def _remove(self, channel: Channel, letters: Sequence[Letter]) -> None:
         try:
             with mapped("removing dead letters"):
-                await channel.write([wire.acks(channel.number, [(letter.tag, False) for letter in letters])])
-                await channel.basic_qos(prefetch_count=0)  # the answer says that it has read what was before
+                async with self._limiting:
+                    await channel.write([wire.acks(channel.number, [(letter.tag, False) for letter in letters])])
+                    await channel.basic_qos(prefetch_count=0)  # the answer says that it has read what was before
         except BaseException:
             for letter in letters:
                 letter.settled = None

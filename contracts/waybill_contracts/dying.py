@@ -60,13 +60,8 @@ class Dying(Operations):
         self._at("after claimed")
         return number
 
-    def stage(
-        self, operation: Operation, ids: Sequence[str], runner: str, *, removed: Sequence[str] = ()
-    ) -> Mapping[str, Then]:
-        if removed:
-            self._at("before pending")
-        then = super().stage(operation, ids, runner, removed=removed)
-        self._at("after pending" if removed else "")
+    def stage(self, operation: Operation, ids: Sequence[str], runner: str) -> Mapping[str, Then]:
+        then = super().stage(operation, ids, runner)
         self._at("after sending")
         return then
 

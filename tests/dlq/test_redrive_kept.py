@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 import pytest
 
-from waybill import ConfigurationError
+from waybill import ConfigurationError, Topic
 from waybill.adapter import Adapter, Admin, Page
 from waybill.dlq import carrying
 from waybill.dlq.index import Index
 from waybill.dlq.model import Query, State
-from waybill.dlq.operations import Operations
+from waybill.dlq.operation import Orders, Step
+from waybill.dlq.operations import Operations, Told
 from waybill.message import Message
 from waybill.outcomes import ACK, DONE, RELEASE, Failed, Settled, SettleResult
 from waybill.topology import Destination, Subscription
@@ -175,3 +177,44 @@ async def test_no_more_is_discarded_once_it_cannot_be_removed(tmp_path: Path, mo
         it.adapter = real
         assert outcome.waits == "what is to go cannot be removed: its note is full"
         assert (outcome.progress.claimed, len(await it.dead())) == (2, 2)
+
+
+async def test_it_ends_between_two_sends_as_if_each_had_been_written_down_at_once(tmp_path: Path) -> None:
+    """The letters that were removed are written down while the next are sent, which are taken while these are."""
+    async with desk(tmp_path) as it:
+        await it.bury(*(letter(f"m{n:03}") for n in range(600)))
+        real, operation = it.adapter, it.begin(ahead=1000)
+
+        def then(sent: Sequence[Message]) -> None:
+            back = [message.id for message in sent][:200]
+            it.operations.tell([Told(operation.id, ident, handled=False, fingerprint="") for ident in back])
+
+        it.adapter = cast("Adapter", Between(it.adapter, sink=lambda sink: Sends(sink, then)))
+        outcome = await it.run(operation)
+        it.adapter = real
+        assert (outcome.operation.state, outcome.operation.note) == ("aborted", "200 of 500 came back")
+        progress = outcome.progress
+        assert (progress.pending, progress.came_back, progress.freed, progress.left) == (300, 200, 100, 0)
+        async with it.adapter.dead_letters(it.group) as source:
+            assert len(await source.receive(1000)) == 100
+
+
+def test_a_step_costs_no_more_where_many_wait_for_it(tmp_path: Path) -> None:
+    def cost(count: int) -> int:
+        """In hundreds of instructions of SQLite's, for ten letters."""
+        steps: list[int] = []
+        with Index.open(tmp_path / f"{count}.db") as index:
+            letters = [letter(f"m{n:04}") for n in range(count)]
+            index.record("things", "billing", letters, now=datetime.now(UTC))
+            operations = Operations(index)
+            group = Subscription(topic=Topic("things", str, groups=["billing"]).spec, group="billing")
+            operation = operations.begin("redrive", group, Query(), Orders(), by="ada")
+            operations.claim(operation, index.page(Query(), limit=count).letters)
+            with index.database.reading() as connection:
+                connection.set_progress_handler(lambda: steps.append(1), 100)
+            on_its_way: tuple[Step, ...] = ("sending", "sent", "pending")
+            for step in on_its_way:
+                operations.mark(operation, [f"m{n:04}" for n in range(10)], step)
+        return len(steps)
+
+    assert cost(2000) < 2 * cost(100)

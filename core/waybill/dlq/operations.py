@@ -288,18 +288,12 @@ class Operations:
             way=BY_STEP,
         )
 
-    def stage(
-        self, operation: Operation, ids: Sequence[str], runner: str, *, removed: Sequence[str] = ()
-    ) -> Mapping[str, Then]:
+    def stage(self, operation: Operation, ids: Sequence[str], runner: str) -> Mapping[str, Then]:
         """These letters of it are about to be sent, or discarded. Says what is to be done with each: sent; only removed, where its
         copy is there or it is discarded; or left. Raises `ConfigurationError` where it is not `runner` who carries it out any
-        more.
-
-        removed: those before, which are no dead letters any more. Written together, they cost one wait for the disk.
-        """
+        more."""
         with self._database.writing() as c:
             carrying.check(c, operation.id, runner)
-            self.mark(operation, removed, "pending")
             allowed = DISCARDING if operation.verb == "discard" else SENDING
             then: dict[str, Then] = {
                 ident: allowed.get(move.step, "leave") for ident, move in self.among(operation, ids).items()
@@ -315,6 +309,7 @@ class Operations:
             return
         before = [one for one, then in STEPS.items() if step in then]
         with self._database.writing() as c:
+            # +step: each is found by its id. By the index of steps all that are claimed are gone through for every chunk.
             moved = c.execute(
                 """UPDATE move SET step = ?, tries = tries + ?, cause = ?, alike = ?, at = ? WHERE operation = ?
                    AND id IN (SELECT value FROM json_each(?)) AND +step IN (SELECT value FROM json_each(?))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -25,6 +26,10 @@ from waybill.topology import Destination, Subscription
 
 __all__ = ["Sending"]
 
+log = logging.getLogger("waybill.dlq.sending")
+
+SMALL = 8 << 20
+"""Bytes of letters that are taken ahead of those that are being moved."""
 REST = 1.0
 """Seconds between two times that all letters are gone through for those that are claimed, while somebody else holds some, …"""
 SPARE = 5.0
@@ -54,11 +59,13 @@ class Written(Journal):
         self._unsure = unsure
         self._removed: list[str] = []
         """Not written down yet: who finds them sent, and the letters gone, knows as much."""
+        self._writing: asyncio.Task[None] | None = None
 
     async def sending(self, letters: Sequence[Delivery[Any]]) -> Sequence[Then]:
-        stage = partial(self._operations.stage, removed=self._removed)
-        then = await asyncio.to_thread(stage, self._operation, _ids(letters), self._runner)
-        self._removed = []
+        """Those that were removed before are written down while these are sent."""
+        await self._written()
+        then = await asyncio.to_thread(self._operations.stage, self._operation, _ids(letters), self._runner)
+        self._writing = asyncio.create_task(self._write(), name="waybill-dlq-writing")
         return [then.get(delivery.message.id, "leave") for delivery in letters]
 
     async def sent(self, letters: Sequence[Delivery[Any]], results: Sequence[SendResult]) -> None:
@@ -76,11 +83,23 @@ class Written(Journal):
         await asyncio.to_thread(write)
 
     async def removed(self, letters: Sequence[Delivery[Any]]) -> None:
-        """It is written down with the next that are sent, or when `catch_up` says so."""
+        """It is written down while the next are sent, or when `catch_up` says so."""
+        await self._written()
         self._removed += _ids(letters)
 
     async def catch_up(self) -> None:
         """Whoever looks at the operation now, or ends it, is to find all that is removed."""
+        try:
+            await self._written()
+        finally:
+            await self._write()
+
+    async def _written(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing
+
+    async def _write(self) -> None:
         if self._removed:
             await asyncio.to_thread(self._operations.mark, self._operation, self._removed, "pending")
             self._removed = []
@@ -113,6 +132,40 @@ class Discarding:
         await self._letters.keeping(
             asyncio.to_thread(self._operations.mark, self._operation, done, "discarded", cause=self._operation.why)
         )
+
+
+class _Ahead:
+    """Takes the next letters while the last are moved."""
+
+    def __init__(self, letters: Letters, size: int) -> None:
+        self._letters = letters
+        self._size = size
+        self._taking: asyncio.Task[list[Delivery[Any]] | None] | None = None
+
+    async def take(self) -> list[Delivery[Any]] | None:
+        taking, self._taking = self._taking, None
+        return await (taking or self._letters.take(self._size))
+
+    def begin(self, taken: Sequence[Delivery[Any]]) -> None:
+        """Not where they are large, like those that were taken last: as many again are held."""
+        if sum(len(delivery.message.body or b"") for delivery in taken) <= SMALL:
+            self._taking = asyncio.create_task(self._letters.take(self._size), name="waybill-dlq-taking")
+
+    async def end(self) -> None:
+        """What was taken for nothing can be given back then."""
+        if self._taking is not None:
+            await asyncio.wait([self._taking])
+            if not self._taking.cancelled() and (error := self._taking.exception()) is not None:
+                log.info("what was to be moved next was not taken: %s", error)
+
+
+@asynccontextmanager
+async def _ahead(letters: Letters, size: int) -> AsyncGenerator[_Ahead, None]:
+    ahead = _Ahead(letters, size)
+    try:
+        yield ahead
+    finally:
+        await ahead.end()
 
 
 @dataclass(slots=True)
@@ -194,9 +247,11 @@ class Sending:
         self._looked = _Looked(began=time.time())
         dead = (await self._adapter.admin.backlog(self._subscription)).dead.value
         there, count, taken = float("inf") if dead is None else dead, 0, None
-        async with self._opened() as (letters, moves):
-            while left > 0 and (taken := await letters.take(self._pace.batch)) is not None:
+        async with self._opened() as (letters, moves), _ahead(letters, self._pace.batch) as ahead:
+            while left > 0 and (taken := await ahead.take()) is not None:
                 count += len(taken)
+                if left > len(taken):
+                    ahead.begin(taken)
                 for chunk in await self._mine(letters, taken, left):
                     if waits := await self._ask(letters.pause):
                         return waits

@@ -41,7 +41,7 @@ class Journal:
         """What became of their copies. Those that are confirmed are being removed meanwhile."""
 
     async def removed(self, letters: Sequence[Delivery[Any]]) -> None:
-        """Their copies are confirmed, and they are no dead letters any more."""
+        """Their copies are confirmed, and they are no dead letters any more. `sent` may be under way still."""
 
     async def held_back(self, letters: Sequence[Delivery[Any]]) -> None:
         """They stay, since they must not pass one of their key that was refused."""
@@ -113,6 +113,8 @@ class Mover:
         writing = asyncio.ensure_future(self._journal.sent(sending, results)) if sending else None
         try:
             undone = {item.delivery.token for item in await self._letters.settle(settled) if item.settlement is ACK}
+            if done - undone:
+                await self._letters.keeping(self._journal.removed([d for d in going if d.token in done - undone]))
         finally:
             if writing is not None:
                 await self._letters.keeping(writing)
@@ -120,8 +122,6 @@ class Mover:
         if undone and self._letters.refusal:  # what is sent on would only be there twice
             self.gave_up = f"what was sent cannot be removed: {self._letters.refusal}"
             self._cause = self._cause or self.gave_up
-        if done - undone:
-            await self._letters.keeping(self._journal.removed([d for d in going if d.token in done - undone]))
 
     def _confirmed(self, sending: Sequence[Delivery[Any]], results: Sequence[SendResult]) -> set[Any]:
         """The tokens of those whose copies are confirmed."""

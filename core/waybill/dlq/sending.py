@@ -57,8 +57,11 @@ class Written(Journal):
         self._operation = operation
         self._runner = runner
         self._unsure = unsure
+        self._confirmed: set[str] = set()
+        """Of those that are being removed."""
         self._removed: list[str] = []
-        """Not written down yet: who finds them sent, and the letters gone, knows as much."""
+        """Not written down yet: who finds the letters gone knows as much."""
+        self._turn = asyncio.Lock()
         self._writing: asyncio.Task[None] | None = None
 
     async def sending(self, letters: Sequence[Delivery[Any]]) -> Sequence[Then]:
@@ -69,22 +72,25 @@ class Written(Journal):
         return [then.get(delivery.message.id, "leave") for delivery in letters]
 
     async def sent(self, letters: Sequence[Delivery[Any]], results: Sequence[SendResult]) -> None:
-        def write() -> None:
-            confirmed: list[str] = []
-            for delivery, result in zip(letters, results, strict=True):
-                if isinstance(result, Confirmed):
-                    confirmed.append(delivery.message.id)
-                elif isinstance(result, Refused) and not result.transient:
-                    self._operations.mark(self._operation, [delivery.message.id], "left", cause=why(result))
-                else:
-                    self._unsure[delivery.message.id] = why(result)
-            self._operations.mark(self._operation, confirmed, "sent")
-
-        await asyncio.to_thread(write)
+        """Not of those that are removed before it is their turn."""
+        self._confirmed = set()
+        refused: dict[str, str] = {}
+        for delivery, result in zip(letters, results, strict=True):
+            if isinstance(result, Confirmed):
+                self._confirmed.add(delivery.message.id)
+            elif isinstance(result, Refused) and not result.transient:
+                refused[delivery.message.id] = why(result)
+            else:
+                self._unsure[delivery.message.id] = why(result)
+        await self._written()
+        for ident, cause in refused.items():
+            await asyncio.to_thread(partial(self._operations.mark, cause=cause), self._operation, [ident], "left")
+        if self._confirmed:
+            await asyncio.to_thread(self._operations.mark, self._operation, list(self._confirmed), "sent")
 
     async def removed(self, letters: Sequence[Delivery[Any]]) -> None:
         """It is written down while the next are sent, or when `catch_up` says so."""
-        await self._written()
+        self._confirmed.difference_update(_ids(letters))
         self._removed += _ids(letters)
 
     async def catch_up(self) -> None:
@@ -100,9 +106,10 @@ class Written(Journal):
             await writing
 
     async def _write(self) -> None:
-        if self._removed:
-            await asyncio.to_thread(self._operations.mark, self._operation, self._removed, "pending")
-            self._removed = []
+        async with self._turn:
+            if ids := self._removed.copy():
+                await asyncio.to_thread(self._operations.mark, self._operation, ids, "pending")
+                del self._removed[: len(ids)]
 
     async def held_back(self, letters: Sequence[Delivery[Any]]) -> None:
         mark = partial(self._operations.mark, cause="it must not pass one of its key that was refused")

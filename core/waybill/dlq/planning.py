@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,8 @@ Left: TypeAlias = Literal["claimed", "expired", "worn", "unfit"]
 CAN_BE_CLAIMED = frozenset({State.UNRESOLVED, State.TRIAGED})
 SHOWN_STATES = CAN_BE_CLAIMED | {State.REDRIVING}
 """And what is claimed already, which is counted."""
+PAGE = 2000
+"""Letters looked at together: to find the way to a page takes as long as hundreds of its letters."""
 ROUNDS = 8
 """Answers that the decoding of one message may need."""
 READ = 100_000
@@ -165,7 +168,7 @@ async def sifted(
     now = datetime.now(UTC)
     after: str | None = None
     while True:
-        page = index.page(query, after=after, limit=BATCH, oldest_first=True)
+        page = await asyncio.to_thread(index.page, query, after=after, limit=PAGE, oldest_first=True)
         for letter in page.letters:
             left = _left(letter, orders, now)
             cause: str | None = None

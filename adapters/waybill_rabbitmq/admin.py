@@ -130,7 +130,8 @@ class RabbitAdmin:
                     in_flight = await self._in_flight(shape.queues(subscription))
             with suppress(NotPermitted):
                 letters = await hand.queue(names.dead(*where))
-                dead = NOTHING if letters is None else Count(letters.messages)
+                if letters is not None:  # the queue's length is without what its consumers hold
+                    dead = Count(letters.messages, Exactness.AT_LEAST if letters.consumers else Exactness.EXACT)
         return Backlog(
             subscription=subscription,
             ready=ready,

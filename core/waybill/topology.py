@@ -157,6 +157,8 @@ class Exactness(Enum):
 
     EXACT = "exact"
     APPROXIMATE = "approximate"
+    AT_LEAST = "at least"
+    """There may be more: the broker leaves out what somebody holds."""
     UNKNOWN = "unknown"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +20,7 @@ from waybill.dlq.operation import Orders, Step
 from waybill.dlq.operations import Operations, Told
 from waybill.message import Message
 from waybill.outcomes import ACK, DONE, RELEASE, Failed, Settled, SettleResult
-from waybill.topology import Destination, Subscription
+from waybill.topology import Backlog, Count, Destination, Exactness, Subscription
 
 from .between import Between, Sends
 from .desk import Desk, desk, ids, letter
@@ -122,11 +122,15 @@ async def test_a_letter_that_the_other_group_had_before_has_not_come_back(tmp_pa
 class Short:
     """Shows the first dead letter and says that there are more, as a broker does that has more than one look can show."""
 
-    def __init__(self, inner: Admin) -> None:
-        self._inner = inner
+    def __init__(self, inner: Admin, count: Callable[[Count], Count] = lambda dead: dead) -> None:
+        self._inner, self._count = inner, count
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+    async def backlog(self, subscription: Subscription) -> Backlog:
+        backlog = await self._inner.backlog(subscription)
+        return msgspec.structs.replace(backlog, dead=self._count(backlog.dead))
 
     async def browse(self, subscription: Subscription, *, after: str | None = None, limit: int = 100) -> Page:
         page = await self._inner.browse(subscription, after=after, limit=limit)
@@ -145,6 +149,55 @@ async def test_one_that_is_gone_is_known_to_be_where_the_broker_cannot_show_them
         outcome = await it.run(operation)
         assert (outcome.operation.state, outcome.progress.pending, outcome.progress.gone) == ("pending", 1, 1)
         assert outcome.waits == ""
+
+
+@pytest.mark.parametrize("verb", ["redrive", "discard"])
+async def test_what_somebody_else_holds_is_not_taken_for_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    monkeypatch.setattr("waybill.dlq.sending.REST", 0.01)
+    monkeypatch.setattr("waybill.dlq.sending.SPARE", -29.5)  # of a lease of 30 seconds
+    async with desk(tmp_path) as it:
+        await it.bury(*(letter(f"m{n}") for n in range(3)))
+        operation = it.begin(verb=verb)
+        real = it.adapter
+        async with (
+            it.app("other").connected() as brokers,
+            brokers.of(it.topic.spec).dead_letters(it.group) as source,
+        ):
+            held = await source.receive(2)
+            few = Short(real.admin, lambda dead: Count((dead.value or 0) - len(held), Exactness.AT_LEAST))
+            it.adapter = cast("Adapter", Between(real, admin=few))
+            outcome = await it.run(operation)
+            assert (outcome.progress.claimed, outcome.progress.moved, outcome.progress.gone) == (2, 1, 0)
+            assert outcome.waits == "the broker could not show all dead letters: others hold some"
+            await source.settle([Settled(delivery, RELEASE) for delivery in held])
+        it.adapter = real
+        outcome = await it.run(operation)
+        assert (outcome.progress.moved, outcome.progress.open, await it.dead()) == (3, 0, [])
+
+
+async def test_a_broker_that_knows_only_about_how_many_there_are_has_to_say_it_several_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waybill.dlq.sending.REST", 0.01)
+    async with desk(tmp_path) as it:
+        await it.bury(*(letter(f"m{n}") for n in range(3)))
+        operation = it.begin(Query(ids=("m0",)))
+        it.operations.claim(operation, it.operations.index.page(Query(ids=("m0",))).letters)
+        async with it.adapter.dead_letters(it.group) as source:
+            taken = await source.receive(10)
+            await source.settle([Settled(d, ACK if d.message.id == "m0" else RELEASE) for d in taken])
+        told: list[float] = []
+
+        def about(dead: Count) -> Count:
+            told.append(3 if len(told) in {1, 2} else dead.value or 0)
+            return Count(told[-1], Exactness.APPROXIMATE)
+
+        it.adapter = cast("Adapter", Between(it.adapter, admin=Short(it.adapter.admin, about)))
+        outcome = await it.run(operation)
+        assert (outcome.progress.gone, outcome.waits) == (1, "")
+        assert len(told) >= 6, "once it said 2, then 3, and then 2 three times"
 
 
 async def test_nothing_more_is_sent_once_what_was_sent_cannot_be_removed(

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from tests.rabbitmq.looking import eventually
 from waybill import App, DeadLetterRecord, Message, Settings, Topic
-from waybill.adapter import Page
+from waybill.adapter import Admin, Page
 from waybill.outcomes import ACK, RELEASE, Confirmed, Settled
-from waybill.topology import Destination, Subscription
+from waybill.topology import Count, Destination, Exactness, Subscription
 
 ORDERS = Topic("orders", int, groups=["group"])
 GROUP = Subscription(topic=ORDERS.spec, group="group")
@@ -26,6 +26,10 @@ def letter(number: int) -> Message:
         content_type="application/json",
         dead=record,
     )
+
+
+async def counted(admin: Admin, count: Count) -> bool:
+    return (await admin.backlog(GROUP)).dead == count
 
 
 async def test_letters_that_somebody_holds_are_not_taken_for_gone(url: str) -> None:
@@ -45,11 +49,13 @@ async def test_letters_that_somebody_holds_are_not_taken_for_gone(url: str) -> N
             return await admin.browse(GROUP)
 
         assert (await look()).complete
+        assert await eventually(lambda: counted(admin, Count(8)))  # the last look is not over at once
         async with adapter.dead_letters(GROUP) as source:
             first = await source.receive(4)
             assert [delivery.message.id for delivery in first] == [f"letter-{number}" for number in range(4)]
             page = await look()
             assert (page.complete, len(page.messages) < 8) == (False, True)
+            assert await eventually(lambda: counted(admin, Count(4, Exactness.AT_LEAST)))
             await source.settle([Settled(delivery, ACK) for delivery in first[:2]])
             await source.settle([Settled(delivery, RELEASE) for delivery in first[2:]])
             second = await source.receive(10)

@@ -29,6 +29,7 @@ __all__ = ["backlog"]
 COUNTS = ("ready", "in_flight", "delayed", "dead", "handled")
 NUMBERS = ("ready", "in flight", "delayed", "dead", "handled", "oldest")
 COLUMNS = ("topic", "group", *NUMBERS)
+ABOUT = frozenset({Exactness.APPROXIMATE, Exactness.AT_LEAST})
 SECONDS = 2.0
 
 Show = Callable[[Sequence["Seen"], str], None]
@@ -203,7 +204,7 @@ def _cell(count: Count, *, seconds: bool = False) -> str:
         return "?"
     if count.value is None:
         return "-"
-    about = "~" if count.exactness is Exactness.APPROXIMATE else ""
+    about = "~" if count.exactness in ABOUT else ""
     return about + (age(count.value) if seconds else f"{count.value:.0f}")
 
 
@@ -222,7 +223,7 @@ def _object(seen: Seen) -> dict[str, Any]:
             name: int(count.value) if "seconds" not in name and count.value is not None else count.value
             for name, count in figures.items()
         },
-        "approximate": [name for name, count in figures.items() if count.exactness is Exactness.APPROXIMATE],
+        "approximate": [name for name, count in figures.items() if count.exactness in ABOUT],
         "unknown": [name for name, count in figures.items() if count.exactness is Exactness.UNKNOWN],
         "partitions": [
             {"partition": part.partition, "ready": part.ready.value, "handled": part.handled.value}

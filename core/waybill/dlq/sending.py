@@ -16,13 +16,14 @@ from waybill.adapter import Adapter, capabilities_of
 from waybill.deadletters import again
 from waybill.dlq.operation import Operation, Orders, Step
 from waybill.dlq.operations import Operations
+from waybill.dlq.watching import STEADY
 from waybill.letters import pages
 from waybill.message import Delivery, Message
 from waybill.moving import Journal, Mover, Then, finish, why
 from waybill.outcomes import ACK, RELEASE, Confirmed, Refused, SendResult, Settled
 from waybill.pace import Pace
 from waybill.taking import Letters
-from waybill.topology import Destination, Subscription
+from waybill.topology import Count, Destination, Exactness, Subscription
 
 __all__ = ["Sending"]
 
@@ -218,6 +219,8 @@ class Sending:
         self._stuck: dict[str, bool] = {}
         self._looked = _Looked(began=0.0)
         """In the last pass."""
+        self._alike = 0
+        """Passes in a row in which as many were seen as there are."""
 
     async def catch_up(self) -> None:
         """Write down what has been done and is not written down yet."""
@@ -241,7 +244,7 @@ class Sending:
                 return ""
             if before != left or not until:
                 until = loop.time() + self._subscription.lease + SPARE
-            if loop.time() > until:
+            if loop.time() > until and not 0 < self._alike < STEADY:
                 return waits
             await asyncio.sleep(REST)
             if stop := await self._ask(_sleep):
@@ -252,8 +255,8 @@ class Sending:
     async def _pass(self, left: float) -> str:
         """Go through the dead letters once, for so many. Says why it was cut short."""
         self._looked = _Looked(began=time.time())
-        dead = (await self._adapter.admin.backlog(self._subscription)).dead.value
-        there, count, taken = float("inf") if dead is None else dead, 0, None
+        dead = (await self._adapter.admin.backlog(self._subscription)).dead
+        count, taken = 0, None
         async with self._opened() as (letters, moves), _ahead(letters, self._pace.batch) as ahead:
             while left > 0 and (taken := await ahead.take()) is not None:
                 count += len(taken)
@@ -267,13 +270,22 @@ class Sending:
                     left -= len(chunk)
                     if moves.gave_up:
                         return moves.gave_up
-            self._looked.whole = taken is None and count >= there
+            self._looked.whole = taken is None and self._were_all(count, dead)
         return ""
 
     async def _wait(self, letters: Letters, until: float) -> None:
         if until > asyncio.get_running_loop().time():
             await self._written.catch_up()
         await letters.pause(until)
+
+    def _were_all(self, count: int, dead: Count) -> bool:
+        """Whether so many letters are all that there were when the pass began. What somebody holds must be in the figure, and one
+        that is known only about must say so several times in a row."""
+        if dead.value is None or dead.exactness not in {Exactness.EXACT, Exactness.APPROXIMATE} or count < dead.value:
+            self._alike = 0
+            return False
+        self._alike = STEADY if dead.exactness is Exactness.EXACT else self._alike + 1
+        return self._alike >= STEADY
 
     @asynccontextmanager
     async def _opened(self) -> AsyncGenerator[tuple[Letters, Moves], None]:

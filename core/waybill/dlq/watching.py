@@ -19,7 +19,7 @@ from waybill.topology import Backlog, Destination, Exactness, Subscription
 __all__ = ["Watch"]
 
 STEADY = 3
-"""Looks in a row at which a broker that knows its figures only about must say that nothing lies there."""
+"""Looks in a row at which a broker that knows its figures only about must say the same."""
 
 
 class Watch:

@@ -158,6 +158,8 @@ async def test_it_pauses_while_a_circuit_of_its_group_is_open(tmp_path: Path) ->
         assert outcome.whole
         assert said[0] == "the circuit bank is open"
         assert await circuits(tmp_path / "nowhere", "things/billing")() is None
+        folder.write(msgspec.structs.replace(state, circuits=[msgspec.structs.replace(bank, state="half-open")]))
+        assert await circuits(folder.path, "things/billing")() is None, "a letter may be what it waits for to close"
 
 
 async def test_it_keeps_no_more_ahead_of_the_group_than_is_asked_for(tmp_path: Path) -> None:
@@ -230,7 +232,7 @@ async def test_discarding_is_an_operation_with_a_reason_for_each_letter(tmp_path
         with pytest.raises(ConfigurationError, match="say why"):
             it.operations.begin("discard", it.group, Query(), it.begin().orders, by="ada", why=" ")
         outcome = await it.run(it.begin(Query(ids=("m1", "m3")), verb="discard", force=True))
-        assert (outcome.operation.state, outcome.progress.discarded) == ("done", 2)
+        assert (outcome.operation.state, outcome.progress.discarded, outcome.progress.cause) == ("done", 2, "")
         assert ids(await it.dead()) == ["m2"]
         assert it.states() == {"m1": Review.DISCARDED, "m2": Review.UNRESOLVED, "m3": Review.DISCARDED}
         (entry, *_) = it.operations.index.audit(key=it.key("m1"))

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["circuits"]
 
-PASSES = frozenset({"closed", "forced-closed"})
+PASSES = frozenset({"closed", "forced-closed", "half-open"})
+"""Half open, the group takes one message to find out how it goes; where nothing else comes, that is one of the letters."""
 
 
 def circuits(folder: str | Path, group: str) -> Brake:
-    """While a circuit that `group` (`topic/group`) waits for is not closed, says one of its processes. folder: where these
+    """While a circuit that `group` (`topic/group`) waits for is open, says one of its processes. folder: where these
     write how they are (the setting `status_dir`); one that cannot be read says nothing."""
 
     def look() -> str | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from waybill import ConfigurationError
 from waybill.dlq.index import Index
 from waybill.dlq.model import Action, Query, State
-from waybill.dlq.operation import Operation
+from waybill.dlq.operation import Operation, Step
 from waybill.dlq.operations import Operations, Told
 from waybill.dlq.settling import settle
 
@@ -109,6 +111,28 @@ async def test_others_write_to_the_index_while_many_letters_are_given_back(
             cancelled = Slow(it.operations.index).cancel(operation, by="grace", why="")
         assert (cancelled.state, written) == ("cancelled", [2, 2, 2])
         assert set(it.states().values()) == {State.UNRESOLVED}
+
+
+async def test_the_loop_goes_on_while_many_letters_are_given_back(tmp_path: Path) -> None:
+    looped: list[bool] = []
+
+    class Seen(Operations):
+        def mark(
+            self, operation: Operation, ids: Sequence[str], step: Step, *, cause: str = "", alike: bool = False
+        ) -> None:
+            if step == "freed":
+                with suppress(RuntimeError):
+                    looped.append(asyncio.get_running_loop().is_running())
+            super().mark(operation, ids, step, cause=cause, alike=alike)
+
+    async with desk(tmp_path, tells=True) as it:
+        await it.bury(*(letter(f"m{n}") for n in range(6)))
+        it.operations = Seen(it.operations.index)
+        it.fails = lambda _: True
+        async with it.app().running():
+            outcome = await it.run(it.begin(canary=1))
+        assert (outcome.operation.state, outcome.progress.freed) == ("aborted", 5)
+        assert looped == []
 
 
 async def test_one_whose_cancelling_was_killed_ends_when_it_is_gone_on_with(tmp_path: Path) -> None:

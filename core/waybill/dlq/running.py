@@ -17,6 +17,7 @@ from waybill.dlq.planning import Check, sifted
 from waybill.dlq.sending import Sending
 from waybill.dlq.watching import Watch
 from waybill.errors import ConfigurationError
+from waybill.moving import finish
 from waybill.topology import Backlog, Destination, Subscription
 
 __all__ = ["Brake", "Outcome", "decide", "run"]
@@ -68,7 +69,7 @@ async def run(
 
     subscription: the group whose dead letters these are; collect them first (`collecting`). to: where the copies go, and the
     adapter of that broker; needed where `operation.to` names a place. check: bodies that do not fit are not
-    claimed. brakes: asked before each send. on_progress: called after each send, and while it waits, with what it does, in
+    claimed. brakes: asked before a send, every half second at most unless `orders.ahead` is given. on_progress: called after each send, and while it waits, with what it does, in
     words. past_canary: go on though nobody knows yet what has become of the canary. orders: how, in this run; `None`: as it was
     begun. Those that say which letters count only for what it claims still.
 
@@ -155,7 +156,7 @@ class _Run:
     async def run(self, *, past_canary: bool) -> Outcome:
         waits = ""
         if self._operation.state != "pending":  # for which a cancel came too late
-            waits = self._cut_short("")  # by one who did not come to the end of it
+            waits = await self._cut_short("")  # by one who did not come to the end of it
         while not waits and self._operation.state not in ENDED | {"pending"}:
             if self._operation.state == "claiming":
                 await self._claim()
@@ -165,9 +166,9 @@ class _Run:
                 waits = await self._send_all()
         progress = await self._watch.look() if self._operation.state == "pending" else await self._watch.heed()
         if self._operation.state == "pending" and not progress.pending:
-            self._operation = self._operations.advance(self._operation, "done")
+            await self._become("done")
         elif waits and self._operation.state not in ENDED:
-            self._operation = self._operations.stand_still(self._operation, waits)
+            self._operation = await asyncio.to_thread(self._operations.stand_still, self._operation, waits)
         self._on_progress(progress, waits or self._operation.state)
         return Outcome(operation=self._operation, progress=progress, waits=waits)
 
@@ -197,10 +198,10 @@ class _Run:
         if letters:
             await take()
         if stop := await asyncio.to_thread(self._operations.stopped, self._operation, self._runner):
-            self._become("cancelled", stop)
+            await self._become("cancelled", stop)
             return
         canary = orders.canary and self._operation.verb != "discard"
-        self._become("canary" if canary else "running")
+        await self._become("canary" if canary else "running")
 
     async def _canary(self, *, past: bool) -> str:
         orders = self._orders
@@ -208,24 +209,24 @@ class _Run:
         half = progress.sending + progress.sent
         most = half + max(0, orders.canary - (progress.total - progress.claimed))
         if most and (waits := await self._sending.send(most)):
-            return self._cut_short(waits)
+            return await self._cut_short(waits)
         end = time.monotonic() + orders.patience
         while (progress := await self._watch.look()).pending and not past:
             if stop := await asyncio.to_thread(self._operations.stopped, self._operation, self._runner):
-                return self._cut_short(stop)
+                return await self._cut_short(stop)
             if time.monotonic() > end:
                 return UNKNOWN.format(seconds=orders.patience, number=progress.pending)
             self._on_progress(progress, "waiting for the canary")
             await asyncio.sleep(EVERY)
-        if not self._too_many_came_back(progress):
-            self._become("running")
+        if not await self._too_many_came_back(progress):
+            await self._become("running")
         return ""
 
     async def _send_all(self) -> str:
         waits = await self._sending.send()
         if waits:
-            return self._cut_short(waits)
-        self._become("done" if self._operation.verb == "discard" else "pending")
+            return await self._cut_short(waits)
+        await self._become("done" if self._operation.verb == "discard" else "pending")
         return ""
 
     # ---------------------------------------------------------------- on the way
@@ -245,7 +246,7 @@ class _Run:
             if stop := await asyncio.to_thread(self._operations.stopped, self._operation, self._runner):
                 return stop
             progress, held = await self._glance()
-            if self._too_many_came_back(progress):
+            if await self._too_many_came_back(progress):
                 return self._operation.note
             self._looked = time.monotonic()
             self._on_progress(progress, held or self._operation.state)
@@ -280,18 +281,25 @@ class _Run:
         self._fewest = min(self._fewest, there)
         return there - self._fewest > progress.moved * self._orders.abort_above
 
-    def _too_many_came_back(self, progress: Progress) -> bool:
+    async def _too_many_came_back(self, progress: Progress) -> bool:
         if progress.came_back <= progress.moved * self._orders.abort_above:
             return False
         alike = f", {progress.alike} of them having failed as before" if progress.alike else ""
-        self._become("aborted", f"{progress.came_back} of {progress.moved} came back{alike}")
+        await self._become("aborted", f"{progress.came_back} of {progress.moved} came back{alike}")
         return True
 
-    def _cut_short(self, waits: str) -> str:
+    async def _cut_short(self, waits: str) -> str:
         """What cuts it short ends it, where somebody has cancelled it."""
-        if self._operation.state not in ENDED and (stop := self._operations.stopped(self._operation, self._runner)):
-            self._become("cancelled", stop)
+        if self._operation.state not in ENDED and (
+            stop := await asyncio.to_thread(self._operations.stopped, self._operation, self._runner)
+        ):
+            await self._become("cancelled", stop)
         return "" if self._operation.state in ENDED else waits
 
-    def _become(self, state: State, note: str = "") -> None:
-        self._operation = self._operations.advance(self._operation, state, note)
+    async def _become(self, state: State, note: str = "") -> None:
+        """In a thread: of many letters that are freed the loop would give no sign of life, and somebody else would take it over."""
+
+        async def advance() -> None:
+            self._operation = await asyncio.to_thread(self._operations.advance, self._operation, state, note)
+
+        await finish(advance())

@@ -137,9 +137,7 @@ class Discarding:
         if self._letters.refusal:
             self.gave_up = f"what is to go cannot be removed: {self._letters.refusal}"
         done = _ids([s.delivery for s in settled if s.settlement is ACK and s.delivery.token not in undone])
-        await self._letters.keeping(
-            asyncio.to_thread(self._operations.mark, self._operation, done, "discarded", cause=self._operation.why)
-        )
+        await self._letters.keeping(asyncio.to_thread(self._operations.mark, self._operation, done, "discarded"))
 
 
 class _Ahead:

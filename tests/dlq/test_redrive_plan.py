@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from waybill import Topic
+from waybill import Message, Topic
 from waybill.dlq.model import Query
+from waybill.dlq.operation import Orders
 from waybill.dlq.planning import checking
 from waybill.topology import Destination
 
@@ -68,3 +69,19 @@ async def test_what_another_operation_has_claimed_is_left(tmp_path: Path) -> Non
         made = await it.plan()
         assert (made.count, made.claimed) == (1, 1)
         assert "another operation" in " ".join(made.warnings)
+
+
+async def test_what_is_secret_is_in_no_cause_and_no_reason(tmp_path: Path) -> None:
+    class Telling(Topic[str]):
+        def decode(self, message: Message) -> str:
+            raise ValueError(f"cannot read password=hunter22 or {message.headers['seat']}")
+
+    async with desk(tmp_path) as it:
+        await it.bury(letter("m1", headers={"seat": "window-12"}))
+        (cause,) = (await it.plan(check=checking(Telling("things", str), ["seat"]))).causes
+        assert "cannot read" in cause
+        assert ("hunter22" in cause, "window-12" in cause) == (False, False)
+        operation = it.operations.begin("redrive", it.group, Query(), Orders(), by="ada", why="token: hunter22 is new")
+        it.operations.cancel(operation, by="ada", why="token: hunter22 was it")
+        (kept,) = it.operations.all(ended=True)
+        assert ("is new" in kept.why, "was it" in kept.note, "hunter22" in f"{kept}") == (True, True, False)

@@ -122,7 +122,7 @@ class Bench:
             )
         ]
         found.sort(key=lambda registration: registration.subscription.group != group)
-        return checking(found[0].topic) if found else None
+        return checking(found[0].topic, self.place.marked()) if found else None
 
     async def subscription(self, operation: Operation) -> Subscription:
         """The group whose letters these are. Raises `ConfigurationError` where it is none of the application's."""

@@ -36,6 +36,7 @@ from waybill.errors import BrokerError, ConfigurationError
 from waybill.ids import new_id
 from waybill.message import Message
 from waybill.moving import Then
+from waybill.redaction import redact
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -111,7 +112,7 @@ class Operations:
         """A new operation, that has claimed nothing yet. Raises `ConfigurationError` for a discard without a reason."""
         if verb in {"discard", "edit"} and not why.strip():
             raise ConfigurationError(f"why: say why these dead letters are {verb}ed")
-        topic, group, now = subscription.topic.name, subscription.group, _now()
+        topic, group, now, why = subscription.topic.name, subscription.group, _now(), redact(why)
         query = msgspec.structs.replace(query, topic=topic, group=group)
         operation = Operation(
             id=new_id(), verb=verb, state="claiming", topic=topic, group=group, to=to, query=query, orders=orders,
@@ -191,7 +192,7 @@ class Operations:
         operation = self.get(operation.id)
         if operation.state in ENDED | {"pending"}:
             return operation
-        words = f"cancelled by {by}" + (f": {why}" if why else "")
+        words = f"cancelled by {by}" + (f": {redact(why)}" if why else "")
         with self._database.writing() as c:
             c.execute("UPDATE operation SET stop = ? WHERE id = ?", (words, operation.id))
             self.note(msgspec.structs.replace(operation, by=by, why=why), "cancel")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -18,6 +19,7 @@ from waybill.errors import CodecUnavailable, DecodeError, one_line
 from waybill.history import KeepsHistory, Stretch
 from waybill.letters import BATCH
 from waybill.message import Message
+from waybill.redaction import redact, secrets_of
 from waybill.topic import Readable
 from waybill.topology import Destination, Subscription
 
@@ -76,8 +78,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody should know who does it, in words."""
 
 
-def checking(topic: Readable[Any]) -> Check:
-    """A check by the topic's codec. It raises `CodecUnavailable` when it must ask somebody who does not answer."""
+def checking(topic: Readable[Any], marked: Collection[str] = ()) -> Check:
+    """A check by the topic's codec. It raises `CodecUnavailable` when it must ask somebody who does not answer.
+
+    marked: names of headers and fields that are secret as well (`Settings.redact`).
+    """
+
+    def cause(error: BaseException, message: Message) -> str:
+        return one_line(error, partial(redact, values=secrets_of(message, marked)))
 
     async def check(message: Message) -> str | None:
         for _ in range(ROUNDS):
@@ -89,9 +97,9 @@ def checking(topic: Readable[Any]) -> Check:
                 except CodecUnavailable:
                     raise
                 except DecodeError as error:
-                    return one_line(error)
+                    return cause(error, message)
             except Exception as error:  # noqa: BLE001 - whatever a codec of the user's raises is why it cannot be read
-                return one_line(error)
+                return cause(error, message)
             else:
                 return None
         return f"after {ROUNDS} answers decoding still lacks something"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from waybill import ConfigurationError
+from waybill.dlq.editing import edit
 from waybill.dlq.index import Index
 from waybill.dlq.model import Action, Query, State
 from waybill.dlq.operation import Operation, Step
@@ -177,3 +178,41 @@ def test_what_only_an_operation_has_needs_an_index(waybill: Console) -> None:
     waybill.bury("one")
     for words in (("--patience", "1"), ("--abort-above", "0.5"), ("--canary", "1")):
         assert "need the index" in waybill("dlq", "redrive", *words, code=2).err, words
+
+
+async def test_an_operation_is_forgotten_with_all_it_kept_when_its_letters_are(tmp_path: Path) -> None:
+    def bodies() -> int:
+        with it.operations.index.database.reading() as connection:
+            number: int = connection.execute("SELECT count(*) FROM move WHERE copy IS NOT NULL").fetchone()[0]
+        return number
+
+    def kept() -> list[str]:
+        return [each.id for each in it.operations.all(ended=True)]
+
+    async with desk(tmp_path) as it:
+        index = it.operations.index
+        await it.bury(letter("m1"), letter("m2"), letter("m3"))
+        edited = edit(it.operations, it.group, "m1", body=b'"mended body"', by="ada", why="typo")
+        await it.run(edited)
+        redriven = it.begin(Query(ids=("m2",)))
+        await it.run(redriven)
+        cancelled = it.begin(Query(ids=("m3",)))
+        it.operations.cancel(cancelled, by="ada", why="")
+        settle(it.operations, edited, by="ada", why="the ledger has it")
+        await it.collect()
+        assert bodies()
+        before = datetime.now(UTC) - timedelta(hours=1)
+        assert index.forget("things", "billing", before=before) == 0, "not yet"
+        while index.forget("things", "billing", before=datetime.now(UTC), limit=1):
+            pass
+        assert kept() == [redriven.id], "of its letter nobody knows yet what has become"
+        assert it.states() == {"m2": State.PENDING, "m3": State.UNRESOLVED}
+        assert not bodies()
+        assert index.audit(operation=edited.id)
+        it.operations.tell([Told(redriven.id, "m2", handled=False, fingerprint="x")])
+        settle(it.operations, redriven, by="ada", why="the ledger has it")
+        assert index.forget("things", "billing", before=datetime.now(UTC)) == 0, "it came back, and was not seen yet"
+        await it.collect()
+        while index.forget("things", "billing", before=datetime.now(UTC)):
+            pass
+        assert (kept(), list(it.states())) == ([], ["m3"])

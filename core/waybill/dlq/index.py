@@ -68,12 +68,13 @@ class Index:
 
     def forget(self, topic: str, group: str, *, before: datetime, limit: int = 1000) -> int:
         """Take away, for good, up to so many of the group's letters that are done with since before then and that the broker has no
-        more.
+        more; or else so much of what its operations, ended before then, did to letters.
 
-        Says how many. What the audit tells of them stays.
+        Says how many; 0: there is nothing more. What the audit tells of them stays.
         """
         with self.database.writing() as connection:
-            return reviewing.forget(connection, topic, group, before, limit)
+            letters = reviewing.forget(connection, topic, group, before, limit)
+            return letters or reviewing.forget_operations(connection, topic, group, before, limit)
 
     # questions
 

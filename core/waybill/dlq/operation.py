@@ -21,7 +21,7 @@ from waybill.errors import ConfigurationError
 from waybill.moving import Then
 
 __all__ = [
-    "DISCARDING", "ENDED", "NEXT", "SENDING", "STEPS", "WHEN_CUT_SHORT", "Operation", "Orders", "Progress", "State", "Step", "Verb",
+    "DISCARDING", "ENDED", "NEXT", "OPEN", "SENDING", "STEPS", "UNDECIDED", "WHEN_CUT_SHORT", "Operation", "Orders", "Progress", "State", "Step", "Verb",
     "may_become",
 ]  # fmt: skip
 
@@ -57,6 +57,9 @@ STEPS: dict[Step, frozenset[Step]] = {
 }
 """What a letter may become. `sending`: a copy may be there. `sent`: it is confirmed. `pending`: and the letter is removed.
 `left`: a dead letter still, since it was refused. `gone`: somebody else had removed it. `freed`: the operation has ended."""
+OPEN: tuple[Step, ...] = ("claimed", "sending", "sent")
+"""Something is to be done with the letter still."""
+UNDECIDED: tuple[Step, ...] = (*OPEN, "pending")
 
 
 SENDING: dict[Step, Then] = {

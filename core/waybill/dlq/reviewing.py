@@ -6,8 +6,8 @@ Each change of a letter has its line in the audit, in the same transaction.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
@@ -15,10 +15,11 @@ import msgspec
 from waybill.dlq.auditing import write
 from waybill.dlq.model import NEXT, Action, Key, State
 from waybill.dlq.numbers import instant
+from waybill.dlq.operation import ENDED, UNDECIDED
 from waybill.dlq.states import DONE_WITH, NUMBER, STATES, numbers
 from waybill.redaction import redact
 
-__all__ = ["advance", "claim", "forget", "review"]
+__all__ = ["advance", "claim", "forget", "forget_operations", "review"]
 
 CLAIMABLE = frozenset({State.UNRESOLVED, State.TRIAGED})
 OWNED = frozenset({State.REDRIVING, State.PENDING})
@@ -95,6 +96,37 @@ def forget(connection: sqlite3.Connection, topic: str, group: str, before: datet
     connection.executemany("DELETE FROM words WHERE rowid = ?", found)
     connection.executemany("DELETE FROM letters WHERE number = ?", found)
     return len(found)
+
+
+def forget_operations(connection: sqlite3.Connection, topic: str, group: str, before: datetime, limit: int) -> int:
+    """Take away some of what is kept of the group's operations that have ended before then: what each of their letters came to, and
+    the bodies that were sent instead of edited ones. Not of one that waits to hear of a letter still, nor
+    of one whose letter came back, as was told, and is not seen yet."""
+    found = connection.execute(
+        f"SELECT number, id FROM operation WHERE topic = ? AND grp = ? AND state IN ({_texts(ENDED)}) AND changed < ? "
+        "AND NOT EXISTS (SELECT 1 FROM move INDEXED BY move_by_step "
+        f"WHERE operation = operation.number AND step IN ({_texts(UNDECIDED)})) "
+        "AND NOT EXISTS (SELECT 1 FROM move m INDEXED BY move_by_step JOIN details d ON d.id = m.id "
+        "JOIN letters l ON l.number = d.number JOIN names n ON n.id = l.operation WHERE m.operation = operation.number AND m.step = 'came_back' "
+        f"AND l.state IN ({numbers(OWNED)}) AND n.name = operation.id) LIMIT 1",
+        (topic, group, before.astimezone(UTC).isoformat()),
+    ).fetchone()
+    if found is None:
+        return 0
+    number, ident = found
+    moves = connection.execute(
+        "DELETE FROM move WHERE number IN "
+        "(SELECT number FROM move INDEXED BY move_by_step WHERE operation = ? ORDER BY step LIMIT ?)",  # came_back first
+        (number, limit),
+    ).rowcount
+    if moves < limit:
+        connection.execute("DELETE FROM told WHERE operation = ?", (ident,))
+        connection.execute("DELETE FROM operation WHERE number = ?", (number,))
+    return max(1, moves)
+
+
+def _texts(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in sorted(names))
 
 
 def _rows(connection: sqlite3.Connection, keys: Sequence[Key]) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from waybill.adapter import Adapter, capabilities_of
 from waybill.deadletters import again
-from waybill.dlq.operation import Operation, Orders, Step
+from waybill.dlq.operation import OPEN, Operation, Orders, Step
 from waybill.dlq.operations import Operations
 from waybill.dlq.watching import STEADY
 from waybill.letters import pages
@@ -35,7 +35,6 @@ REST = 1.0
 """Seconds between two times that all letters are gone through for those that are claimed, while somebody else holds some, …"""
 SPARE = 5.0
 """… and for which they are waited for longer than a lease: a process that has died may hold them."""
-OPEN: tuple[Step, ...] = ("claimed", "sending", "sent")
 CLOSED: frozenset[Step] = frozenset({"left", "gone", "freed"})
 """A letter that stays where it is. Any other that was sent before is a second one of its id, and goes."""
 

@@ -119,8 +119,8 @@ class Index:
             return read_message(*row) if row else None
 
     def groups(self, query: Query, *, after: str | None = None, limit: int = 50) -> Groups:
-        """Letters that failed alike, in one line each. Of `query` it heeds topic, group, type, fingerprint, reason and states:
-        groups that have a letter in one of these."""
+        """Letters that failed alike, in one line each. Of `query` it heeds topic, group, type, fingerprint, reason, disposition
+        and states: groups that have a letter in one of these."""
         with self.database.reading() as connection:
             return reading.groups(connection, query, after=after, limit=limit)
 

@@ -1,7 +1,7 @@
 """What tells the index which redriven messages were handled, and which are dead letters again: in the consumer's process.
 
-Without it an operation's letters are resolved once nothing lies before their group, where the broker can say so. RabbitMQ and SQS
-cannot: there they stay pending until somebody settles the operation (`settling`).
+Without it an operation's letters are resolved once nothing lies before their group, where the broker can say so. Of one
+that cannot tell what waits for a retry they stay pending until somebody settles the operation (`settling`).
 """
 
 from __future__ import annotations

@@ -62,8 +62,8 @@ class Watch:
         return await self.heed()
 
     def _drained(self, backlog: Backlog) -> bool:
-        """Whether all that was sent before this look is settled. Where a broker does not tell what waits for a retry (RabbitMQ,
-        SQS), it is never known; what is in flight is among what is ready where it is not told by itself (Kafka)."""
+        """Whether all that was sent before this look is settled. Of a broker that cannot tell what waits for a retry it is never known.
+        What is in flight is among what is ready where it is not told by itself."""
         ready, delayed, in_flight = backlog.ready, backlog.delayed, backlog.in_flight
         if ready.value != 0 or delayed.value != 0 or in_flight.value:
             self._calm = 0

@@ -7,20 +7,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from waybill import ConfigurationError
+from waybill.adapter import Adapter
 from waybill.dlq.editing import edit
 from waybill.dlq.index import Index
 from waybill.dlq.model import Action, Query, State
 from waybill.dlq.operation import Operation, Step
 from waybill.dlq.operations import Operations, Told
 from waybill.dlq.settling import settle
+from waybill.dlq.watching import see
 
+from .between import Between
 from .console import Console, console
-from .desk import desk, letter
+from .desk import desk, eventually, letter
 
 NOBODY = Action(by="collect")
 
@@ -216,3 +219,23 @@ async def test_an_operation_is_forgotten_with_all_it_kept_when_its_letters_are(t
         while index.forget("things", "billing", before=datetime.now(UTC)):
             pass
         assert (kept(), list(it.states())) == ([], ["m3"])
+
+
+async def test_several_operations_are_decided_by_one_look(tmp_path: Path) -> None:
+    class Blind:
+        def __getattr__(self, name: str) -> Any:
+            raise AssertionError(f"the broker is asked once more: {name}")
+
+    async with desk(tmp_path) as it:
+        await it.bury(letter("m1"), letter("m2"), letter("m3"))
+        first, second = it.begin(Query(ids=("m1", "m2"))), it.begin(Query(ids=("m3",)))
+        await it.run(first)
+        await it.run(second)
+        it.fails = lambda message: message.id == "m2"
+        async with it.app().running():
+            await eventually(it.dead, len)
+            await eventually(it.waiting, lambda waiting: not waiting)
+        seen = await see(it.adapter.admin, it.group, it.operations.index)
+        it.adapter = cast("Adapter", Between(it.adapter, admin=Blind()))
+        progress = [await it.decided(operation, seen=seen) for operation in (first, second)]
+        assert [(each.resolved, each.came_back) for each in progress] == [(1, 1), (1, 0)]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from waybill.dlq.operation import Operation, Orders, Verb
     from waybill.dlq.planning import Check, Plan
     from waybill.dlq.running import Brake
+    from waybill.dlq.watching import Seen
 
 __all__ = ["Ask", "Bench", "Planned", "bench_of", "plans"]
 
@@ -67,18 +68,21 @@ class Bench:
     def adapter(self, topic: TopicSpec) -> Adapter:
         return self.brokers.of(topic)
 
-    async def decide(self, subscription: Subscription) -> int:
+    def undecided(self, subscription: Subscription) -> Sequence[Operation]:
+        """Operations of that group of whose letters it is not known yet what has become of all."""
+        return [operation for operation in self.operations.undecided() if operation.name == subscription.name]
+
+    async def decide(self, subscription: Subscription, seen: Seen) -> int:
         """Find out what has become of the group's letters that were sent back. How many are newly resolved."""
         from waybill.dlq.running import decide  # noqa: PLC0415 - `waybill --help` need not load it
 
         adapter, resolved = self.adapter(subscription.topic), 0
-        for operation in self.operations.undecided():
-            if operation.name == subscription.name:
-                before = self.operations.progress(operation).resolved
-                place = self.destination(operation.to)
-                to = None if place is None else (self.adapter(place.topic), place)
-                progress = await decide(adapter, subscription, self.operations, operation, to=to)
-                resolved += progress.resolved - before
+        for operation in self.undecided(subscription):
+            before = self.operations.progress(operation).resolved
+            place = self.destination(operation.to)
+            to = None if place is None else (self.adapter(place.topic), place)
+            progress = await decide(adapter, subscription, self.operations, operation, to=to, seen=seen)
+            resolved += progress.resolved - before
         return resolved
 
     def brakes(self, subscription: Subscription) -> Sequence[Brake]:

@@ -134,9 +134,15 @@ async def _looks(bench: Bench, wanted: Wanted, policy: Policy) -> tuple[list[Loo
 
 async def _look(bench: Bench, subscription: Subscription) -> Look:
     from waybill.dlq.collecting import collect  # noqa: PLC0415 - `waybill --help` need not load it
+    from waybill.dlq.watching import see  # noqa: PLC0415
 
-    seen = await collect(bench.brokers.admin, subscription, bench.index)
-    return Look(subscription.name, seen.found, await bench.decide(subscription), seen.complete)
+    admin, index, resolved = bench.brokers.admin, bench.index, 0
+    if bench.undecided(subscription):
+        seen = await see(admin, subscription, index)
+        letters, resolved = seen.letters, await bench.decide(subscription, seen)
+    else:
+        letters = await collect(admin, subscription, index)
+    return Look(subscription.name, letters.found, resolved, letters.complete)
 
 
 def _forget(index: Index, policy: Policy) -> None:

@@ -15,7 +15,7 @@ from waybill.dlq.operation import ENDED, Operation, Orders, Progress, State
 from waybill.dlq.operations import Operations
 from waybill.dlq.planning import Check, sifted
 from waybill.dlq.sending import Sending
-from waybill.dlq.watching import Watch
+from waybill.dlq.watching import Seen, Watch
 from waybill.errors import ConfigurationError
 from waybill.moving import finish
 from waybill.topology import Backlog, Destination, Subscription
@@ -69,9 +69,10 @@ async def run(
 
     subscription: the group whose dead letters these are; collect them first (`collecting`). to: where the copies go, and the
     adapter of that broker; needed where `operation.to` names a place. check: bodies that do not fit are not
-    claimed. brakes: asked before a send, every half second at most unless `orders.ahead` is given. on_progress: called after each send, and while it waits, with what it does, in
-    words. past_canary: go on though nobody knows yet what has become of the canary. orders: how, in this run; `None`: as it was
-    begun. Those that say which letters count only for what it claims still.
+    claimed. brakes: asked before letters are sent, every half second at most unless `orders.ahead` is given. on_progress:
+    called after each send, and while it waits, with what it does, in words. past_canary: go on though nobody knows yet what has
+    become of the canary. orders: how, in this run; `None`: as it was begun. Those that say which letters count only for what it
+    claims still.
 
     Cancelled, it ends what is being sent and gives back the rest: `run` it again. Raises `ConfigurationError` for an
     operation that has ended or that somebody else carries out, and `BrokerError`.
@@ -101,16 +102,20 @@ async def decide(
     operation: Operation,
     *,
     to: tuple[Adapter, Destination] | None = None,
+    seen: Seen | None = None,
 ) -> Progress:
     """Look what has become of what is pending: a dead letter again, or settled. Ends the operation where all is decided.
 
     Settled is what a consumer with the same index has told, and everything once nothing lies before the group, where the broker
     can say so. On one that is sure only about, look several times with one `Watch`, as `run` does. to: as of `run`; without
-    it, of an operation that has one, only what consumers have told counts.
+    it, of an operation that has one, only what consumers have told counts. seen: `subscription` as somebody has just seen it
+    (`watching.see`), so that it is not looked at once more for each operation.
     """
-    place = to or (adapter, Destination("group", subscription.topic, subscription.group))
+    own = Destination("group", subscription.topic, subscription.group)
+    place = to or (adapter, own)
     watch = Watch(place[0].admin, place[1], operations, operation)
-    progress = await (watch.heed() if operation.to and to is None else watch.look())
+    told_only = operation.to and to is None
+    progress = await (watch.heed() if told_only else watch.look(seen if place[1] == own else None))
     if operations.get(operation.id).state == "pending" and not (progress.pending or progress.open):
         operations.advance(operation, "done")
     return progress

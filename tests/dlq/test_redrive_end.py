@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from waybill import ConfigurationError
 from waybill.adapter import Adapter
+from waybill.deadletters import fingerprint
 from waybill.dlq.editing import edit
 from waybill.dlq.index import Index
 from waybill.dlq.model import Action, Query, State
@@ -239,3 +241,17 @@ async def test_several_operations_are_decided_by_one_look(tmp_path: Path) -> Non
         it.adapter = cast("Adapter", Between(it.adapter, admin=Blind()))
         progress = [await it.decided(operation, seen=seen) for operation in (first, second)]
         assert [(each.resolved, each.came_back) for each in progress] == [(1, 1), (1, 0)]
+
+
+async def test_what_fails_as_before_is_known_also_of_a_letter_whose_record_a_broker_has_made(tmp_path: Path) -> None:
+    made = letter("m1")
+    assert made.dead is not None
+    plain = msgspec.structs.replace(made, dead=msgspec.structs.replace(made.dead, fingerprint=""))
+    async with desk(tmp_path) as it:
+        await it.bury(plain)
+        operation = it.begin()
+        await it.run(operation)
+        before = fingerprint(made.dead.error or "", made.dead.frame, made.type)
+        it.operations.tell([Told(operation.id, "m1", handled=False, fingerprint=before)])
+        it.operations.heed(operation)
+        assert it.operations.progress(operation).alike == 1

@@ -248,7 +248,7 @@ class Operations:
             c.executemany(
                 "INSERT OR IGNORE INTO move (operation, id, redrives, fingerprint, copy_id) VALUES (?, ?, ?, ?, ?)",
                 [
-                    (number, letter.key.id, letter.redrives, letter.record.fingerprint, letter.key.id)
+                    (number, letter.key.id, letter.redrives, letter.fingerprint, letter.key.id)
                     for letter in letters
                     if letter.key in own
                 ],

@@ -26,7 +26,7 @@ from waybill.message import DeadLetterRecord, Delivery, Message
 from waybill.observing import failing_span
 from waybill.redaction import redact, secrets_of
 
-__all__ = ["MAX_DETAIL", "MAX_STACK", "Origin", "again", "fingerprint", "record", "shorten"]
+__all__ = ["MAX_DETAIL", "MAX_STACK", "Origin", "again", "fingerprint", "fingerprint_of", "record", "shorten"]
 
 MAX_DETAIL = 1024
 MAX_STACK = 8192
@@ -118,6 +118,11 @@ def fingerprint(error: str, frame: str, type: str) -> str:  # noqa: A002 - the m
     """The same for letters that failed alike. error: its class, or the reason where there was none."""
     text = f"{error}\n{frame}\n{type}".encode("utf-8", "replace")
     return hashlib.blake2s(text, digest_size=6).hexdigest()
+
+
+def fingerprint_of(message: Message, record: DeadLetterRecord) -> str:
+    """As the record has it, else as it would be: of one that a broker or somebody else has made."""
+    return record.fingerprint or fingerprint(record.error or record.reason, record.frame, message.type)
 
 
 def again(message: Message, redrive: str | None = None, *, late: datetime | None = None) -> Message:

@@ -14,7 +14,7 @@ import msgspec
 import typer
 
 from waybill.adapter import Admin
-from waybill.deadletters import fingerprint
+from waybill.deadletters import fingerprint_of
 from waybill.durations import spelled
 from waybill.errors import LONGEST, ConfigurationError, WaybillError
 from waybill.letters import pages, record_of
@@ -147,8 +147,7 @@ class Letter:
     def of(cls, subscription: Subscription, message: Message) -> Letter:
         record = record_of(subscription, message)
         if not record.fingerprint:
-            alike = fingerprint(record.error or record.reason, record.frame, message.type)
-            record = msgspec.structs.replace(record, fingerprint=alike)
+            record = msgspec.structs.replace(record, fingerprint=fingerprint_of(message, record))
         return cls(subscription, message, record)
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from waybill.deadletters import again
-from waybill.dlq.model import Key, Letter, Query, State
+from waybill.dlq.model import OWNED, Key, Letter, Query
 from waybill.dlq.operation import Operation, Orders
 from waybill.dlq.operations import Operations
 from waybill.errors import ConfigurationError
@@ -58,7 +58,7 @@ def edit(
 
 def _why_not(letter: Letter) -> str:
     """Why no operation can claim it, and what to do."""
-    if letter.state in {State.REDRIVING, State.PENDING}:
+    if letter.state in OWNED:
         return "another operation has claimed it: see `waybill dlq operations`"
     if letter.gone is not None:
         return (

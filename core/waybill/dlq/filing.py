@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from waybill.deadletters import fingerprint
+from waybill.deadletters import fingerprint_of
 from waybill.dlq.auditing import write
 from waybill.dlq.model import Action, Key, Recorded, State
 from waybill.dlq.numbers import instant, unused
@@ -142,7 +142,7 @@ class Filing:
         write(self._db, verb, Action(by=COLLECTOR), [(key, before, State.UNRESOLVED)], self._now)
 
     def _cluster(self, message: Message, record: DeadLetterRecord) -> int:
-        alike = (_fingerprint(message, record), message.type, record.reason, record.disposition)
+        alike = (fingerprint_of(message, record), message.type, record.reason, record.disposition)
         known = self._clusters.get(alike)
         if known is None:
             self._db.execute(
@@ -168,11 +168,7 @@ def _is_another(before: DeadLetterRecord, now: DeadLetterRecord, *, gone: bool, 
 
 
 def _alike(before: DeadLetterRecord, message: Message, now: DeadLetterRecord) -> bool:
-    return _fingerprint(message, before) == _fingerprint(message, now)
-
-
-def _fingerprint(message: Message, record: DeadLetterRecord) -> str:
-    return record.fingerprint or fingerprint(record.error or record.reason, record.frame, message.type)
+    return fingerprint_of(message, before) == fingerprint_of(message, now)
 
 
 def _without_record(message: Message) -> bytes:

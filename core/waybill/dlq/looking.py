@@ -13,7 +13,7 @@ from itertools import count
 from waybill.dlq.auditing import summarise, write
 from waybill.dlq.database import Database
 from waybill.dlq.filing import COLLECTOR, Filing, place_of
-from waybill.dlq.model import Action, Key, Recorded, State
+from waybill.dlq.model import CLAIMABLE, Action, Key, Recorded, State
 from waybill.dlq.numbers import instant
 from waybill.dlq.states import NUMBER, STATES
 from waybill.message import Message
@@ -22,8 +22,6 @@ __all__ = ["Look"]
 
 BATCH = 1000
 FIRST = -(1 << 63)
-LEFT_ALONE = frozenset({State.UNRESOLVED, State.TRIAGED})
-"""Nobody has sent these on or discarded them, so nobody knows what became of them."""
 
 _names = count()
 
@@ -80,7 +78,10 @@ class Look:
             connection.executemany(
                 "UPDATE letters SET gone = ? WHERE number = ?", [(instant(now), row[0]) for row in rows]
             )
-            self._archive(connection, [row for row in rows if STATES[row[1]] in LEFT_ALONE], now)
+            lost = [
+                row for row in rows if STATES[row[1]] in CLAIMABLE
+            ]  # by no operation: nobody knows what became of them
+            self._archive(connection, lost, now)
         return len(rows)
 
     def _missing(self, connection: sqlite3.Connection) -> list[tuple[int, int, str]]:

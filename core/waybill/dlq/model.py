@@ -17,7 +17,8 @@ import msgspec
 from waybill.message import DeadLetterRecord
 
 __all__ = [
-    "NEXT", "OPEN", "Action", "Entry", "Group", "Groups", "Key", "Letter", "Letters", "Query", "Recorded", "State",
+    "CLAIMABLE", "NEXT", "OPEN", "OWNED", "Action", "Entry", "Group", "Groups", "Key", "Letter", "Letters", "Query", "Recorded",
+    "State",
 ]  # fmt: skip
 
 
@@ -42,6 +43,11 @@ class State(StrEnum):
 
 OPEN = frozenset({State.UNRESOLVED, State.TRIAGED, State.REDRIVING, State.PENDING})
 """Somebody still has something to do about these."""
+
+CLAIMABLE = frozenset({State.UNRESOLVED, State.TRIAGED})
+"""No operation has these, and one may claim them."""
+OWNED = frozenset({State.REDRIVING, State.PENDING})
+"""An operation has these in its hands."""
 
 NEXT: Mapping[State, frozenset[State]] = MappingProxyType(
     {
@@ -96,8 +102,6 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """The cause, as people have found it. Why it was discarded is in the audit."""
     operation: str = ""
     """The redrive that has claimed it, or sent it back last."""
-    edit_of: str = ""
-    """The id of the letter that this is a mended copy of."""
     changed: datetime
     """When its state became what it is."""
     gone: datetime | None = None

@@ -175,7 +175,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     def total(self) -> int:
         return (
             self.open
-            + self.undecided
+            + self.pending
             + self.resolved
             + self.came_back
             + self.left
@@ -188,11 +188,6 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     def open(self) -> int:
         """To be done still."""
         return self.claimed + self.sending + self.sent
-
-    @property
-    def undecided(self) -> int:
-        """Sent, and not settled yet."""
-        return self.pending
 
     @property
     def moved(self) -> int:

@@ -13,7 +13,7 @@ import msgspec
 
 from waybill.codec import Lacking
 from waybill.dlq.index import Index
-from waybill.dlq.model import Letter, Query, State
+from waybill.dlq.model import CLAIMABLE, Letter, Query, State
 from waybill.dlq.operation import Orders
 from waybill.errors import CodecUnavailable, DecodeError, one_line
 from waybill.history import KeepsHistory, Stretch
@@ -23,15 +23,14 @@ from waybill.redaction import redact, secrets_of
 from waybill.topic import Readable
 from waybill.topology import Destination, Subscription
 
-__all__ = ["CAN_BE_CLAIMED", "Check", "Left", "Plan", "checking", "plan", "sifted"]
+__all__ = ["Check", "Left", "Plan", "checking", "plan", "sifted"]
 
 Check: TypeAlias = Callable[[Message], Awaitable[str | None]]
 """Why a message cannot be read by today's contract; `None`: it can."""
 
 Left: TypeAlias = Literal["claimed", "expired", "worn", "unfit"]
 
-CAN_BE_CLAIMED = frozenset({State.UNRESOLVED, State.TRIAGED})
-SHOWN_STATES = CAN_BE_CLAIMED | {State.REDRIVING}
+SHOWN_STATES = CLAIMABLE | {State.REDRIVING}
 """And what is claimed already, which is counted."""
 PAGE = 2000
 """Letters looked at together: to find the way to a page takes as long as hundreds of its letters."""
@@ -191,7 +190,7 @@ async def sifted(
 
 
 def _left(letter: Letter, orders: Orders, now: datetime) -> Left | None:
-    if letter.state not in CAN_BE_CLAIMED:
+    if letter.state not in CLAIMABLE:
         return "claimed"
     if letter.expires is not None and letter.expires < now and not orders.expired:
         return "expired"

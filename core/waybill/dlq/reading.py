@@ -17,7 +17,7 @@ __all__ = ["groups", "letters", "oldest", "tally"]
 
 COLUMNS = (
     "l.number, p.topic, p.consumers, d.id, l.state, g.type, g.fingerprint, d.key, d.record, d.redrives, d.expires, "
-    "d.visits, d.came_back, o.name, d.ticket, d.note, r.name, d.edit_of, d.changed, l.gone"
+    "d.visits, d.came_back, o.name, d.ticket, d.note, r.name, d.changed, l.gone"
 )
 SOURCES = (
     "letters l JOIN details d USING (number) JOIN groups g ON g.id = l.cluster JOIN places p ON p.id = g.place "
@@ -34,7 +34,7 @@ def letters(connection: sqlite3.Connection, found: Sequence[int]) -> list[Letter
 
 def _letter(row: Sequence[Any]) -> Letter:
     (number, topic, group, id_, state, type_, fingerprint, key, record, redrives, expires, visits, came_back, owner, ticket,
-     note, operation, edit_of, changed, gone) = row  # fmt: skip
+     note, operation, changed, gone) = row  # fmt: skip
     return Letter(
         number=number,
         key=Key(topic, group, id_),
@@ -51,7 +51,6 @@ def _letter(row: Sequence[Any]) -> Letter:
         ticket=ticket,
         note=note,
         operation=operation,
-        edit_of=edit_of,
         changed=as_time(changed),
         gone=as_time(gone) if gone else None,
     )

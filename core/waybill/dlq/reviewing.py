@@ -13,17 +13,13 @@ from typing import NamedTuple
 import msgspec
 
 from waybill.dlq.auditing import write
-from waybill.dlq.model import NEXT, Action, Key, State
+from waybill.dlq.model import CLAIMABLE, NEXT, OWNED, Action, Key, State
 from waybill.dlq.numbers import instant
 from waybill.dlq.operation import ENDED, UNDECIDED
 from waybill.dlq.states import DONE_WITH, NUMBER, STATES, numbers
 from waybill.redaction import redact
 
 __all__ = ["advance", "claim", "forget", "forget_operations", "review"]
-
-CLAIMABLE = frozenset({State.UNRESOLVED, State.TRIAGED})
-OWNED = frozenset({State.REDRIVING, State.PENDING})
-"""What an operation has in its hands."""
 
 
 class Row(NamedTuple):

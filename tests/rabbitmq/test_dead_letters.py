@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
 
 from tests.rabbitmq.looking import eventually
 from waybill import App, DeadLetterRecord, Message, Settings, Topic
 from waybill.adapter import Admin, Page
+from waybill.dlq.index import Index
+from waybill.dlq.model import Query
+from waybill.dlq.operation import Orders
+from waybill.dlq.operations import Operations
+from waybill.dlq.running import run
 from waybill.outcomes import ACK, RELEASE, Confirmed, Settled
 from waybill.topology import Count, Destination, Exactness, Subscription
 
@@ -71,3 +79,32 @@ async def test_letters_that_somebody_holds_are_not_taken_for_gone(url: str) -> N
 
         page = await eventually(whole)
         assert sorted(message.id for message in page.messages) == [f"letter-{number}" for number in range(2, 8)]
+
+
+async def test_an_operation_takes_for_gone_only_what_nobody_holds(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waybill_rabbitmq.browsing.MOST", 2)  # as of more letters than one look shows
+    monkeypatch.setattr("waybill.dlq.sending.SPARE", -28.0)  # of a lease of 30 seconds
+    app, other = App("group", settings=Settings(url=url)), App("other", settings=Settings(url=url))
+
+    @app.consume(ORDERS)
+    async def handle(number: int) -> None: ...
+
+    async with app.connected() as brokers, other.connected() as others:
+        adapter = brokers.of(ORDERS.spec)
+        await adapter.admin.apply(await adapter.admin.plan(app.topology))
+        async with adapter.sink(Destination("dead", GROUP.topic, GROUP.group)) as sink:
+            await sink.send([letter(number) for number in range(4)], deadline=time.monotonic() + 30)
+        with Index.open(tmp_path / "dlq.db") as index:
+            index.record("orders", "group", [letter(number) for number in range(4)], now=datetime.now(UTC))
+            operations = Operations(index)
+            operation = operations.begin("discard", GROUP, Query(), Orders(), by="ada", why="test")
+            async with others.of(ORDERS.spec).dead_letters(GROUP) as source:
+                held = await source.receive(2)
+                outcome = await run(adapter, GROUP, operations, operation)
+                assert (outcome.progress.discarded, outcome.progress.claimed) == (2, 2)
+                assert "others hold some" in outcome.waits
+                await source.settle([Settled(held[0], ACK), Settled(held[1], RELEASE)])
+            outcome = await run(adapter, GROUP, operations, operation)
+            assert (outcome.operation.state, outcome.progress.discarded, outcome.waits) == ("done", 4, "")

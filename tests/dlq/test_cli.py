@@ -318,8 +318,16 @@ def test_what_would_only_fail_again_is_left_unless_asked_for(waybill: Console) -
     told = waybill("dlq", "redrive").err
     for part in ("1 have expired and are left", "redrive_limit", "cannot be read by the topic's codec"):
         assert part in told
-    assert "1 redriven" in waybill("dlq", "redrive", "--yes").out
+    done = waybill("dlq", "redrive", "--yes", code=1)
+    assert "1 redriven" in done.out
+    for part in ("1 have expired and are left", "redrive_limit", "cannot be read by the topic's codec"):
+        assert part in done.err
     assert waybill.dead() == ["late", "worn", "unfit"]
+    done = waybill("dlq", "redrive", "--yes", code=1)
+    assert (done.out, "redrive_limit" in done.err) == ("none of them was moved\n", True)
+    assert waybill("dlq", "redrive", "--yes", "--json", code=1).rows == []
+    waybill.bury("fine again")
+    waybill("dlq", "redrive", "--id", "fine again", "--yes")  # all that were asked for
     (plan,) = waybill("dlq", "redrive", "--force", "--expired", "--json").rows
     assert plan["letters"] == 3
 

@@ -13,8 +13,9 @@ import pytest
 
 from tests.dlq.console import SERVICE, Console, console
 from waybill.adapter import Page
-from waybill.errors import DestinationMissing
+from waybill.errors import BrokerUnavailable, DestinationMissing
 from waybill.topology import Subscription
+from waybill_embedded import EmbeddedAdapter
 from waybill_embedded.admin import FileAdmin
 
 
@@ -61,6 +62,30 @@ def test_what_is_not_clearly_meant_is_not_changed(waybill: Console) -> None:
         assert "--to is empty" in waybill("dlq", *verb, "--to", "", "--yes", code=2).err
     assert waybill.dead() == ["letter-1", "letter-2", "other"]
     assert {row["state"] for row in waybill("dlq", "list", "--json").rows} == {"unresolved"}
+
+
+def test_what_another_operation_has_is_told_and_left(waybill: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    waybill.bury("one", "two")
+    waybill("dlq", "collect")
+
+    def silent(*_: object) -> None:
+        raise BrokerUnavailable("it does not answer")
+
+    with monkeypatch.context() as cut:
+        cut.setattr(EmbeddedAdapter, "dead_letters", silent)
+        told = waybill("dlq", "discard", "--reason-text", "too late", "--yes", code=1)
+    assert "0 discarded: 2 to be removed" in told.out
+    assert "cut short: waybill dlq redrive --resume" in told.err
+    assert "goes on discarding" in told.err
+    assert "0 discarded: 2 to be removed" in waybill("dlq", "operations").out
+    for verb in (("redrive",), ("discard", "--reason-text", "x")):
+        assert "2 are in another operation and are left" in waybill("dlq", *verb).err
+        told = waybill("dlq", *verb, "--yes", code=1)
+        assert "2 are in another operation and are left" in told.err
+        assert told.out == "none of them was moved\n"
+    (operation,) = waybill("dlq", "operations", "--json").rows
+    assert "2 discarded" in waybill("dlq", "redrive", "--resume", operation["operation"], "--yes").out
+    assert waybill.dead() == []
 
 
 def test_each_group_s_letters_are_read_as_what_that_group_reads(

@@ -176,6 +176,7 @@ async def plans(bench: Bench, ask: Ask) -> list[Planned]:
             to=to,
             check=bench.check(subscription, to) if again else None,
             history=adapter if again and adapter.capabilities.replays and isinstance(adapter, KeepsHistory) else None,
+            again=again,
         )
         made.append(Planned(subscription, query, orders, found))
         room = None if room is None else room - found.count

@@ -15,15 +15,15 @@ from waybill.cli.survey import command
 if TYPE_CHECKING:
     from waybill.dlq.planning import Plan
 
-__all__ = ["foretell"]
+__all__ = ["foretell", "warn"]
 
 COLUMNS = ("topic/group", "letters", "oldest", "takes", "to", "reasons")
 NUMBERS = ("letters", "oldest", "takes")
 ABOVE = 4
 
 
-def foretell(made: Sequence[Planned], *, as_json: bool, again: bool = True) -> None:
-    """Show what would be done and left, and what speaks against it. `again`: they would be handled once more."""
+def foretell(made: Sequence[Planned], *, as_json: bool) -> None:
+    """Show what would be done and left, and what speaks against it."""
     from waybill.cli.screen import document, table, tell  # noqa: PLC0415 - `waybill --help` need not load it
 
     now = datetime.now(UTC)
@@ -35,13 +35,22 @@ def foretell(made: Sequence[Planned], *, as_json: bool, again: bool = True) -> N
         tell(NONE)
         return
     table(COLUMNS, [_row(plan, now) for plan in found], numbers=NUMBERS, beneath=COLUMNS[ABOVE:])
-    for plan in found if again else ():
-        for warning in plan.warnings:
-            tell(f"{plan.topic}/{plan.group}: {warning}")
+    warn(made)
     if beyond := sum(plan.beyond for plan in found):
         tell(f"{beyond} more are beyond --limit")
     total = sum(plan.count for plan in found)
     tell(f"a dry run, nothing was changed. To do it: {command()}" if total else "none of them would be moved")
+
+
+def warn(made: Sequence[Planned]) -> None:
+    """What speaks against it, and what is left."""
+    from waybill.cli.screen import safe, tell  # noqa: PLC0415 - `waybill --help` need not load it
+
+    for planned in made:
+        if not planned.plan.found:
+            continue
+        for warning in planned.plan.warnings:
+            tell(f"{planned.subscription.name}: {safe(warning)}")
 
 
 def _row(plan: Plan, now: datetime) -> list[str]:

@@ -17,7 +17,8 @@ from waybill.cli.letters import NONE
 from waybill.errors import WaybillError
 
 if TYPE_CHECKING:
-    from waybill.dlq.operation import Operation, Progress
+    from waybill.dlq.operation import Operation, Progress, Verb
+    from waybill.dlq.running import Outcome
 
 __all__ = ["Begin", "Carried", "in_words", "operation_object"]
 
@@ -25,12 +26,13 @@ Begin: TypeAlias = Callable[[Bench], "AsyncGenerator[tuple[Operation, int | None
 """Begins operations, or finds them, one after another: each with how many letters it is about, where that is known."""
 SHORT = 8
 """Characters of an operation's id for people: it is found by its beginning."""
-WORDS = {
+WORDS: dict[str, str] = {
     "discarded": "discarded", "resolved": "resolved", "pending": "not handled yet", "came_back": "came back",
     "left": "refused", "gone": "gone already", "freed": "given back", "claimed": "to be sent", "sending": "unknown",
     "sent": "not removed yet",
 }  # fmt: skip
 """What may have become of letters, for people."""
+OF_DISCARDS = {**WORDS, "claimed": "to be removed"}
 
 
 class Carried:
@@ -49,7 +51,8 @@ class Carried:
         self._place = place
         self._past_canary = past_canary
         self._otherwise = otherwise
-        self._results: dict[str, tuple[Operation, Progress, str]] = {}
+        self._results: dict[str, Outcome] = {}
+        self._left = 0
         self._error: WaybillError | None = None
         self._interrupted = False
 
@@ -62,6 +65,10 @@ class Carried:
         except WaybillError as error:
             self._error = error
 
+    def leaves(self, count: int) -> None:
+        """So many of those that were asked for are in none of the operations."""
+        self._left += count
+
     async def _do(self, begin: Begin) -> None:
         async with bench_of(self._place) as bench, aclosing(begin(bench)) as begun:
             async for operation, total in begun:
@@ -69,7 +76,7 @@ class Carried:
 
     async def _carry(self, bench: Bench, operation: Operation, total: int | None) -> None:
         from waybill.cli.progress import bar  # noqa: PLC0415 - `waybill --help` need not load it
-        from waybill.dlq.running import run  # noqa: PLC0415
+        from waybill.dlq.running import Outcome, run  # noqa: PLC0415
 
         subscription = await bench.subscription(operation)
         to = bench.destination(operation.to)
@@ -95,7 +102,7 @@ class Carried:
                 waits = outcome.waits
             finally:  # it is told how far it is, also where it was cut short
                 kept = bench.operations.get(operation.id)
-                self._results[kept.id] = kept, bench.operations.progress(kept), waits
+                self._results[kept.id] = Outcome(operation=kept, progress=bench.operations.progress(kept), waits=waits)
 
     def tell(self, *, as_json: bool) -> None:
         """A line for each operation, or a document. Raises what it failed with, and leaves with 1 where some were not moved."""
@@ -104,34 +111,33 @@ class Carried:
 
         results = list(self._results.values())
         if as_json:
-            document([{**operation_object(each, progress), "waits": waits} for each, progress, waits in results])
-        for operation, progress, waits in results:
+            document([{**operation_object(each.operation, each.progress), "waits": each.waits} for each in results])
+        for each in results:
+            operation = each.operation
             if not as_json:
-                line(safe(f"{operation.name}: {in_words(progress)} [operation {operation.id[:SHORT]}]"))
-            if operation.state not in ENDED and (self._interrupted or self._error or waits):
-                tell(f"{waits or 'cut short'}: waybill dlq redrive --resume {operation.id} --yes goes on")
+                words = in_words(each.progress, operation.verb)
+                line(safe(f"{operation.name}: {words} [operation {operation.id[:SHORT]}]"))
+            if operation.state not in ENDED | {"pending"} and (self._interrupted or self._error or each.waits):
+                on = "goes on discarding" if operation.verb == "discard" else "goes on"
+                tell(f"{each.waits or 'cut short'}: waybill dlq redrive --resume {operation.id} --yes {on}")
             elif operation.note:
                 tell(operation.note)
         if self._error is not None:
             raise self._error
         if not results and not as_json and not self._interrupted:
-            line(NONE)
-        if self._interrupted or not all(_is_whole(*result) for result in results):
+            line("none of them was moved" if self._left else NONE)
+        if self._interrupted or self._left or not all(each.whole for each in results):
             raise typer.Exit(1)
 
 
-def _is_whole(operation: Operation, progress: Progress, waits: str) -> bool:
-    ended_early = operation.state in {"aborted", "cancelled"}
-    return not (ended_early or waits or progress.open or progress.left)
-
-
-def in_words(progress: Progress) -> str:
+def in_words(progress: Progress, verb: Verb) -> str:
     """What has become of the letters: `12 redriven: 10 resolved, 2 came back`."""
-    parts = [f"{count} {words}" for name, words in WORDS.items() if (count := getattr(progress, name))]
-    sent = progress.moved - progress.discarded
+    discards = verb == "discard"
+    told = OF_DISCARDS if discards else WORDS
+    parts = [f"{count} {words}" for name, words in told.items() if (count := getattr(progress, name))]
     cause = f" ({progress.cause})" if progress.cause else ""
     repeated = f"; {progress.repeated} may have come twice" if progress.repeated else ""
-    begun = f"{sent} redriven" if sent or not progress.discarded else ""
+    begun = f"{progress.moved} redriven" if not discards else "" if progress.discarded else "0 discarded"
     return ": ".join(filter(None, (begun, ", ".join(parts)))) + cause + repeated
 
 

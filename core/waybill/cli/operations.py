@@ -69,7 +69,7 @@ def _table(found: Sequence[tuple[Operation, Progress]]) -> None:
             str(progress.total),
             age((now - operation.at).total_seconds()),
             operation.by,
-            in_words(progress),
+            in_words(progress, operation.verb),
             operation.why,
             operation.note,
         ]
@@ -129,4 +129,4 @@ def _tell(operation: Operation, progress: Progress, *, as_json: bool) -> None:
     if as_json:
         document([operation_object(operation, progress)])
     else:
-        line(safe(f"operation {operation.id} is {operation.state}: {in_words(progress)}"))
+        line(safe(f"operation {operation.id} is {operation.state}: {in_words(progress, operation.verb)}"))

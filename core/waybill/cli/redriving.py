@@ -18,7 +18,7 @@ from waybill import redrive as core
 from waybill.cli import options
 from waybill.cli.bench import Ask, Bench, Planned, bench_of, plans
 from waybill.cli.choosing import By, Filter, Place, Why, by_whom, states_of
-from waybill.cli.foretelling import foretell
+from waybill.cli.foretelling import foretell, warn
 from waybill.cli.letters import Wanted, not_empty
 from waybill.cli.moving import Account
 from waybill.cli.moving import foretell as foretell_plainly
@@ -156,11 +156,14 @@ def operate(place: Place, ask: Ask, *, yes: bool, as_json: bool) -> None:
             return await plans(bench, ask)
 
     if not yes:
-        foretell(asyncio.run(look()), as_json=as_json, again=ask.verb == "redrive")
+        foretell(asyncio.run(look()), as_json=as_json)
         return
 
     async def begin(bench: Bench) -> AsyncGenerator[tuple[Operation, int | None], None]:
-        for planned in await plans(bench, ask):
+        made = await plans(bench, ask)
+        warn(made)
+        carried.leaves(sum(planned.plan.left for planned in made))
+        for planned in made:
             if planned.plan.count:
                 yield bench.begin(ask, planned), planned.plan.count
 

@@ -76,6 +76,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     """What somebody should know who does it, in words."""
 
+    @property
+    def left(self) -> int:
+        """How many that were asked for would stay, but for those beyond the limit."""
+        return self.expired + self.worn + self.unfit + self.claimed
+
 
 def checking(topic: Readable[Any], marked: Collection[str] = ()) -> Check:
     """A check by the topic's codec. It raises `CodecUnavailable` when it must ask somebody who does not answer.
@@ -115,12 +120,14 @@ async def plan(
     to: Destination | None = None,
     check: Check | None = None,
     history: KeepsHistory | None = None,
+    again: bool = True,
 ) -> Plan:
     """Say what a redrive of those of the group's letters would do, as the index has them: collect them first. Changes nothing.
 
     query: its topic and group are the subscription's, and of its states only what can be claimed counts. to: where the
     copies go; `None`: back to the group. check: by the topic's contract of today. history: where the broker lets anybody
-    read what the topic keeps: later messages of a key are looked for there. Raises `BrokerError`.
+    read what the topic keeps: later messages of a key are looked for there. again: they would be handled once more; else its
+    warnings say only which are left. Raises `BrokerError`.
     """
     tally, reasons, causes = Counter[str](), Counter[str](), list[str]()
     oldest: datetime | None = None
@@ -161,7 +168,8 @@ async def plan(
         causes=tuple(causes),
         seconds=None if orders.rate is None else tally["count"] / orders.rate,
     )
-    return msgspec.structs.replace(made, warnings=tuple(_warnings(made, subscription, to, orders)))
+    against = _against(made, subscription, to, orders) if again else []
+    return msgspec.structs.replace(made, warnings=(*against, *_leaves(made, orders)))
 
 
 async def sifted(
@@ -236,7 +244,7 @@ async def _newer(history: KeepsHistory, subscription: Subscription, keys: dict[s
     return found
 
 
-def _warnings(made: Plan, subscription: Subscription, to: Destination | None, orders: Orders) -> list[str]:
+def _against(made: Plan, subscription: Subscription, to: Destination | None, orders: Orders) -> list[str]:
     told: list[str] = []
     if made.behind:
         told.append(
@@ -248,6 +256,19 @@ def _warnings(made: Plan, subscription: Subscription, to: Destination | None, or
         )
     if made.oldest is not None and (age := datetime.now(UTC) - made.oldest) > OLD:
         told.append(f"the oldest has been a dead letter for {age.days} d: is what it asks for still wanted?")
+    if to is not None and to.kind == "topic":
+        told.append(f"every group of {to.topic.name} would get them, also those that have handled them")
+    if to is not None and to.topic.dedup_window and to.kind == "topic":
+        told.append(
+            f"{to.topic.name} keeps one message an id for {to.topic.dedup_window:g} s: what it has seen is confirmed, not stored"
+        )
+    if orders.limit is None and orders.rate is None and orders.canary == 0 and made.count > BATCH:
+        told.append("all at once, as fast as the broker takes them: --canary 10 shows first whether they still fail")
+    return told
+
+
+def _leaves(made: Plan, orders: Orders) -> list[str]:
+    told: list[str] = []
     if made.expired:
         told.append(f"{made.expired} have expired and are left: nobody would handle them")
     if made.worn:
@@ -259,12 +280,4 @@ def _warnings(made: Plan, subscription: Subscription, to: Destination | None, or
         told.append(f"{made.unfit} cannot be read by the topic's codec of today and are left: {'; '.join(made.causes)}")
     if made.claimed:
         told.append(f"{made.claimed} are in another operation and are left: see `waybill dlq operations`")
-    if to is not None and to.kind == "topic":
-        told.append(f"every group of {to.topic.name} would get them, also those that have handled them")
-    if to is not None and to.topic.dedup_window and to.kind == "topic":
-        told.append(
-            f"{to.topic.name} keeps one message an id for {to.topic.dedup_window:g} s: what it has seen is confirmed, not stored"
-        )
-    if orders.limit is None and orders.rate is None and orders.canary == 0 and made.count > BATCH:
-        told.append("all at once, as fast as the broker takes them: --canary 10 shows first whether they still fail")
     return told

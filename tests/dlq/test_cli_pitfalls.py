@@ -88,6 +88,24 @@ def test_what_another_operation_has_is_told_and_left(waybill: Console, monkeypat
     assert waybill.dead() == []
 
 
+def test_a_topic_that_is_no_more_keeps_nobody_from_collecting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with console(tmp_path, capsys, monkeypatch) as waybill:
+        waybill.bury("one")
+        waybill("dlq", "collect")
+        waybill("dlq", "redrive", "--to", "refunds/billing", "--yes")
+    without, _, _ = SERVICE.replace('refunds = Topic("refunds", OrderPlaced)', "").partition("@app.consume(refunds)")
+    with console(tmp_path, capsys, monkeypatch, without) as waybill:
+        waybill.bury("two")
+        (found,) = waybill("dlq", "collect", "--json").rows
+        assert (found["new"], found["resolved"]) == (1, 0)
+        (operation,) = waybill("dlq", "operations", "--json").rows
+        assert operation["pending"] == 1
+        waybill("dlq", "settle", operation["operation"], "--why", "the other service has handled it")
+        waybill("dlq", "collect")
+
+
 def test_each_group_s_letters_are_read_as_what_that_group_reads(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

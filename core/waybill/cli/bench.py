@@ -78,12 +78,18 @@ class Bench:
 
         adapter, resolved = self.adapter(subscription.topic), 0
         for operation in self.undecided(subscription):
-            before = self.operations.progress(operation).resolved
-            place = self.destination(operation.to)
-            to = None if place is None else (self.adapter(place.topic), place)
+            before, to = self.operations.progress(operation).resolved, self._known(operation.to)
             progress = await decide(adapter, subscription, self.operations, operation, to=to, seen=seen)
             resolved += progress.resolved - before
         return resolved
+
+    def _known(self, to: str) -> tuple[Adapter, Destination] | None:
+        """`None` also for a place that the application, or a setting, has no more: only consumers can tell of it then."""
+        try:
+            place = self.destination(to)
+            return None if place is None else (self.adapter(place.topic), place)
+        except ConfigurationError:
+            return None
 
     def brakes(self, subscription: Subscription) -> Sequence[Brake]:
         """What keeps a redrive waiting: the group's circuits, where the settings say how its processes tell of them."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +16,9 @@ import pytest
 from tests.dlq.console import SERVICE, Console, console
 from waybill.adapter import Page
 from waybill.errors import BrokerUnavailable, DestinationMissing
-from waybill.topology import Subscription
+from waybill.message import Message
+from waybill.outcomes import Refused, SendResult
+from waybill.topology import Destination, Subscription
 from waybill_embedded import EmbeddedAdapter
 from waybill_embedded.admin import FileAdmin
 
@@ -158,6 +162,68 @@ def test_nothing_is_imported_twice_where_not_all_can_be_seen(
         assert told.out == "orders.placed/billing: " + (
             "2 there already\n" if indexed else "1 brought, 1 there already\n"
         )
+
+
+def test_a_letter_that_stands_in_a_file_twice_is_brought_once(waybill: Console) -> None:
+    waybill.bury("one", "two")
+    waybill("dlq", "export", "--to", "letters.jsonl")
+    waybill("dlq", "discard", "--reason-text", "x", "--yes")
+    twice = Path("letters.jsonl").read_text() * 2
+    Path("letters.jsonl").write_text(twice)
+    told = waybill("dlq", "import", "letters.jsonl", "--yes")
+    assert told.out == "orders.placed/billing: 2 brought, 2 there already\n"
+    assert waybill.dead() == ["one", "two"]
+
+
+@pytest.fixture
+def two_groups(waybill: Console) -> Console:
+    """`letters.jsonl` has letters of two groups, which have none any more, and there is an index."""
+    waybill.bury("one", "two")
+    waybill("dlq", "export", "--to", "letters.jsonl")
+    letters = Path("letters.jsonl").read_text()
+    Path("letters.jsonl").write_text(letters + letters.replace('"orders.placed"', '"refunds"'))
+    waybill("dlq", "collect")
+    waybill("dlq", "discard", "--reason-text", "x", "--yes")
+    return waybill
+
+
+def test_each_group_s_letters_are_refused_for_a_reason_of_their_own(
+    two_groups: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        def __init__(self, destination: Destination) -> None:
+            self._why = f"{destination.topic.name} is full"
+
+        async def send(self, messages: Sequence[Message], *, deadline: float) -> Sequence[SendResult]:
+            return [Refused(self._why, transient=False)] * len(messages)
+
+    with monkeypatch.context() as full:
+        full.setattr(EmbeddedAdapter, "sink", lambda _, destination: nullcontext(Full(destination)))
+        told = two_groups("dlq", "import", "letters.jsonl", "--yes", code=1)
+    assert told.lines == [
+        "orders.placed/billing: 2 refused (orders.placed is full)", "refunds/billing: 2 refused (refunds is full)",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("end", [BrokerUnavailable("it does not answer"), KeyboardInterrupt()])
+def test_an_import_that_is_cut_short_is_in_the_audit(
+    two_groups: Console, monkeypatch: pytest.MonkeyPatch, end: BaseException
+) -> None:
+    sink = EmbeddedAdapter.sink
+
+    def failing(self: EmbeddedAdapter, destination: Destination) -> object:
+        if destination.topic.name == "refunds":
+            raise end
+        return sink(self, destination)
+
+    with monkeypatch.context() as cut:
+        cut.setattr(EmbeddedAdapter, "sink", failing)
+        told = two_groups("dlq", "import", "letters.jsonl", "--yes", "--by", "eve", code=1)
+    assert "orders.placed/billing: 2 brought" in told.out
+    audit = two_groups("dlq", "audit", "--json").rows
+    lines = [(each["topic"], each["by"], each["count"], each["why"]) for each in audit if each["verb"] == "import"]
+    why = "cut short: what was under way may be there as well"
+    assert sorted(lines) == [("orders.placed", "eve", 2, why), ("refunds", "eve", 0, why)]
 
 
 def test_each_group_s_letters_are_remembered_as_long_as_its_own_rules_say(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
-import msgspec
 import typer
 
 from waybill.cli import options
@@ -27,7 +27,7 @@ from waybill.message import Message
 if TYPE_CHECKING:
     from waybill.brokers import Brokers
     from waybill.dlq.index import Index
-    from waybill.dlq.transfer import Imported, Line
+    from waybill.dlq.transfer import Line
     from waybill.topology import Subscription
 
 __all__ = ["import_"]
@@ -123,6 +123,29 @@ def _place(name: str) -> dict[str, str]:
     return {"topic": topic, "group": group}
 
 
+class _Met:
+    """The letters that this import has come to, in a file of its own that goes with it: they may be more than memory holds."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    @contextmanager
+    def empty(cls) -> Generator[_Met, None, None]:
+        with closing(sqlite3.connect("", isolation_level=None)) as connection:
+            connection.execute("CREATE TABLE met (name TEXT, id TEXT, PRIMARY KEY (name, id)) WITHOUT ROWID")
+            yield cls(connection)
+
+    def before(self, name: str, known: Callable[[Message], bool]) -> Callable[[Message], bool]:
+        """Whether a letter is `known`, or stood in the file before, for that group."""
+
+        def met(message: Message) -> bool:
+            added = self._connection.execute("INSERT OR IGNORE INTO met VALUES (?, ?)", (name, message.id)).rowcount
+            return added == 0 or known(message)
+
+        return met
+
+
 class _Importing:
     """What has become of the letters so far, by `topic/group`."""
 
@@ -132,7 +155,8 @@ class _Importing:
         self._by = by
         self._force = force
         self._results: dict[str, Counter[str]] = {}
-        self._cause = ""
+        self._causes: dict[str, str] = {}
+        """Why the first of a group's was not brought."""
         self.error: WaybillError | None = None
         self.interrupted = False
 
@@ -147,13 +171,18 @@ class _Importing:
                     f"{app.name} has no such topic and group: {', '.join(sorted(strange))}. Its own are: {', '.join(own)}. --to "
                     f"brings the letters to one of them"
                 )
-            with self._index() as index:
-                known = {name: await self._known(brokers, own[name], index) for name in names}
-                with bar(None, "0 so far") as show:
-                    for name, messages in self._chunks(lines):
-                        await self._bring(brokers, own[name], messages, known[name])
-                        show(0, f"{sum(result['written'] for result in self._results.values())} so far")
-                await self._note(brokers, own, index)
+            with self._index() as index, _Met.empty() as met:
+                known = {name: met.before(name, await self._known(brokers, own[name], index)) for name in names}
+                whole = False
+                try:
+                    with bar(None, "0 so far") as show:
+                        for name, messages in self._chunks(lines):
+                            await self._bring(brokers, own[name], messages, known[name])
+                            show(0, f"{sum(result['written'] for result in self._results.values())} so far")
+                    whole = True
+                finally:
+                    self._note(index, whole=whole)
+                await self._collect(brokers, own, index)
 
     @contextmanager
     def _index(self) -> Generator[Index, None, None]:
@@ -198,22 +227,24 @@ class _Importing:
     ) -> None:
         from waybill.dlq.transfer import bring  # noqa: PLC0415 - `waybill --help` need not load it
 
+        result = self._results.setdefault(subscription.name, Counter(dict.fromkeys(WORDS, 0)))
         imported = await bring(brokers.of(subscription.topic), subscription, messages, known=known)
-        self._add(subscription.name, imported)
+        result.update({kind: getattr(imported, kind) for kind in WORDS})
+        self._causes[subscription.name] = self._causes.get(subscription.name) or imported.cause
 
-    def _add(self, name: str, imported: Imported) -> None:
-        figures = msgspec.structs.asdict(imported)
-        self._cause = self._cause or figures.pop("cause")
-        self._results.setdefault(name, Counter()).update({kind: figures[kind] for kind in WORDS})
-
-    async def _note(self, brokers: Brokers, own: dict[str, Subscription], index: Index) -> None:
-        """Write it to the audit, and the letters to the index, where there is one."""
-        from waybill.dlq.collecting import collect  # noqa: PLC0415 - `waybill --help` need not load it
-
+    def _note(self, index: Index, *, whole: bool) -> None:
+        """Write to the audit, where there is an index, what was brought, also by an import that was cut short."""
         if not self._place.has_index():
             return
+        done = action(self._by, "" if whole else "cut short: what was under way may be there as well")
         for name, result in self._results.items():
-            index.note("import", action(self._by), **_place(name), count=result["written"], now=datetime.now(UTC))
+            index.note("import", done, **_place(name), count=result["written"], now=datetime.now(UTC))
+
+    async def _collect(self, brokers: Brokers, own: dict[str, Subscription], index: Index) -> None:
+        """Bring the letters to the index, where there is one."""
+        from waybill.dlq.collecting import collect  # noqa: PLC0415 - `waybill --help` need not load it
+
+        for name in self._results if self._place.has_index() else ():
             await collect(brokers.admin, own[name], index)
 
     def tell(self, *, as_json: bool) -> None:
@@ -223,13 +254,14 @@ class _Importing:
         if as_json:
             document(
                 [
-                    {"dry_run": False, **_place(name), **result, "cause": self._cause}
+                    {"dry_run": False, **_place(name), **result, "cause": self._causes.get(name, "")}
                     for name, result in self._results.items()
                 ]
             )
         for name, result in () if as_json else self._results.items():
             words = [f"{result[kind]} {said}" for kind, said in WORDS.items() if result[kind]]
-            line(safe(f"{name}: {', '.join(words)}" + (f" ({self._cause})" if self._cause else "")))
+            cause = self._causes.get(name)
+            line(safe(f"{name}: {', '.join(words) or 'none brought'}" + (f" ({cause})" if cause else "")))
         if self.error is not None:
             raise self.error
         if self.interrupted:

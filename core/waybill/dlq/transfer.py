@@ -110,12 +110,11 @@ async def bring(
     messages: Iterable[Message],
     *,
     known: Callable[[Message], bool],
-    on_progress: Callable[[Imported], None] = lambda _: None,
 ) -> Imported:
     """Write these among the group's dead letters, each as it was. known: says of a letter that it is there already.
 
-    Its record tells the topic and group that it lies in now, and as its place those that it lay in. on_progress: called after
-    each send. Raises `BrokerError` when nothing can be sent at all.
+    Its record tells the topic and group that it lies in now, and as its place those that it lay in. Raises `BrokerError` when
+    nothing can be sent at all.
     """
     so_far = Imported()
     destination = Destination("dead", subscription.topic, subscription.group)
@@ -129,7 +128,6 @@ async def bring(
                 except BrokerError as error:
                     results = [Unknown(str(error))] * len(fresh)
             so_far = _counted(so_far, results, known=len(chunk) - len(fresh))
-            on_progress(so_far)
     return so_far
 
 

@@ -15,6 +15,8 @@ import pytest
 
 from tests.dlq.console import SERVICE, Console, console
 from waybill.adapter import Page
+from waybill.dlq.index import Index
+from waybill.dlq.operations import Operations
 from waybill.errors import BrokerUnavailable, DestinationMissing
 from waybill.message import Message
 from waybill.outcomes import Refused, SendResult
@@ -90,6 +92,24 @@ def test_what_another_operation_has_is_told_and_left(waybill: Console, monkeypat
     (operation,) = waybill("dlq", "operations", "--json").rows
     assert "2 discarded" in waybill("dlq", "redrive", "--resume", operation["operation"], "--yes").out
     assert waybill.dead() == []
+
+
+def test_who_cancels_what_somebody_carries_out_is_told_that_it_is_not_over(waybill: Console) -> None:
+    waybill.bury("one")
+    waybill("dlq", "collect")
+    waybill("dlq", "redrive", "--canary", "1", "--patience", "0", "--yes", code=1)
+    with Index.open("waybill-dlq.db", create=False) as index:
+        (operation,) = Operations(index).all()
+        with Operations(index).carrying_out(operation):
+            told = waybill("dlq", "cancel", operation.id, "--why", "wrong letters")
+            assert "is canary" in told.out
+            assert "in a minute, cancel it again" in told.err
+            (shown,) = waybill("dlq", "operations", "--json").rows
+            assert shown["note"] == "asked to end: cancelled by anna: wrong letters"
+            assert shown["note"] in waybill("dlq", "operations").out
+    told = waybill("dlq", "cancel", operation.id, "--why", "wrong letters")
+    assert ("is cancelled" in told.out, "again" in told.err) == (True, False)
+    assert waybill("dlq", "operations", "--ended", "--json").rows[0]["note"] == "cancelled by anna: wrong letters"
 
 
 def test_a_topic_that_is_no_more_keeps_nobody_from_collecting(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from waybill.dlq.operation import Operation, Progress, Verb
     from waybill.dlq.running import Outcome
 
-__all__ = ["Begin", "Carried", "in_words", "operation_object"]
+__all__ = ["Begin", "Carried", "in_words", "note_of", "operation_object"]
 
 Begin: TypeAlias = Callable[[Bench], "AsyncGenerator[tuple[Operation, int | None], None]"]
 """Begins operations, or finds them, one after another: each with how many letters it is about, where that is known."""
@@ -141,6 +141,11 @@ def in_words(progress: Progress, verb: Verb) -> str:
     return ": ".join(filter(None, (begun, ", ".join(parts)))) + cause + repeated
 
 
+def note_of(operation: Operation) -> str:
+    """Why it stands still, or has ended before its time, or is about to."""
+    return f"asked to end: {operation.stop}" if operation.asked_to_end else operation.note
+
+
 def operation_object(operation: Operation, progress: Progress) -> dict[str, Any]:
     """An operation and how far it is, for programs."""
     return {
@@ -154,6 +159,6 @@ def operation_object(operation: Operation, progress: Progress) -> dict[str, Any]
         "why": operation.why,
         "at": operation.at.isoformat(),
         "changed": operation.changed.isoformat(),
-        "note": operation.note,
+        "note": note_of(operation),
         **msgspec.structs.asdict(progress),
     }

@@ -10,7 +10,7 @@ import typer
 
 from waybill.cli import options
 from waybill.cli.choosing import By, Place, Why, by_whom
-from waybill.cli.operating import SHORT, in_words, operation_object
+from waybill.cli.operating import SHORT, in_words, note_of, operation_object
 from waybill.cli.spread import spread
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _table(found: Sequence[tuple[Operation, Progress]]) -> None:
             operation.by,
             in_words(progress, operation.verb),
             operation.why,
-            operation.note,
+            note_of(operation),
         ]
         for operation, progress in found
     ]
@@ -96,6 +96,8 @@ def cancel(
         operation = kept.cancel(kept.get(id_), by=by_whom(by), why=why or "")
         progress = kept.progress(operation)
     _tell(operation, progress, as_json=as_json)
+    if operation.asked_to_end:
+        tell("asked to end: if `waybill dlq operations` still shows it in a minute, cancel it again")
     if progress.pending:
         tell("what it has sent waits to be told of by its group: waybill dlq collect looks, waybill dlq settle ends it")
 

@@ -139,6 +139,13 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     changed: datetime
     note: str = ""
     """Why it was aborted or cancelled, or stands still."""
+    stop: str = ""
+    """Who has cancelled it, and why, also while whoever carries it out has not ended it yet."""
+
+    @property
+    def asked_to_end(self) -> bool:
+        """It is cancelled, and goes on until whoever carries it out has seen that."""
+        return bool(self.stop) and self.state not in ENDED | {"pending"}
 
     @property
     def name(self) -> str:

@@ -393,7 +393,7 @@ class Operations:
 
     def _select(self, where: str, *values: Any) -> Sequence[Operation]:
         with self._database.reading() as c:
-            return [_operation(row) for row in c.execute(f"SELECT {FIELDS} FROM operation {where}", values)]
+            return [_operation(row) for row in c.execute(f"SELECT {FIELDS}, stop FROM operation {where}", values)]
 
     def _moves(self, operation: Operation, where: str, *values: Any, way: str = "") -> Sequence[Move]:
         with self._database.reading() as c:
@@ -418,11 +418,11 @@ def _number(c: Connection, operation: Operation) -> int:
 
 
 def _operation(row: Sequence[Any]) -> Operation:
-    ident, verb, state, topic, group, to, query, orders, by, why, at, changed, note = row
+    ident, verb, state, topic, group, to, query, orders, by, why, at, changed, note, stop = row
     return Operation(
         id=ident, verb=verb, state=state, topic=topic, group=group, to=to,
         query=msgspec.json.decode(query, type=Query), orders=msgspec.json.decode(orders, type=Orders),
-        by=by, why=why, at=datetime.fromisoformat(at), changed=datetime.fromisoformat(changed), note=note,
+        by=by, why=why, at=datetime.fromisoformat(at), changed=datetime.fromisoformat(changed), note=note, stop=stop,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -110,6 +110,45 @@ def test_who_cancels_what_somebody_carries_out_is_told_that_it_is_not_over(waybi
     told = waybill("dlq", "cancel", operation.id, "--why", "wrong letters")
     assert ("is cancelled" in told.out, "again" in told.err) == (True, False)
     assert waybill("dlq", "operations", "--ended", "--json").rows[0]["note"] == "cancelled by anna: wrong letters"
+
+
+def test_what_the_broker_moves_itself_is_in_the_audit_and_waits_for_operations(
+    waybill: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def move(
+        _self: EmbeddedAdapter, _group: Subscription, *, rate: float | None, note: Callable[[int], None]
+    ) -> int:
+        note(1)
+        if rate is not None:
+            raise BrokerUnavailable("it does not answer")
+        return 2
+
+    waybill.bury("one", "two")
+    waybill("dlq", "collect")
+    assert "--native" in waybill("dlq", "redrive", "--native", "--yes", code=2).err  # it cannot
+    monkeypatch.setattr(EmbeddedAdapter, "move_letters", move, raising=False)
+    waybill("dlq", "redrive", "--canary", "1", "--patience", "0", "--yes", code=1)
+    (operation,) = waybill("dlq", "operations", "--json").rows
+    told = waybill("dlq", "redrive", "--native", "--yes", code=1)
+    assert (told.out, operation["operation"] in told.err) == ("", True)
+    waybill("dlq", "cancel", operation["operation"])
+    waybill("dlq", "redrive", "--native", "--yes", "--by", "eve", "--why", "the bank is back")
+    waybill("dlq", "redrive", "--native", "--rate", "5", "--yes", code=1)
+    audit = waybill("dlq", "audit", "--json").rows
+    assert [(each["by"], each["why"], each["count"]) for each in audit if each["verb"] == "move"] == [
+        ("eve", "the bank is back", 2), ("anna", "", 1),
+    ]  # fmt: skip
+
+
+def test_who_and_why_are_refused_where_nobody_keeps_them(waybill: Console) -> None:
+    waybill.bury("one")
+    waybill("dlq", "export", "--to", "letters.jsonl")
+    for verb in (
+        ("redrive", "--why", "x"), ("redrive", "--by", "eve", "--native"), ("discard", "--reason-text", "x", "--by", "eve"),
+        ("import", "letters.jsonl", "--by", "eve"),
+    ):  # fmt: skip
+        assert "`waybill dlq collect` makes it" in waybill("dlq", *verb, "--yes", code=2).err
+    assert waybill.dead() == ["one"]
 
 
 def test_a_topic_that_is_no_more_keeps_nobody_from_collecting(

@@ -81,6 +81,13 @@ class Place:
     def has_index(self) -> bool:
         return self.path().exists()
 
+    def check_audit(self, *given: str | None) -> None:
+        """Raises `ConfigurationError` where something is given for the audit and there is none."""
+        if any(given) and not self.has_index():
+            raise ConfigurationError(
+                "--by and --why are for the audit, which is a part of the index: `waybill dlq collect` makes it"
+            )
+
     def tell_none(self) -> None:
         """What an index has nothing of may still lie with the brokers."""
         from waybill.cli.screen import tell  # noqa: PLC0415 - `waybill --help` need not load it

@@ -46,6 +46,7 @@ def discard(
 
     if not reason_text.strip():
         raise ConfigurationError("--reason-text: say why these dead letters are discarded")
+    place.check_audit(by)
     wanted = chosen.wanted()
     if place.has_index():
         orders = Orders(limit=limit, expired=True, force=True)

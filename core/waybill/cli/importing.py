@@ -66,6 +66,7 @@ def import_(
     Nobody handles them until they are redriven. A letter that is there already is left as it is, so that an import can be
     repeated; where the broker cannot show all that are there, nothing is brought without --force.
     """
+    place.check_audit(by)
     with _opened(file) as lines:
         counts = _counted(lines, to or "")  # all of it is read before anything is sent
         if not yes:

@@ -107,7 +107,6 @@ class Carried:
     def tell(self, *, as_json: bool) -> None:
         """A line for each operation, or a document. Raises what it failed with, and leaves with 1 where some were not moved."""
         from waybill.cli.screen import document, line, safe, tell  # noqa: PLC0415 - `waybill --help` need not load it
-        from waybill.dlq.operation import ENDED  # noqa: PLC0415
 
         results = list(self._results.values())
         if as_json:
@@ -117,7 +116,7 @@ class Carried:
             if not as_json:
                 words = in_words(each.progress, operation.verb)
                 line(safe(f"{operation.name}: {words} [operation {operation.id[:SHORT]}]"))
-            if operation.state not in ENDED | {"pending"} and (self._interrupted or self._error or each.waits):
+            if operation.under_way and (self._interrupted or self._error or each.waits):
                 on = "goes on discarding" if operation.verb == "discard" else "goes on"
                 tell(f"{each.waits or 'cut short'}: waybill dlq redrive --resume {operation.id} --yes {on}")
             elif operation.note:

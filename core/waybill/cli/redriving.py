@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import msgspec
@@ -17,21 +18,22 @@ import typer
 from waybill import redrive as core
 from waybill.cli import options
 from waybill.cli.bench import Ask, Bench, Planned, bench_of, plans
-from waybill.cli.choosing import By, Filter, Place, Why, by_whom, states_of
+from waybill.cli.choosing import By, Filter, Place, Why, action, by_whom, states_of
 from waybill.cli.foretelling import foretell, warn
-from waybill.cli.letters import Wanted, not_empty
-from waybill.cli.moving import Account
+from waybill.cli.letters import not_empty
+from waybill.cli.moving import Account, Do
 from waybill.cli.moving import foretell as foretell_plainly
 from waybill.cli.operating import Carried
 from waybill.cli.operations import show_operations
 from waybill.cli.spread import spread
 from waybill.cli.survey import command
-from waybill.errors import ConfigurationError
+from waybill.errors import ConfigurationError, WaybillError
 from waybill.message import Message
 from waybill.redrive import Redriven
 
 if TYPE_CHECKING:
     from waybill.adapter import Adapter
+    from waybill.dlq.model import Action
     from waybill.dlq.operation import Operation, Orders
     from waybill.topology import Subscription
 
@@ -122,6 +124,7 @@ def redrive(
     wanted = chosen.wanted()
     if native:
         _check_native(chosen, how, limit, resume)
+    place.check_audit(how.by, how.why)
     if past_canary and resume is None:
         raise ConfigurationError("--past-canary goes on with an operation: name it with --resume")
     if resume is not None:
@@ -145,7 +148,9 @@ def redrive(
     elif not yes:
         foretell_plainly(place.open(), wanted, limit, as_json=as_json, again=True)
     else:
-        _plainly(place, wanted, limit, rate, native=native, as_json=as_json)
+        account = Account(_moving(place, how, rate) if native else _sending(rate))
+        account.run(place.open(), wanted, limit)
+        account.tell(as_json=as_json)
 
 
 def operate(place: Place, ask: Ask, *, yes: bool, as_json: bool) -> None:
@@ -209,9 +214,7 @@ def _check_native(chosen: Filter, how: How, limit: int | None, resume: str | Non
         raise ConfigurationError("--native: the broker moves all letters of a group: name --topic and --group at most")
 
 
-def _plainly(
-    place: Place, wanted: Wanted, limit: int | None, rate: float | None, *, native: bool, as_json: bool
-) -> None:
+def _sending(rate: float | None) -> Do[Redriven]:
     async def do(
         adapter: Adapter,
         subscription: Subscription,
@@ -219,10 +222,56 @@ def _plainly(
         room: int | None,
         note: Callable[[Redriven], None],
     ) -> Redriven:
-        if native:
-            return await core.move(adapter, subscription, rate=rate, on_progress=note)
         return await core.redrive(adapter, subscription, takes, rate=rate, limit=room, on_progress=note)
 
-    account = Account(do)
-    account.run(place.open(), wanted, limit)
-    account.tell(as_json=as_json)
+    return do
+
+
+def _moving(place: Place, how: How, rate: float | None) -> Do[Redriven]:
+    """By the broker itself, which chooses none: not while an operation may have letters there that it has sent already."""
+
+    async def do(
+        adapter: Adapter,
+        subscription: Subscription,
+        _takes: Callable[[Message], bool],
+        _room: int | None,
+        note: Callable[[Redriven], None],
+    ) -> Redriven:
+        so_far, begun = Redriven(), True
+
+        def noted(result: Redriven) -> None:
+            nonlocal so_far
+            so_far = result
+            note(result)
+
+        if not place.has_index():
+            return await core.move(adapter, subscription, rate=rate, on_progress=note)
+        _check_free(place, subscription)
+        try:
+            return await core.move(adapter, subscription, rate=rate, on_progress=noted)
+        except ConfigurationError:  # it cannot
+            begun = False
+            raise
+        finally:
+            if begun:
+                _note(place, subscription, action(how.by, how.why), so_far.sent)
+
+    return do
+
+
+def _note(place: Place, subscription: Subscription, who: Action, count: int) -> None:
+    topic, group = subscription.topic.name, subscription.group
+    with place.index() as index:
+        index.note("move", who, topic=topic, group=group, count=count, now=datetime.now(UTC))
+
+
+def _check_free(place: Place, subscription: Subscription) -> None:
+    from waybill.dlq.operations import Operations  # noqa: PLC0415 - `waybill --help` need not load it
+
+    with place.index() as index:
+        for operation in Operations(index).undecided():
+            if operation.name == subscription.name and operation.under_way:
+                raise WaybillError(
+                    f"operation {operation.id} is about {subscription.name}: let it end, or cancel it, before the broker moves "
+                    f"all there are (`waybill dlq operations`)"
+                )

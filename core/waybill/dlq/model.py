@@ -203,7 +203,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     by: str
     verb: str
-    """`collect`, `triage`, `redrive`, `discard`, `edit`, `import` …"""
+    """`collect`, `triage`, `redrive`, `discard`, `edit`, `import`, `move` (by the broker itself) …"""
     why: str = ""
     operation: str = ""
     topic: str = ""

@@ -143,9 +143,14 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """Who has cancelled it, and why, also while whoever carries it out has not ended it yet."""
 
     @property
+    def under_way(self) -> bool:
+        """Whether some of its letters are still to be moved."""
+        return self.state not in ENDED | {"pending"}
+
+    @property
     def asked_to_end(self) -> bool:
         """It is cancelled, and goes on until whoever carries it out has seen that."""
-        return bool(self.stop) and self.state not in ENDED | {"pending"}
+        return bool(self.stop) and self.under_way
 
     @property
     def name(self) -> str:

@@ -151,6 +151,38 @@ def test_who_and_why_are_refused_where_nobody_keeps_them(waybill: Console) -> No
     assert waybill.dead() == ["one"]
 
 
+def test_of_what_is_named_and_not_reviewed_it_is_told_why(waybill: Console) -> None:
+    waybill.bury("one", "two")
+    waybill("dlq", "collect")
+    waybill("dlq", "redrive", "--id", "two", "--yes")
+    (operation,) = waybill("dlq", "operations", "--json").rows
+    told = waybill("dlq", "triage", "one", "two", "--note", "the bank", code=1)
+    assert told.out == "orders.placed/billing: 1 triaged\n"
+    assert f"two: left as it was, it is pending by operation {operation['operation'][:8]}" in told.err
+    told = waybill("dlq", "resolve", "one", "--note", "paid by hand", code=1)  # which the broker still has
+    assert "one: left as it was, it is triaged" in told.err
+    assert waybill("dlq", "resolve", "--all", "--note", "paid by hand").out == "no dead letter is like that\n"
+    assert {row["id"]: row["state"] for row in waybill("dlq", "list", "--json").rows} == {
+        "one": "triaged", "two": "pending",
+    }  # fmt: skip
+
+
+def test_a_letter_that_came_back_is_taken_away_from_its_owner(waybill: Console) -> None:
+    waybill.bury("one", "two")
+    waybill("dlq", "collect")
+    waybill("dlq", "assign", "eve", "one")
+    waybill("dlq", "redrive", "--id", "one", "--yes")
+    waybill.broken.touch()
+    waybill.work(1)
+    waybill("dlq", "collect")
+    assert [row["state"] for row in waybill("dlq", "list", "--owner", "eve", "--json").rows] == ["unresolved"]
+    before = len(waybill("dlq", "audit", "--json").rows)
+    assert waybill("dlq", "reopen", "--all").out == "orders.placed/billing: 1 unresolved\n"
+    assert sorted(row["id"] for row in waybill("dlq", "list", "--owner", "none", "--json").rows) == ["one", "two"]
+    assert len(waybill("dlq", "audit", "--json").rows) == before + 1
+    waybill("dlq", "reopen", "one", code=1)  # it is already
+
+
 def test_a_topic_that_is_no_more_keeps_nobody_from_collecting(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ from waybill.topology import matches
 if TYPE_CHECKING:
     from waybill.app import App
     from waybill.dlq.index import Index
-    from waybill.dlq.model import Action, Key, Query, State
+    from waybill.dlq.model import Action, Key, Letter, Query, State
     from waybill.dlq.policy import Policy
     from waybill.settings import Settings
 
@@ -198,12 +198,12 @@ def by_whom(given: str | None) -> str:
         return f"user {os.getuid()}"  # a container may have no name for its user
 
 
-def picked(index: Index, query: Query) -> Generator[Sequence[Key], None, None]:
-    """The keys of the letters of the index that are like that, the oldest first, some at a time."""
+def picked(index: Index, query: Query) -> Generator[Sequence[Letter], None, None]:
+    """The letters of the index that are like that, the oldest first, some at a time."""
     after: str | None = None
     while True:
         page = index.page(query, after=after, limit=PAGE, oldest_first=True)
-        yield [letter.key for letter in page.letters]
+        yield page.letters
         after = page.after
         if after is None:
             return

@@ -12,11 +12,13 @@ import typer
 from waybill.cli import options
 from waybill.cli.choosing import By, Filter, Place, action, known_place, picked, resolved
 from waybill.cli.letters import NONE, not_empty
+from waybill.cli.operating import SHORT
 from waybill.cli.spread import spread
 from waybill.errors import ConfigurationError, WaybillError
 
 if TYPE_CHECKING:
-    from waybill.dlq.model import State
+    from waybill.dlq.index import Index
+    from waybill.dlq.model import Letter, State
 
 __all__ = ["assign", "reopen", "resolve", "triage"]
 
@@ -83,9 +85,10 @@ def reopen(
     by: By = None,
     as_json: options.Json = False,
 ) -> None:
-    """Have dead letters looked at anew: whatever became of them, they are unresolved, and nobody's.
+    """Have dead letters looked at anew: they are unresolved, and nobody's, also those that somebody took for done with.
 
-    Those that the broker has no more stay as they are: nothing can be done about them.
+    Those that the broker has no more stay as they are, since nothing can be done about them, and so does what an operation is
+    busy with.
     """
     _review(place, _filter(one, chosen), "unresolved", by, as_json=as_json, owner="", note=note)
 
@@ -135,19 +138,24 @@ def _review(
         known_place(place, index, query.topic, query.group)
         query = resolved(index, query)
         done: Counter[tuple[str, str]] = Counter()
+        rest = dict.fromkeys(query.ids)
         act, left = action(by, note), 0
-        for keys in picked(index, query):
+        for letters in picked(index, query):
+            keys = [letter.key for letter in letters if _is_news(letter, state)]
             now = datetime.now(UTC)
             moved = index.review(keys, state, act, note=note, now=now, **found)
             done.update(key[:2] for key in moved)
             left += len(keys) - len(moved)
+            for key in moved:
+                rest.pop(key.id, None)
         gone = f"{left} left as they were: the broker had them no more at the last look (`waybill dlq collect`)"
         none = f"no dead letter that can be {to} has such an id: `waybill dlq list` shows them"
         kept = left if state is State.UNRESOLVED else 0
+        told = [f"{id_}: left as it was, {_why(index, id_)}" for id_ in rest]
         if chosen.ids and not done:
-            raise WaybillError(gone if kept else none)
-        if kept:
-            tell(gone)
+            raise WaybillError("; ".join([gone if kept else none, *told]))
+        for words in told or ([gone] if kept else ()):
+            tell(words)
     if as_json:
         document([{"topic": topic, "group": group, to: count} for (topic, group), count in done.items()])
     elif not done:
@@ -155,11 +163,30 @@ def _review(
     else:
         for (topic, group), count in done.items():
             line(safe(f"{topic}/{group}: {count} {to}"))
+    if rest:
+        raise typer.Exit(1)
 
 
 def _from(to: State) -> frozenset[State]:
-    """Those in a state that it may follow, but for what an operation is busy with."""
-    from waybill.dlq.model import NEXT, State  # noqa: PLC0415 - `waybill --help` need not load it
+    """Those in a state that it may follow, but for what an operation is busy with; resolved by hand is only what is gone."""
+    from waybill.dlq.model import NEXT, OPEN, State  # noqa: PLC0415 - `waybill --help` need not load it
 
-    busy = {State.REDRIVING, State.PENDING}
-    return frozenset(state for state in State if to in NEXT[state] and state not in busy)
+    never = OPEN if to is State.RESOLVED else {State.REDRIVING, State.PENDING}
+    return frozenset(state for state in State if to in NEXT[state] and state not in never)
+
+
+def _is_news(letter: Letter, to: State) -> bool:
+    """Not for one that is unresolved and nobody's already."""
+    from waybill.dlq.model import State  # noqa: PLC0415 - `waybill --help` need not load it
+
+    return to is not State.UNRESOLVED or letter.state is not to or bool(letter.owner)
+
+
+def _why(index: Index, id_: str) -> str:
+    """What stands against it that somebody reviews the letters of that id."""
+    told: list[str] = []
+    for letter in index.find(id_):
+        held = f" by operation {letter.operation[:SHORT]}" if letter.state in {"redriving", "pending"} else ""
+        gone = ", and the broker had it no more at the last look" if letter.gone and not held else ""
+        told.append(f"it is {letter.state}{held}{gone}")
+    return "; ".join(dict.fromkeys(told))

@@ -51,7 +51,9 @@ OWNED = frozenset({State.REDRIVING, State.PENDING})
 
 NEXT: Mapping[State, frozenset[State]] = MappingProxyType(
     {
-        State.UNRESOLVED: frozenset({State.TRIAGED, State.REDRIVING, State.DISCARDED, State.ARCHIVED}),
+        State.UNRESOLVED: frozenset(
+            {State.UNRESOLVED, State.TRIAGED, State.REDRIVING, State.DISCARDED, State.ARCHIVED}
+        ),
         State.TRIAGED: frozenset(
             {State.UNRESOLVED, State.TRIAGED, State.REDRIVING, State.DISCARDED, State.ARCHIVED, State.RESOLVED}
         ),

@@ -288,8 +288,11 @@ def test_each_group_s_letters_are_refused_for_a_reason_of_their_own(
         async def send(self, messages: Sequence[Message], *, deadline: float) -> Sequence[SendResult]:
             return [Refused(self._why, transient=False)] * len(messages)
 
+    def sink(_: EmbeddedAdapter, destination: Destination) -> nullcontext[Full]:
+        return nullcontext(Full(destination))
+
     with monkeypatch.context() as full:
-        full.setattr(EmbeddedAdapter, "sink", lambda _, destination: nullcontext(Full(destination)))
+        full.setattr(EmbeddedAdapter, "sink", sink)
         told = two_groups("dlq", "import", "letters.jsonl", "--yes", code=1)
     assert told.lines == [
         "orders.placed/billing: 2 refused (orders.placed is full)", "refunds/billing: 2 refused (refunds is full)",

@@ -22,7 +22,7 @@ import pytest
 from tests.unit.stand_ins import until
 from waybill import App, ConfigurationError, Reject, Retry, Settings, Topic, TopicPattern
 from waybill.adapter import Admin
-from waybill.cli.exporter import _look_on
+from waybill.cli.exporter import _look_on, _shares
 from waybill.dlq.index import Index
 from waybill.dlq.model import Action, State
 from waybill.telemetry.exporting import Exporter
@@ -63,9 +63,10 @@ class Slow(Saying):
 
 
 class Broken(Saying):
-    """An application, and its broker, that raise these first."""
+    """A share of an application, and its broker, that raise these first."""
 
     name = "odd"
+    broker = None
     topology = Topology((numbers.spec,), (GROUP,))
 
     def __init__(self, *errors: Exception) -> None:
@@ -74,8 +75,7 @@ class Broken(Saying):
         self.looks = 0
 
     @asynccontextmanager
-    async def admin(self, *, create: bool) -> AsyncGenerator[Broken, None]:
-        assert not create
+    async def admin(self) -> AsyncGenerator[Broken, None]:
         yield self
 
     async def expand(self, subscription: Subscription) -> list[Subscription]:
@@ -173,6 +173,38 @@ async def test_an_adapter_that_breaks_when_looked_at_is_looked_at_again(caplog: 
     looking.cancel()
     assert total(exporter.collect(), "waybill.broker.up") == 1
     assert [word in caplog.text for word in ("a bug", "not found", "no answer in time")] == [True] * 3
+
+
+async def test_of_several_brokers_one_that_is_silent_hides_only_its_own_figures(tmp_path: Path) -> None:
+    urls = {name: f"sqlite:///{tmp_path}/{name}.db" for name in ("here", "there")}
+    app = App("odd", settings=Settings(url=urls["here"], brokers={"there": urls["there"]}))
+    topics: list[Topic[Any]] = [numbers, Topic("letters", str, broker="there")]
+    for topic in topics:
+        app.consume(topic, group="odd")(_nothing)
+    async with App("odd", settings=Settings(url=urls["here"]), topics=[numbers]).running(consume=False) as here:
+        await here.publish(numbers, 1)
+    shares = _shares(app)
+    exporter = Exporter(keep=HOUR, objective=HOUR, brokers=[share.broker for share in shares])
+
+    def ready(topic: str) -> list[float]:
+        found = [values for metric, values in exporter.collect() if metric.name == "waybill.ready.messages"]
+        assert len(found) <= 1
+        return [float(cast("Any", value)) for values in found for labels, value in values if labels[0] == topic]
+
+    looking = asyncio.gather(*(_look_on(share, exporter, 0.01) for share in shares))
+    try:
+        await until(lambda: ready("numbers") == [1.0])
+        assert (ready("letters"), total(exporter.collect(), "waybill.broker.up")) == ([], 0.0)
+        assert total(exporter.collect(), "waybill.exporter.last.success.timestamp") == 0.0
+        async with app.running(consume=False):  # which makes the file
+            await until(lambda: ready("letters") == [0.0])
+        await until(lambda: total(exporter.collect(), "waybill.broker.up") == 1.0)
+        assert ready("numbers") == [1.0]
+    finally:
+        looking.cancel()
+
+
+async def _nothing(_: Any) -> None: ...
 
 
 async def test_what_is_wrong_with_the_configuration_from_the_beginning_ends_it() -> None:

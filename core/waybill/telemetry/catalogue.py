@@ -243,13 +243,13 @@ DLQ_OLDEST = Metric(
     labels=OURS,
 )
 BROKER_UP = Metric(
-    name="waybill.broker.up", kind="gauge", unit="1", about="1: the exporter's last look at the broker succeeded."
+    name="waybill.broker.up", kind="gauge", unit="1", about="1: the exporter's last look at each broker succeeded."
 )
 LOOKED = Metric(
     name="waybill.exporter.last.success.timestamp",
     kind="gauge",
     unit="s",
-    about="When the exporter last saw the broker, in seconds since the epoch.",
+    about="When the exporter last saw each broker, in seconds since the epoch.",
 )
 
 APPLICATION = (

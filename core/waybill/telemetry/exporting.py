@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from waybill.adapter import Admin
 from waybill.dlq.index import Index
@@ -36,7 +36,7 @@ IN_THE_LETTERS = (State.UNRESOLVED, State.TRIAGED, State.REDRIVING)
 
 
 class Exporter:
-    """The figures of the last look. `collect` tells them as long as they are not older than `keep`."""
+    """The figures of the last look at each broker. `collect` tells them as long as they are not older than `keep`."""
 
     def __init__(
         self,
@@ -45,50 +45,47 @@ class Exporter:
         objective: float,
         consumed: Sequence[tuple[str, str]] = (),
         index: Path | None = None,
+        brokers: Iterable[str | None] = (None,),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """keep, objective: seconds; the latter the age that no message should reach. consumed: topics and groups that should
         have a consumer. index: the file of that of the dead letters; while there is none, all of them count as unresolved.
-        clock: tells how old a look is."""
+        brokers: the names of those that are looked at, each by itself: one that is silent takes its own figures away. clock: tells how old a look is."""
         self._keep = keep
         self._objective = objective
         self._consumed = consumed
         self._index = index
         self._clock = clock
-        self._looked = 0.0
-        self._stale = 0.0
-        """When the figures are too old, on `clock`."""
-        self._up = False
+        self._shares = dict.fromkeys(brokers, _NEVER)
         self._unread = False
         """Whether the index could not be read the last time."""
-        self._found: list[Reading] = []
 
-    async def look(self, admin: Admin, subscriptions: Sequence[Subscription]) -> None:
-        """Ask the broker for each of the subscriptions, as they are declared, and the index. Raises `BrokerError`, and
+    async def look(self, admin: Admin, subscriptions: Sequence[Subscription], *, broker: str | None = None) -> None:
+        """Ask this broker for each of the subscriptions, as they are declared, and the index. Raises `BrokerError`, and
         `TimeoutError` where one call is not answered within `PATIENCE`."""
         began = self._clock()
         wholes = [await _whole(admin, each) for each in subscriptions]
-        self._found = [*_backlogs(wholes), *self._letters(wholes)]
-        self._looked, self._up, now = time.time(), True, self._clock()
-        self._stale = now + (now - began) + self._keep  # the next look may take as long
+        found, now = [*_backlogs(wholes), *self._letters(wholes)], self._clock()
+        stale = now + (now - began) + self._keep  # the next look may take as long
+        self._shares[broker] = _Share(up=True, looked=time.time(), stale=stale, found=found)
 
-    @property
-    def looked(self) -> bool:
-        """Whether a look has succeeded."""
-        return self._looked > 0
+    def has_looked(self, broker: str | None = None) -> bool:
+        """Whether a look at this broker has succeeded."""
+        return self._shares[broker].looked > 0
 
-    def missed(self) -> None:
+    def missed(self, broker: str | None = None) -> None:
         """A look has failed."""
-        self._up = False
+        self._shares[broker] = self._shares[broker]._replace(up=False)
 
     def collect(self) -> Iterator[Reading]:
         """May be called in any thread."""
-        yield Reading(catalogue.BROKER_UP, [((), float(self._up))])
-        yield Reading(catalogue.LOOKED, [((), self._looked)])
+        shares = list(self._shares.values())
+        yield Reading(catalogue.BROKER_UP, [((), float(all(share.up for share in shares)))])
+        yield Reading(catalogue.LOOKED, [((), min(share.looked for share in shares))])
         yield Reading(catalogue.EXPECTED, [(group, 1.0) for group in self._consumed])
         yield Reading(catalogue.OBJECTIVE, [(group, self._objective) for group in self._consumed])
-        if self._clock() <= self._stale:
-            yield from self._found
+        now = self._clock()
+        yield from _together(reading for share in shares if now <= share.stale for reading in share.found)
 
     def _letters(self, wholes: Sequence[Whole]) -> Iterator[Reading]:
         indexed = self._indexed(wholes)
@@ -120,6 +117,30 @@ class Exporter:
             return None
         self._unread = False
         return found
+
+
+class _Share(NamedTuple):
+    """What is known of one broker."""
+
+    up: bool
+    """Whether the last look succeeded."""
+    looked: float
+    """When one last did, in seconds since the epoch; 0: never."""
+    stale: float
+    """When the figures are too old, on the exporter's clock."""
+    found: Sequence[Reading]
+
+
+_NEVER = _Share(up=False, looked=0.0, stale=float("-inf"), found=())
+
+
+def _together(readings: Iterable[Reading]) -> Iterator[Reading]:
+    """Each metric once, with the values of all brokers."""
+    found: dict[str, tuple[Metric, list[Any]]] = {}
+    for metric, values in readings:
+        found.setdefault(metric.name, (metric, []))[1].extend(values)
+    for metric, values in found.values():
+        yield Reading(metric, values)
 
 
 class Whole(NamedTuple):

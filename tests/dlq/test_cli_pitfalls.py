@@ -358,3 +358,15 @@ def test_one_group_that_cannot_be_looked_at_keeps_nobody_from_the_others(
     told = waybill("dlq", "collect", "--every", "0.1", "--json")
     assert [json.loads(line)["topic"] for line in told.lines] == ["refunds"] * 2
     assert told.err.count("is not there") == 2
+
+
+def test_what_is_wrong_with_each_group_is_told(waybill: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    waybill("topology", "apply")
+
+    async def failing(_: FileAdmin, subscription: Subscription, *, after: str | None = None, limit: int = 9) -> Page:
+        raise DestinationMissing(f"{subscription.name} is not there")
+
+    monkeypatch.setattr(FileAdmin, "browse", failing)
+    told = waybill("dlq", "collect", code=1)
+    for name in ("orders.placed/billing", "refunds/billing"):
+        assert f"{name} is not there" in told.err

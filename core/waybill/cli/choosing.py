@@ -112,10 +112,7 @@ class Place:
         """Raises `ConfigurationError` where there is none."""
         from waybill.dlq.index import Index  # noqa: PLC0415 - `waybill --help` need not load it
 
-        path = self.path()
-        if not create and not path.exists():
-            raise ConfigurationError(f"there is no index of dead letters at {path}: `waybill dlq collect` makes it")
-        with Index.open(path, create=create) as index:
+        with Index.open(self.path(), create=create) as index:
             yield index
 
 

@@ -101,12 +101,12 @@ async def _again(place: Place, topic: str | None, group: str | None, every: floa
             found, errors = await _looks(bench, Wanted(topic=topic, group=group), policy)
             if found or not errors:
                 _show(found, as_json=as_json, again=every is not None)
+            for error in errors[1:] if every is None else errors:
+                tell(str(error))  # with --every it is no reason to end: the next look may find it over
             if every is None and errors:
                 raise errors[0]
             if every is None:
                 return
-            for error in errors:
-                tell(str(error))  # no reason to end: the next look may find it over
             await asyncio.sleep(max(0.0, start + every - loop.time()))
 
 

@@ -41,7 +41,7 @@ for name, verb, examples in (
     ("resolve", resolve, ("waybill dlq resolve 0b6b4c1e --note 'paid by hand'",)),
     ("export", export, ("waybill dlq export --topic orders.placed --to letters.jsonl", ALL_OR_NOT)),
     ("import", import_, ("waybill dlq import letters.jsonl --yes", ALL_OR_NOT)),
-    ("review", review, ("waybill dlq review --fail-overdue", "Exit codes: 0 nothing is overdue, 1 something is, 2 wrong use.")),
+    ("review", review, ("waybill dlq review --fail-overdue", "Exit codes: 0 it is shown, 1 with --fail-overdue where something is overdue, 2 wrong use.")),
     ("audit", audit, ("waybill dlq audit --operation 0b6b4c1e",)),
 ):  # fmt: skip
     told = (line if line.startswith("Exit") else f"Example: {line}" for line in examples)

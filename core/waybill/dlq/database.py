@@ -46,10 +46,9 @@ class Database:
     @classmethod
     @contextmanager
     def open(cls, path: str, *, create: bool) -> Generator[Database, None, None]:
-        path = os.path.realpath(path)
         if not create and not os.path.exists(path):  # noqa: PTH110 - as everywhere where SQLite's paths are texts
-            raise ConfigurationError(f"{path}: there is no index of dead letters: `waybill dlq collect` makes one")
-        database = cls(path)
+            raise ConfigurationError(f"there is no index of dead letters at {path}: `waybill dlq collect` makes it")
+        database = cls(os.path.realpath(path))
         with database._mapped():
             database._open()
         try:

@@ -36,7 +36,7 @@ def test_each_worker_has_its_own_port(text: str, worker: int, where: tuple[str, 
     assert address(text, worker) == where
 
 
-@pytest.mark.parametrize("text", ["9100", ":9100", "here", "here:port", "here:70000", "127.0.0.1:65535", ""])
+@pytest.mark.parametrize("text", ["9100", ":9100", "here", "here:port", "here:70000", "127.0.0.1:65535", "here:²", ""])
 def test_what_is_no_address_names_the_fix(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"write HOST:PORT|begin with a lower one"):
         address(text, worker=2)

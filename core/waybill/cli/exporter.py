@@ -55,6 +55,7 @@ def exporter(  # noqa: PLR0917 - typer calls it by name
     from waybill.cli.run import configure_logging  # noqa: PLC0415 - `waybill --help` need not load it
     from waybill.cli.screen import tell  # noqa: PLC0415
     from waybill.dlq.index import DEFAULT  # noqa: PLC0415
+    from waybill.ops.places import host_and_port  # noqa: PLC0415
     from waybill.telemetry.exporting import Exporter  # noqa: PLC0415
     from waybill.telemetry.prometheus import serve  # noqa: PLC0415
 
@@ -71,17 +72,10 @@ def exporter(  # noqa: PLR0917 - typer calls it by name
         index=Path(settings.dlq or DEFAULT),
         brokers=[share.broker for share in shares],
     )
-    host, port = _place(listen)
+    host, port = host_and_port(listen, f"--listen {listen}")
     with serve(figures, host, port) as where:
         tell(f"metrics of {opened.name} on http://{where}/metrics, looked at every {every:g} s")
         asyncio.run(_export(shares, figures, every))
-
-
-def _place(listen: str) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise ConfigurationError(f"--listen {listen}: write HOST:PORT, for instance 0.0.0.0:9464")
-    return host.strip("[]"), int(port)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
 from waybill.errors import ConfigurationError
+from waybill.ops.places import host_and_port
 from waybill.settling import back_off
 
 try:
@@ -37,13 +38,10 @@ def address(text: str, worker: int = 0) -> tuple[str, int]:
 
     Port 0: one that is free. Raises `ConfigurationError`.
     """
-    host, _, number = text.rpartition(":")
-    if not host or not number.isdigit() or not int(number) <= 65535:
-        raise ConfigurationError(f"ops={text!r}: write HOST:PORT, for instance 127.0.0.1:9100 or [::]:9100")
-    port = int(number)
+    host, port = host_and_port(text, f"ops={text!r}")
     if port and (port := port + max(0, worker - 1)) > 65535:
         raise ConfigurationError(f"ops={text!r}: there is no port for worker {worker}: begin with a lower one")
-    return host.removeprefix("[").removesuffix("]"), port
+    return host, port
 
 
 @contextlib.asynccontextmanager

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import sqlite3
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
@@ -124,29 +123,6 @@ def _place(name: str) -> dict[str, str]:
     return {"topic": topic, "group": group}
 
 
-class _Met:
-    """The letters that this import has come to, in a file of its own that goes with it: they may be more than memory holds."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    @classmethod
-    @contextmanager
-    def empty(cls) -> Generator[_Met, None, None]:
-        with closing(sqlite3.connect("", isolation_level=None)) as connection:
-            connection.execute("CREATE TABLE met (name TEXT, id TEXT, PRIMARY KEY (name, id)) WITHOUT ROWID")
-            yield cls(connection)
-
-    def before(self, name: str, known: Callable[[Message], bool]) -> Callable[[Message], bool]:
-        """Whether a letter is `known`, or stood in the file before, for that group."""
-
-        def met(message: Message) -> bool:
-            added = self._connection.execute("INSERT OR IGNORE INTO met VALUES (?, ?)", (name, message.id)).rowcount
-            return added == 0 or known(message)
-
-        return met
-
-
 class _Importing:
     """What has become of the letters so far, by `topic/group`."""
 
@@ -163,6 +139,7 @@ class _Importing:
 
     async def run(self, lines: BinaryIO, names: set[str]) -> None:
         from waybill.cli.progress import bar  # noqa: PLC0415 - `waybill --help` need not load it
+        from waybill.dlq.transfer import Met  # noqa: PLC0415
 
         app = self._place.open()
         async with app.connected() as brokers:
@@ -172,7 +149,7 @@ class _Importing:
                     f"{app.name} has no such topic and group: {', '.join(sorted(strange))}. Its own are: {', '.join(own)}. --to "
                     f"brings the letters to one of them"
                 )
-            with self._index() as index, _Met.empty() as met:
+            with self._index() as index, Met.empty() as met:
                 known = {name: met.before(name, await self._known(brokers, own[name], index)) for name in names}
                 whole = False
                 try:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import sqlite3
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Literal
@@ -25,7 +27,7 @@ from waybill.message import DeadLetterRecord, Message
 from waybill.outcomes import Confirmed, Refused, SendResult, Unknown
 from waybill.topology import Destination, Subscription
 
-__all__ = ["Imported", "Line", "bring", "known_to", "read"]
+__all__ = ["Imported", "Line", "Met", "bring", "known_to", "read"]
 
 BATCH = 500
 """Letters sent at once."""
@@ -102,6 +104,29 @@ def known_to(index: Index, subscription: Subscription) -> Callable[[Message], bo
         return letter is not None and letter.state in OPEN and letter.gone is None
 
     return is_known
+
+
+class Met:
+    """The letters that one import has come to, in a file of its own that goes with it: they may be more than memory holds."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    @contextmanager
+    def empty(cls) -> Generator[Met, None, None]:
+        with closing(sqlite3.connect("", isolation_level=None)) as connection:
+            connection.execute("CREATE TABLE met (name TEXT, id TEXT, PRIMARY KEY (name, id)) WITHOUT ROWID")
+            yield cls(connection)
+
+    def before(self, name: str, known: Callable[[Message], bool]) -> Callable[[Message], bool]:
+        """Whether a letter is `known`, or stood in the file before, for that group."""
+
+        def met(message: Message) -> bool:
+            added = self._connection.execute("INSERT OR IGNORE INTO met VALUES (?, ?)", (name, message.id)).rowcount
+            return added == 0 or known(message)
+
+        return met
 
 
 async def bring(

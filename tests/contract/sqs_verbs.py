@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import secrets
 from collections.abc import AsyncGenerator
@@ -31,6 +32,12 @@ BAD_DAY = Faults(
 """What AWS does at times, and nobody shall notice."""
 
 
+@functools.cache
+def _session() -> Any:
+    """One for all tests of the process: each reads the models of AWS's services anew, a tenth of a second."""
+    return aioboto3.Session(region_name=REGION)
+
+
 class Verbs(Outages):
     """One test's queues, which begin with its prefix and go with the block."""
 
@@ -56,8 +63,7 @@ class Verbs(Outages):
     @asynccontextmanager
     async def _client(self, service: str) -> AsyncGenerator[Any, None]:
         async with AsyncExitStack() as stack:
-            session: Any = aioboto3.Session(region_name=REGION)
-            yield await stack.enter_async_context(session.client(service, endpoint_url=self.server.url))
+            yield await stack.enter_async_context(_session().client(service, endpoint_url=self.server.url))
 
     # ---------------------------------------------------------------- the way there
 

@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     naming each setting that cannot be used.
     """
 
+    # docs/configuration.md is made of the docstrings below the fields. pydantic is not told to look at them: it would read
+    # and parse this file whenever a process starts.
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_nested_delimiter="__",
@@ -61,7 +63,6 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         allow_inf_nan=False,
-        use_attribute_docstrings=True,  # docs/configuration.md is made of them
     )
 
     url: str | None = Field(default=None, repr=False)

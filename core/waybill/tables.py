@@ -17,7 +17,7 @@ __all__ = ["Table", "read_table", "secret_in", "tls"]
 class Table(BaseModel):
     """Base of what one adapter has in `[broker.…]`: what it does not know is an error, and each docstring describes its field."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 T = TypeVar("T", bound=Table)

@@ -74,6 +74,9 @@ def test_no_promise_is_both_shown_and_not_yet() -> None:
     assert not load_all().keys() & NOT_YET.keys()
 
 
+WITHOUT = ("-p", "no:schemathesis", "-p", "no:hypothesispytest")
+"""What is installed and not asked for here: each process would take as long to import it as for all that it shows."""
+
 SHOWN = """
 import pytest
 from waybill_contracts import contract
@@ -92,7 +95,7 @@ def _left_out(request):
 def show(folder: Path, which: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Run promises in several processes."""
     (folder / "test_shown.py").write_text(SHOWN)
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *WITHOUT]
     command += ["-p", "waybill_contracts.pytest_plugin", "--conformance", "ledger.json", "-k", which, *options]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=110, check=False)
 

@@ -15,7 +15,7 @@ from tests.brokers.running import Running
 
 ROOT = Path(__file__).parents[2]
 RUN = [
-    *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+    *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis"),
     *("-o", "addopts=-ra -p waybill_contracts.pytest_plugin", "tests/aws"),
 ]
 NOBODY = {

@@ -19,7 +19,10 @@ help: ## this list
 demo: $(VENV)/.ready ## the main job on real input: 27,004 flights, two workers, one of them killed
 	@$(BIN)/python -m examples.flights.demo $(if $(URL),--url "$(URL)")
 
+# Tests start Python many hundreds of times, which would compile all modules each time where PYTHONDONTWRITEBYTECODE is set, and
+# those that run at once on a fresh clone.
 test: $(VENV)/.ready ## all tests
+	@$(BIN)/python -m compileall -q -j 0 core adapters schema_registry contracts examples tests
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 test-containers: $(VENV)/.ready ## tests/brokers and the promises once more, on Docker (as root, its engine too)

@@ -112,11 +112,15 @@ class Fetcher:
 
     async def quiesce(self, grace: float) -> None:
         """Take in what is under way, for `grace` seconds or one; then nothing comes any more."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + max(1.0, grace)
         try:
-            await self.source.quiesce()
-        except BrokerError as error:
-            log.warning("%s: the broker could not be asked to stop delivering: %s", self._subscription.name, error)
-        await asyncio.wait([self.task], timeout=max(1.0, grace))
+            async with asyncio.timeout_at(min(end, loop.time() + LAST_CALL)):
+                await self.source.quiesce()
+        except (TimeoutError, BrokerError) as error:
+            why = str(error) or "no answer in time"
+            log.warning("%s: the broker could not be asked to stop delivering: %s", self._subscription.name, why)
+        await asyncio.wait([self.task], timeout=max(0.0, end - loop.time()))
         self.task.cancel()  # it has ended, unless the broker hangs
 
     async def leave(self) -> None:

@@ -795,6 +795,20 @@ async def test_stop_ends_everything_though_the_source_cannot_be_quieted() -> Non
     assert bench.ids(Ack) == ["a"]
 
 
+async def test_a_broker_that_does_not_answer_holds_up_no_stop() -> None:
+    class Mute(Bench):
+        async def quiesce(self) -> None:
+            await asyncio.Event().wait()
+
+    bench, handler = Mute(), Recorder(a=asyncio.Event())
+    async with asyncio.timeout(20):
+        async with consuming(bench, handler, concurrency=1, grace=0.05):
+            bench.push(message("a"), message("b"))
+            await until(lambda: handler.running and len(bench.held) == 2)
+    assert sorted(bench.ids(Release)) == ["a", "b"]
+    assert bench.left
+
+
 async def test_nothing_is_left_running_after_stop() -> None:
     before = asyncio.all_tasks()
     bench, handler = Bench(), Recorder(default=lambda _: asyncio.sleep(0.001))

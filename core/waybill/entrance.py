@@ -45,10 +45,14 @@ class Entrance(Generic[T]):
                 with suppress(ValueError):  # it is its turn just now
                     self._line.remove(turn)
                 if not self._line:
-                    self.give_up()
+                    self._give_up()
 
-    def give_up(self) -> None:
-        """Open it no further."""
+    def close(self, error: Exception) -> None:
+        """Open it no further: whoever waits is told `error`."""
+        self._turn_away(error)
+        self._give_up()
+
+    def _give_up(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
@@ -66,10 +70,13 @@ class Entrance(Generic[T]):
             self._found = task.result()
             self._let_in()
         else:
-            line, self._line = self._line, deque()
-            for turn in line:
-                if not turn.done():
-                    turn.set_exception(error)
+            self._turn_away(error)
+
+    def _turn_away(self, error: BaseException) -> None:
+        line, self._line = self._line, deque()
+        for turn in line:
+            if not turn.done():
+                turn.set_exception(error)
 
     def _let_in(self) -> None:
         """All who are here, and then those who have come meanwhile; only after the last of them is there no line any more."""

@@ -24,6 +24,7 @@ from waybill.entrance import Entrance
 from waybill.errors import (
     BrokerUnavailable,
     CapabilityError,
+    ClosedError,
     ConfigurationError,
     PublishRefused,
     PublishUnknown,
@@ -168,6 +169,8 @@ class Runtime:
         self._by_name: dict[str, Consumer] = {}
         self._producers: list[Producer] = []
         self._entrances: dict[tuple[str, str | None], Entrance[Port]] = {}
+        self._shut = False
+        """Whether no way out is opened any more."""
         self._opening = asyncio.Lock()
         self._stack = AsyncExitStack()
         self.loop = asyncio.get_running_loop()
@@ -257,10 +260,14 @@ class Runtime:
         end = self.loop.time() + grace
         if self._watching is not None:
             self._watching.cancel()
-        for entrance in self._entrances.values():
-            entrance.give_up()
         async with self._stack:
-            ended = await asyncio.gather(*(consumer.stop(grace) for consumer in self.consumers), return_exceptions=True)
+            try:
+                stops = [consumer.stop(grace) for consumer in self.consumers]
+                ended = await asyncio.gather(*stops, return_exceptions=True)
+            finally:  # not before: handlers that still run may publish
+                self._shut = True
+                for entrance in self._entrances.values():
+                    entrance.close(ClosedError("the application is stopping, nothing more can be published"))
             left = max(1.0, end - self.loop.time())
             await asyncio.gather(*(producer.close(left) for producer in self._producers))
         for error in ended:
@@ -275,7 +282,8 @@ class Runtime:
         return None if entrance is None else entrance.open
 
     async def port(self, topic: Topic[Any], deadline: float) -> Port:
-        """The topic's way out, opened at the first need of it. Raises `BrokerError` where it cannot be by the deadline."""
+        """The topic's way out, opened at the first need of it. Raises `BrokerError` where it cannot be by the deadline, `ClosedError`
+        where the application stops before."""
         failures = 0
         while True:
             try:
@@ -292,6 +300,8 @@ class Runtime:
 
     async def _enter(self, topic: Topic[Any]) -> Port:
         place = _place(topic)
+        if self._shut:
+            raise ClosedError(f"{topic.name}: the application is stopping, nothing more can be published")
         if (entrance := self._entrances.get(place)) is None:
             entrance = self._entrances[place] = Entrance(lambda: self._opened(topic), self._context)
         return await entrance.enter()

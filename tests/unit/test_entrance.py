@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from contextvars import ContextVar, copy_context
+from typing import ClassVar
 
 import pytest
 
-from tests.unit.stand_ins import until
+from tests.unit.stand_ins import never, until
+from waybill import App, ClosedError, Confirmed, Settings, Topic
+from waybill.adapter import Adapter, Sink
 from waybill.entrance import Entrance
+from waybill.instruments import Instrument
+from waybill.telemetry.around import Seen, covering
+from waybill.topology import Destination
 
 whose: ContextVar[str] = ContextVar("whose", default="nobody's")
 
@@ -82,3 +90,45 @@ async def test_it_is_given_up_when_nobody_waits_any_more_and_not_before() -> Non
     door.gate.set()
     assert await staying == "the way"
     assert door.given_up == 2
+
+
+class Shut(Seen):
+    """A broker that answers nobody who wants to publish."""
+
+    asked: ClassVar[list[str]] = []
+
+    @asynccontextmanager
+    async def sink(self, destination: Destination) -> AsyncGenerator[Sink, None]:
+        self.asked.append(destination.name)
+        await asyncio.Event().wait()
+        async with self.inner.sink(destination) as sink:
+            yield sink
+
+
+class Shutting(Instrument):
+    def around(self, adapter: Adapter) -> Adapter:
+        return covering(adapter, Shut)
+
+
+async def test_who_waits_when_the_application_stops_is_told_so_and_nothing_is_opened_any_more() -> None:
+    Shut.asked.clear()
+    before = asyncio.all_tasks()
+    app = App("a", settings=Settings(url="memory://"), instruments=[Shutting()])
+    one, another = Topic("one", str, unrouted="accept"), Topic("another", str, unrouted="accept")
+    late = list[asyncio.Task[Confirmed]]()
+
+    async def publish_once_more() -> Confirmed:
+        try:
+            return await app.publish(one, "a")
+        finally:
+            late.append(asyncio.create_task(app.publish(another, "b")))
+
+    async with app.running():
+        publishing = asyncio.create_task(publish_once_more())
+        await until(lambda: Shut.asked)
+    await asyncio.wait([publishing], timeout=5)
+    assert isinstance(publishing.exception(), ClosedError)
+    await asyncio.wait(late, timeout=5)
+    assert isinstance(late[0].exception(), ClosedError)
+    await never(lambda: len(Shut.asked) > 1)
+    assert asyncio.all_tasks() == before

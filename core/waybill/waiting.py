@@ -53,8 +53,10 @@ class Waiting:
         self._batch = batch
         self._on_ready = on_ready
         self._turns = turns
-        self._late = 0
-        """Deliveries that wait here for their turn, outside of the lanes."""
+        self._timers: dict[Held, asyncio.TimerHandle] = {}
+        """Of those that wait here outside of the lanes: until their retry is due, or their turn comes."""
+        self._late: set[Held] = set()
+        """Those of them that wait for their turn."""
         self._lanes: Lanes[Held] = Lanes(ordered=ordered)
         self._gathering: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -95,7 +97,7 @@ class Waiting:
         )
         held.tried = True
         held.ordinals = None
-        self._loop.call_later(settlement.after, self._again, held)
+        self._wait(held, settlement.after)
 
     def keep(self, held: Held) -> None:
         """A delivery that failed through no fault of its own: it starts once more as the same attempt, after another one.
@@ -107,7 +109,16 @@ class Waiting:
         held.forgiven = True
         self._lanes.keep(held.lane, held)
 
+    def _wait(self, held: Held, pause: float) -> None:
+        self._timers[held] = self._loop.call_later(pause, self._again, held)
+
+    def _wait_no_more(self, held: Held) -> None:
+        if (timer := self._timers.pop(held, None)) is not None:
+            timer.cancel()
+            self._late.discard(held)
+
     def _again(self, held: Held) -> None:
+        self._wait_no_more(held)
         if held in self._window.held and held.outcome is None and not held.lost:
             self._lanes.again(held.lane, held)
             self._on_ready()
@@ -169,9 +180,9 @@ class Waiting:
 
     def _put_off(self, held: Held, wait: float, left: float) -> None:
         """`left`: seconds that it must not wait beyond."""
-        if held.lane is not None or (wait <= SHORT and self._late < self._window.limit // 2):
-            self._late += 1
-            self._loop.call_later(wait, self._turn_again, held)
+        if held.lane is not None or (wait <= SHORT and len(self._late) < self._window.limit // 2):
+            self._late.add(held)
+            self._wait(held, wait)
             return
         delivery = held.delivery
         in_vain = max(0, (delivery.handed_out or 0) - delivery.attempt)
@@ -182,10 +193,6 @@ class Waiting:
         held.skipped = True  # it was not handled
         first = delivery.message.first_failure
         self._settler.add(held, Defer(wait, delivery.attempt - 1, first, relaxed=self._lanes.ordered))
-
-    def _turn_again(self, held: Held) -> None:
-        self._late -= 1
-        self._again(held)
 
     # ---------------------------------------------------------------- what is given back
 
@@ -220,6 +227,7 @@ class Waiting:
 
     def _evict(self, held: Held) -> list[Held]:
         """Take a delivery that has not started, and all that cannot start without it, out of the lanes, in order."""
+        self._wait_no_more(held)
         evicted = self._lanes.evict(held.lane, held)
         if evicted or held.lane is None:
             return evicted or [held]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
@@ -768,6 +769,27 @@ async def test_stop_gives_a_key_back_in_order_when_its_first_message_waited_in_p
         await asyncio.sleep(0.01)
     assert bench.ids(Release) == ["a0", "a1", "a2"]
     assert bench.settled[bench.ids(Release).index("a0")][1] == Release(1), "its one handling is not forgotten"
+
+
+@pytest.mark.parametrize("how", ["lost", "given back"])
+async def test_what_waited_for_its_retry_and_is_held_no_more_takes_no_memory(how: str) -> None:
+    async def fail(_: Delivery[Any]) -> None:
+        raise ValueError
+
+    def kept() -> bool:
+        gc.collect()
+        return any(isinstance(one, Message) and one.id == "gone" for one in gc.get_objects())
+
+    bench, handler = Bench(), Recorder(gone=fail)
+    async with consuming(bench, handler, ordered=True, grace=0.05, retry=Retry.fixed(3, delay=60)) as consumer:
+        bench.push(message("gone", key="a", headers={"a": "b"}))
+        await until(lambda: handler.seen and not consumer.running)
+        assert kept()
+        if how == "lost":
+            bench.revoke("gone")
+            await until(lambda: not consumer.held)
+    bench.ready.clear()
+    await until(lambda: not kept(), within=5)
 
 
 async def test_stop_while_a_fetch_waits_is_prompt() -> None:

@@ -257,6 +257,21 @@ async def test_a_key_with_more_than_half_a_window_waits_at_the_broker_at_no_cost
     )
 
 
+async def test_what_was_lost_while_it_waited_for_its_turn_leaves_its_place_to_others() -> None:
+    bench, done = Bench(), list[str]()
+
+    async def handle(one: Delivery[Any]) -> None:
+        done.append(one.message.id)
+
+    async with consuming(bench, handle, limit=RateLimit(2, burst=1, by="key"), concurrency=2, window=8) as consumer:
+        bench.push(*(message(f"m{n}", key="hot") for n in range(5)))
+        await until(lambda: done == ["m0"] and consumer.held == 4 and not consumer.gathering)
+        bench.revoke("m1", "m2", "m3", "m4")
+        bench.push(*(message(f"n{n}", key="hot") for n in range(4)))
+        await until(lambda: consumer.held == 4 and not consumer.gathering)
+        await never(lambda: bench.ids(Defer))
+
+
 async def test_what_waits_for_its_turn_is_given_back_at_a_shutdown() -> None:
     bench, done = Bench(), list[str]()
 

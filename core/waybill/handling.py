@@ -247,6 +247,7 @@ class Handlings:
             return self._tell_gates(run, errors)
         except Exception as error:  # noqa: BLE001 - said without its text, which may quote a message
             log.error("%s: a gate cannot be told of a handling: %s", self._name, one_line(error, lambda _: ""))  # noqa: TRY400
+            self._tell(run, None)
             return NO_FAILURES
 
     def _tell_gates(self, run: Run, errors: Mapping[Held, BaseException]) -> Mapping[Held, Failure]:
@@ -256,11 +257,17 @@ class Handlings:
             cut = any(self._is_cut_short(run, error) for error in errors.values())
             found = {} if cut else {held: self._failure(run, held, error) for held, error in errors.items()}
             told = None if cut else tuple(found.values())
-        now, number = time.monotonic(), len(run.helds)
-        for gate in () if run.told else self._gates:
-            gate.end(now, now - run.began, told, number)
-        run.told = True
+        self._tell(run, told)
         return found
+
+    def _tell(self, run: Run, failures: Sequence[Failure] | None) -> None:
+        """Once for each handling."""
+        if run.told:
+            return
+        run.told = True
+        now, number = time.monotonic(), len(run.helds)
+        for gate in self._gates:
+            gate.end(now, now - run.began, failures, number)
 
     def _failure(self, run: Run, held: Held, error: BaseException) -> Failure:
         if isinstance(error, asyncio.CancelledError) and run.cause == "timeout":

@@ -101,7 +101,7 @@ def _unfit(message: Message, limits: Limits) -> str | None:
 
 def interrupted(error: BaseException) -> bool:
     """Whether Ctrl-C raised it and no handler: Python's own signal handler may anywhere, asyncio's does in its own code."""
-    if not isinstance(error, KeyboardInterrupt):
+    if not isinstance(error, KeyboardInterrupt) or error.__traceback__ is None:  # one that was only made says nothing
         return False
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     own = frame.f_globals.get("__name__") == "asyncio.runners"

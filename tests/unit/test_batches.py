@@ -16,6 +16,7 @@ from waybill import (
     App,
     Batch,
     BatchHandler,
+    CircuitBreaker,
     ConfigurationError,
     Delivery,
     ItemsFailed,
@@ -26,7 +27,7 @@ from waybill import (
     Topic,
 )
 from waybill.clock import TestClock
-from waybill.outcomes import Ack, Defer
+from waybill.outcomes import Ack, DeadLetter, Defer
 
 MEMORY = Settings(url="memory://")
 
@@ -135,6 +136,22 @@ async def test_what_names_no_messages_or_no_errors_fails_the_batch_as_a_whole(ma
         await until(lambda: sorted(bench.ids(Ack)) == ["a", "b"], seen=lambda: bench.journal)
     assert sizes == [2, 1, 1]
     assert sorted(bench.ids(Defer)) == ["a", "b"]
+
+
+async def test_an_interrupt_that_is_named_and_was_never_raised_is_an_error_like_others() -> None:
+    bench, sizes = Bench(), list[int]()
+    bank = CircuitBreaker("bank", calls=10, counts=[KeyboardInterrupt])
+
+    async def store(deliveries: Any) -> None:
+        sizes.append(len(deliveries))
+        raise ItemsFailed(dict.fromkeys(range(len(deliveries)), KeyboardInterrupt()))
+
+    bench.push(message("a"))
+    async with consuming(bench, store, batch=Batch(2, wait=0), gates=(bank,)):
+        await until(lambda: bench.ids(DeadLetter), seen=lambda: bench.journal)
+        assert bank.describe().failure_rate == 1.0
+    assert bench.journal == ["Defer a", "Defer a", "DeadLetter a"]
+    assert sizes == [1, 1, 1]
 
 
 async def test_after_a_batch_failed_as_a_whole_each_is_tried_alone_so_the_innocent_are_done() -> None:

@@ -705,6 +705,24 @@ async def test_one_object_serves_one_event_loop_and_the_next_when_that_was_throw
     assert bank.describe().subscriptions == 0
 
 
+async def test_a_probe_that_ran_on_a_loop_that_was_thrown_away_keeps_nobody_waiting() -> None:
+    bank, bench = Bank(), Bench()
+
+    async def elsewhere() -> None:
+        bank.breaker.join(print)
+        bank.breaker.open()
+        bank.breaker.auto()
+        assert bank.breaker.free(time.monotonic())
+        bank.breaker.start(time.monotonic())
+
+    await asyncio.to_thread(asyncio.run, elsewhere())
+    assert bank.breaker.state == "half-open"
+    bank.down = False
+    bench.push(*several(3))
+    async with consuming(bench, bank, gates=(bank.breaker,)):
+        await until(lambda: len(bench.ids(Ack)) == 3, within=5)
+
+
 async def test_what_it_says_holds_nothing_that_an_exception_said(caplog: pytest.LogCaptureFixture) -> None:
     bench, bank = Bench(), Bank(calls=1, open_for=60, cap=60)
     bank.error = lambda: ConnectionError("password=hunter2")

@@ -170,7 +170,8 @@ class CircuitBreaker:
                 raise ConfigurationError(
                     f"CircuitBreaker({self.name!r}) is used in another event loop: one object serves one"
                 )
-            self._members.clear()  # that loop was thrown away
+            self._members.clear()  # that loop was thrown away, and a probe that ran there
+            self._left()
         self._loop = loop
         self._members.append(on_open)
         self._arm()
@@ -179,8 +180,12 @@ class CircuitBreaker:
         if on_open in self._members:
             self._members.remove(on_open)
         if not self._members:
-            self._loop = None
-            self._moved(changed=self._circuit.leave(time.monotonic()))
+            self._left()
+
+    def _left(self) -> None:
+        """Nobody uses it any more."""
+        self._loop = None
+        self._moved(changed=self._circuit.leave(time.monotonic()))
 
     def wanted(self, number: int, waiting: int) -> int:
         if self._circuit.lets_through:

@@ -108,10 +108,15 @@ class Letters:
         await self._renew()
 
     async def keeping(self, work: Awaitable[T]) -> T:
-        """Do `work`, and keep what is held meanwhile."""
+        """Do `work`, and keep what is held meanwhile. Where that is cut short, so is `work`, and has ended."""
         task = asyncio.ensure_future(work)
-        while not (await asyncio.wait([task], timeout=min(self._every, max(0.0, self._next - self._now()))))[0]:
-            await self._renew()
+        try:
+            while not (await asyncio.wait([task], timeout=min(self._every, max(0.0, self._next - self._now()))))[0]:
+                await self._renew()
+        except BaseException:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            raise
         return task.result()
 
     @property

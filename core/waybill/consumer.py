@@ -112,11 +112,24 @@ class Consumer:
         self._standstill = Standstill(
             on_trouble=lambda cause: self._troubles.note("codec", cause), on_over=self._go_on, name=str(self)
         )
-        self._slots.join(self._handlings.dispatch)
-        for gate in self.gates:
-            gate.join(self._on_gate)
+        await self._join()
         self._fetcher.start()
         self._tasks = [self._spawn(self._leases.beat(), "leases"), self._spawn(self._handlings.sweep(), "timeouts")]
+
+    async def _join(self) -> None:
+        self._slots.join(self._handlings.dispatch)
+        try:
+            for gate in self.gates:
+                gate.join(self._on_gate)
+        except BaseException:  # one serves another event loop: nobody stops what has not started
+            self._leave()
+            await self._stack.aclose()
+            raise
+
+    def _leave(self) -> None:
+        self._slots.leave(self._handlings.dispatch)
+        for gate in self.gates:
+            gate.leave(self._on_gate)
 
     def _make_fetcher(self) -> Fetcher:
         return Fetcher(
@@ -238,9 +251,7 @@ class Consumer:
             await self._close(last)
 
     async def _close(self, last: float) -> None:
-        self._slots.leave(self._handlings.dispatch)
-        for gate in self.gates:
-            gate.leave(self._on_gate)
+        self._leave()
         self._handlings.cancel()  # those that `stop` did not come to
         await self._standstill.end()
         tasks = [self._fetcher.task, *self._tasks]

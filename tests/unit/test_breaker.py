@@ -705,6 +705,26 @@ async def test_one_object_serves_one_event_loop_and_the_next_when_that_was_throw
     assert bank.describe().subscriptions == 0
 
 
+async def test_a_consumer_that_one_keeps_from_starting_leaves_nothing_open_and_the_others() -> None:
+    bank, post, bench = CircuitBreaker("bank"), CircuitBreaker("post"), Bench()
+    joined, over = threading.Event(), threading.Event()
+
+    async def elsewhere() -> None:
+        post.join(print)
+        joined.set()
+        await asyncio.to_thread(over.wait, 20)
+
+    other_loop = asyncio.create_task(asyncio.to_thread(asyncio.run, elsewhere()))
+    await asyncio.to_thread(joined.wait, 20)
+    with pytest.raises(ConfigurationError, match="another event loop"):
+        async with consuming(bench, Bank(), gates=(bank, post)):
+            pass
+    over.set()
+    await other_loop
+    assert bench.left
+    assert (bank.describe().subscriptions, post.describe().subscriptions) == (0, 1)
+
+
 async def test_a_probe_that_ran_on_a_loop_that_was_thrown_away_keeps_nobody_waiting() -> None:
     bank, bench = Bank(), Bench()
 

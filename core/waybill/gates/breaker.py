@@ -177,8 +177,9 @@ class CircuitBreaker:
         self._arm()
 
     def leave(self, on_open: Callable[[], None]) -> None:
-        if on_open in self._members:
-            self._members.remove(on_open)
+        if on_open not in self._members:
+            return
+        self._members.remove(on_open)
         if not self._members:
             self._left()
 

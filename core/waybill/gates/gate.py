@@ -37,7 +37,8 @@ class Gate(Protocol):
         ...
 
     def leave(self, on_open: Callable[[], None]) -> None:
-        """That consumer has ended. What it has started has been ended."""
+        """That consumer has ended, or could not begin. What it has started has ended as well, but for handlers that ignore being
+        cancelled: of them `end` and `gone` may tell later."""
         ...
 
     def wanted(self, number: int, waiting: int) -> int:

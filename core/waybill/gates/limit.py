@@ -107,7 +107,8 @@ class Limiter:
         self._loop = asyncio.get_running_loop()
 
     def leave(self, on_open: Callable[[], None]) -> None:
-        self._members.remove(on_open)
+        if on_open in self._members:
+            self._members.remove(on_open)
         if self._timer is not None and not self._members:
             self._timer.cancel()
 

@@ -9,6 +9,8 @@ import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from http import HTTPStatus
+from math import nan
 from typing import Any
 
 import pytest
@@ -74,6 +76,39 @@ def test_a_line_is_one_object_with_the_time_the_level_and_where_it_comes_from() 
     assert (told["order"], told["api_key"]) == (7, "***")
     assert "class 'object'" in told["odd"]
     assert not {"message_id", "topic", "trace_id"} & told.keys()
+
+
+def test_what_is_of_a_class_of_its_own_loses_no_line() -> None:
+    class Count(int): ...
+
+    class Ratio(float): ...
+
+    class Name(str):
+        __slots__ = ()
+
+    class Odd:
+        def __repr__(self) -> str:
+            raise ValueError
+
+    given = {
+        "count": Count(3),
+        "ratio": Ratio(0.5),
+        "title": Name("a"),
+        "status": HTTPStatus.OK,
+        "odd": Odd(),
+        "nan": nan,
+    }
+    with written(JsonFormatter()) as lines:
+        log.warning("here", extra=given)
+    told = one(lines(), "here")
+    assert {name: told[name] for name in given} == {
+        "count": 3,
+        "ratio": 0.5,
+        "title": "a",
+        "status": 200,
+        "nan": None,
+        "odd": f"<{Odd.__qualname__}.__repr__ raised ValueError>",
+    }
 
 
 async def test_what_is_given_replaces_nothing_that_the_line_says_itself() -> None:

@@ -79,7 +79,7 @@ class JsonFormatter(logging.Formatter):
         for name, value in vars(record).items():
             if name not in OURS:
                 plain = MASK if self._secrets.hides(name) else _plain(value, secrets)
-                taken = name in OWN or told.get(name, plain) != plain
+                taken = name in OWN or (name in told and told[name] != plain)
                 told[f"extra_{name}" if taken else name] = plain
         if record.stack_info:
             told["stack"] = redact(self.formatStack(record.stack_info), secrets)
@@ -145,6 +145,15 @@ def _whole(told: Any) -> Any:
 
 
 def _plain(value: object, secrets: Collection[str]) -> object:
-    if value is None or isinstance(value, bool | int | float):
+    """As what JSON has: of a class of its own even a number would lose the line."""
+    if value is None or type(value) in (bool, int, float):
         return value
-    return redact(value if isinstance(value, str) else repr(value), secrets)
+    try:
+        if isinstance(value, int):
+            return int.__int__(value)
+        if isinstance(value, float):
+            return float.__float__(value)
+        text = str.__str__(value) if isinstance(value, str) else repr(value)
+    except Exception as error:  # noqa: BLE001 - a user's class
+        text = f"<{type(value).__qualname__}.__repr__ raised {type(error).__qualname__}>"
+    return redact(text, secrets)

@@ -24,10 +24,12 @@ from waybill_schema_registry.errors import (
     RegistryUnavailable,
 )
 
-__all__ = ["LATER", "error_of", "no_registry", "read"]
+__all__ = ["DUBIOUS", "LATER", "error_of", "no_registry", "read"]
 
 LATER = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which the same may be asked again."""
+DUBIOUS = frozenset({500, 502, 504})
+"""Those of them after which it may have been done all the same."""
 
 KINDS: dict[int, type[RegistryError]] = {
     40901: Incompatible,

@@ -12,7 +12,7 @@ import msgspec
 from waybill.errors import one_line, shown
 from waybill_schema_registry.client.access import Access
 from waybill_schema_registry.client.addresses import Address
-from waybill_schema_registry.client.answers import LATER, error_of, no_registry, read
+from waybill_schema_registry.client.answers import DUBIOUS, LATER, error_of, no_registry, read
 from waybill_schema_registry.errors import RegistryError, RegistryUnavailable
 from waybill_schema_registry.extras import needed
 
@@ -78,7 +78,7 @@ class Wire:
                 if status < 300:
                     return read(answer, kind, where)
                 failure = error_of(status, answer, where)
-                if attempt == tries or status not in LATER:
+                if attempt == tries or status not in LATER or (status in DUBIOUS and method == "DELETE"):
                     raise failure
             self._at = place + 1
             if attempt % len(self._servers) == 0:

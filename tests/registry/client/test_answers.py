@@ -102,11 +102,20 @@ async def test_it_is_not_asked_for_ever() -> None:
         assert len(server.asked) == 3
 
 
-async def test_a_deletion_that_may_have_been_done_is_not_asked_for_again() -> None:
-    async with scripted(lambda _: None) as server, Registry(server.url, QUICK) as registry:
+@pytest.mark.parametrize("answer", [None, Answer(500), Answer(502), Answer(504)], ids=["cut", "500", "502", "504"])
+async def test_a_deletion_that_may_have_been_done_is_not_asked_for_again(answer: Answer | None) -> None:
+    """Its second answer would be that there is no such subject."""
+    async with scripted(lambda _: answer) as server, Registry(server.url, QUICK) as registry:
         with pytest.raises(RegistryUnavailable):
             await registry.delete_subject("s")
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_deletion_that_was_not_begun_is_asked_for_again(status: int) -> None:
+    answers = [Answer(status), Answer(200, "[1]")]
+    async with scripted(lambda _: answers.pop(0)) as server, Registry(server.url, QUICK) as registry:
+        assert list(await registry.delete_subject("s")) == [1]
 
 
 async def test_the_next_server_is_asked_where_one_is_away() -> None:

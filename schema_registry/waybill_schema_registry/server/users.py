@@ -27,6 +27,7 @@ from pathlib import Path
 import msgspec
 
 from waybill.errors import ConfigurationError
+from waybill_schema_registry.server.failures import Refused
 from waybill_schema_registry.server.passwords import SCRYPT, SHA256, hash_password, hash_token, is_hash, verify
 from waybill_schema_registry.server.rights import EVERYBODY, Right, User
 
@@ -36,6 +37,10 @@ KNOWN = 1024
 """Headers that are remembered, so that a password is not hashed at each request."""
 AT_ONCE = 2
 """Passwords that are hashed at the same time: the others wait, and the server goes on."""
+WAITING = 64
+"""Different passwords that are hashed or wait for it, a few seconds' worth. Whoever else comes with one is told to come again, so that
+wrong ones keep nobody waiting for long."""
+BUSY = "The server is busy with as many passwords as it may be at once. Try again in a moment."
 
 
 class _Entry(msgspec.Struct, forbid_unknown_fields=True):
@@ -69,6 +74,8 @@ class Users:
         self._known: OrderedDict[bytes, User] = OrderedDict()
         self._secret = os.urandom(32)
         self._turn = asyncio.Semaphore(AT_ONCE)
+        self._asked: dict[bytes, asyncio.Task[User | None]] = {}
+        """Whose passwords are looked at now. Who comes with the same meanwhile is told the same."""
         self._nobody = hash_password(os.urandom(8).hex())
 
     def known(self, authorization: bytes | None) -> User | None:
@@ -78,22 +85,31 @@ class Users:
         return self._known.get(self._mark(authorization)) if self._passwords or self._tokens else self.anonymous
 
     async def who(self, authorization: bytes | None) -> User | None:
-        """Who asks, by the header `Authorization`; None if that is nobody."""
+        """Who asks, by the header `Authorization`; None if that is nobody. Raises `Refused` (503) where too many are asked for."""
         if (user := self.known(authorization)) is not None or authorization is None:
             return user
         scheme, _, given = authorization.decode("latin-1").partition(" ")
-        found = await self._asked(scheme.lower(), given.strip())
+        mark = self._mark(authorization)
+        found = None
+        if scheme.lower() == "bearer":
+            found = self._tokens.get(hash_token(given.strip()))
+        elif scheme.lower() == "basic":
+            found = await asyncio.shield(self._asking(mark, given.strip()))
         if found is not None:
-            self._known[self._mark(authorization)] = found
+            self._known[mark] = found
             if len(self._known) > KNOWN:
                 self._known.popitem(last=False)
         return found
 
-    async def _asked(self, scheme: str, given: str) -> User | None:
-        if scheme == "bearer":
-            return self._tokens.get(hash_token(given))
-        if scheme != "basic":
-            return None
+    def _asking(self, mark: bytes, given: str) -> asyncio.Task[User | None]:
+        if (asked := self._asked.get(mark)) is None:
+            if len(self._asked) >= WAITING:
+                raise Refused(503, BUSY)
+            asked = self._asked[mark] = asyncio.get_running_loop().create_task(self._by_password(given))
+            asked.add_done_callback(lambda _: self._asked.pop(mark))
+        return asked
+
+    async def _by_password(self, given: str) -> User | None:
         try:
             name, _, password = base64.b64decode(given, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):

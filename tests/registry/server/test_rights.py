@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ import pytest
 
 from tests.registry.server.conftest import opened, schema
 from waybill.errors import ConfigurationError
+from waybill_schema_registry.server import users
 from waybill_schema_registry.server.options import Options
 from waybill_schema_registry.server.passwords import hash_password, hash_token
 from waybill_schema_registry.server.users import read_users
@@ -154,6 +156,23 @@ async def test_what_is_kept_for_one_is_not_shown_to_another(guarded: httpx.Async
         assert (await guarded.get(path, headers=READER)).status_code == 200
         assert (await guarded.get(path, headers=WRITER)).status_code == 403
         assert (await guarded.get(path)).status_code == 401
+
+
+async def test_wrong_passwords_keep_nobody_waiting_for_long(
+    guarded: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(users, "WAITING", 4)
+    assert (await guarded.get("/subjects", headers=READER)).status_code == 200
+
+    async def asked(headers: dict[str, str]) -> int:
+        return (await guarded.get("/subjects", headers=headers)).status_code
+
+    wrong = [asyncio.create_task(asked(basic("reader", f"wrong{n}"))) for n in range(20)]
+    same = [asyncio.create_task(asked(basic("reader", "wrong0"))) for _ in range(20)]
+    assert [await asked(headers) for headers in (READER, ROBOT)] == [200, 200]
+    assert sorted(await asyncio.gather(*wrong)) == [401] * 4 + [503] * 16
+    assert set(await asyncio.gather(*same)) == {401}
+    assert set(await asyncio.gather(*(asked(OWNER) for _ in range(20)))) == {200}
 
 
 async def test_who_says_nothing_has_the_rights_of_anonymous(tmp_path: Path) -> None:

@@ -159,6 +159,7 @@ async def test_orders_are_taken_from_this_machine_alone(client: str, status: int
         ("Forwarded", "for=10.0.0.7"),
         ("X-Forwarded-For", "10.0.0.7"),
         ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Port", "443"),
         ("X-Real-IP", "10.0.0.7"),
         ("Via", "1.1 proxy"),
     ],

@@ -43,8 +43,8 @@ LONGEST = 10_000
 """Bytes of a request's body that are read."""
 HERE = frozenset({IPv4Address("127.0.0.1"), IPv6Address("::1")})
 """Who asks from this machine. Not all of 127.0.0.0/8: service meshes hand on what comes from elsewhere as 127.0.0.6."""
-HANDED_ON = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"})
-"""Headers of proxies: behind one on this machine everybody seems to be here."""
+HANDED_ON = frozenset({"forwarded", "via", "x-real-ip"})
+"""Headers of proxies, beside all that begin with `x-forwarded-`: behind one on this machine everybody seems to be here."""
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -121,8 +121,12 @@ def _ordering(process: Process, obeying: Obeying, *, local: bool) -> Callable[[R
     return order
 
 
+def _is_of_a_proxy(header: str) -> bool:
+    return header in HANDED_ON or header.startswith("x-forwarded-")
+
+
 def _is_here(request: Request) -> bool:
-    if request.client is None or not HANDED_ON.isdisjoint(request.headers):
+    if request.client is None or any(map(_is_of_a_proxy, request.headers)):
         return False
     try:
         host = ip_address(request.client.host.partition("%")[0])

@@ -125,6 +125,12 @@ async def test_an_index_that_cannot_be_read_hides_no_figure_of_the_broker(
     assert ["dlq.db" in record.getMessage() for record in caplog.records] == [True], "it is told once"
 
 
+async def test_what_the_broker_cannot_count_it_does_not_estimate() -> None:
+    exporter = Exporter(keep=HOUR, objective=60.0)
+    await exporter.look(saying(ready=Count(None, Exactness.UNKNOWN)), [GROUP])
+    assert told(exporter, "waybill.backlog.approximate") == 0
+
+
 async def test_dead_letters_that_the_broker_cannot_count_are_not_zero() -> None:
     exporter = Exporter(keep=HOUR, objective=60.0)
     await exporter.look(saying(ready=Count(7), dead=Count(None, Exactness.UNKNOWN)), [GROUP])

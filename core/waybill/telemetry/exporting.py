@@ -180,7 +180,7 @@ def _backlogs(wholes: Sequence[Whole]) -> Iterator[Reading]:
     yield _known(
         catalogue.APPROXIMATE,
         wholes,
-        lambda whole: any(each.ready.exactness is not Exactness.EXACT for each in whole.shares),
+        lambda whole: any(each.ready.exactness is Exactness.APPROXIMATE for each in whole.shares),
     )
 
 

@@ -109,6 +109,10 @@ class KafkaAdapter(Describes):
     def position_attributes(self, position: str) -> Attributes:
         return describing.of_position(position)
 
+    def location(self, place: Subscription, delivery: Delivery[Any]) -> str:
+        del place  # what waited for a retry is in another topic
+        return f"{delivery.partition}@{delivery.native.offset}"
+
     def gaps(self, topology: Topology) -> Sequence[str]:
         alike = names.collisions(topic.name for topic in topology.topics if not topic.pattern)
         return [

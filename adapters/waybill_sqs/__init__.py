@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
@@ -16,6 +16,7 @@ from waybill.adapter import Admin, Attributes, Capabilities, Describes, Limits, 
 from waybill.calling import Calls
 from waybill.findings import Finding
 from waybill.loading import AdapterContext
+from waybill.message import Delivery
 from waybill.opening import opened
 from waybill.outcomes import Ack, Release, SettlementKind
 from waybill.topology import Destination, Subscription, TopicSpec, Topology
@@ -102,6 +103,11 @@ class SqsAdapter(Describes):
         """See `waybill.adapter.Describes`."""
         aws = self._aws
         return of_place(place, self._layout, queues=aws.known, arn=aws.known_arn, endpoint=aws.endpoint)
+
+    def location(self, place: Subscription, delivery: Delivery[Any]) -> str:
+        """The queue's address, where it is known."""
+        url = self._aws.known.get(self._layout.queue(place.topic, place.group))
+        return super().location(place, delivery) if url is None else url
 
     async def rights(self, topology: Topology) -> Sequence[Finding]:
         """What we may do of what is asked for. See `waybill.findings.KnowsRights`."""

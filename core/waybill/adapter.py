@@ -370,6 +370,13 @@ class Describes(Protocol):
         del position
         return {}
 
+    def location(self, place: Subscription, delivery: Delivery[Any]) -> str:
+        """Where the broker had the delivery, for people who look for it there; by default its place and partition: `orders/3`."""
+        told = {**self.place_attributes(place), **self.delivery_attributes(delivery)}
+        name = told.get("messaging.destination.name") or delivery.partition or delivery.topic
+        partition = told.get("messaging.destination.partition.id")
+        return str(name) if partition is None else f"{name}/{partition}"
+
 
 def claims_of(adapter: Adapter, topic: TopicSpec) -> Capabilities:
     """The most that can be done with the topic, without I/O."""

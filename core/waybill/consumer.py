@@ -210,11 +210,11 @@ class Consumer:
         )
 
     def _sign(self, delivery: Delivery[Any], letter: DeadLetter) -> DeadLetter:
-        told: dict[str, object] = {}
         if isinstance(self._adapter, Describes):
-            told |= self._adapter.place_attributes(self.subscription)
-            told |= self._adapter.delivery_attributes(delivery)
-        return DeadLetter(self._origin.sign(letter.record, delivery, told))
+            place = self._adapter.location(self.subscription, delivery)
+        else:
+            place = delivery.partition or delivery.topic
+        return DeadLetter(self._origin.sign(letter.record, delivery, place))
 
     def _place(self, kind: Literal["retry", "dead"]) -> Place:
         return Place(self._adapter, Destination(kind, self.subscription.topic, self.subscription.group), self._stack)

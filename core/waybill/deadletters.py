@@ -11,7 +11,7 @@ import socket
 import sys
 import sysconfig
 import traceback
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -88,30 +88,18 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     marked: frozenset[str] = frozenset()
     """Names of headers and fields that are secret as well (`Settings.redact`), in lower case."""
 
-    def sign(self, record: DeadLetterRecord, delivery: Delivery[Any], told: Mapping[str, object]) -> DeadLetterRecord:
-        """The record with all that. told: what the adapter tells of where the broker had the message (`Describes`)."""
+    def sign(self, record: DeadLetterRecord, delivery: Delivery[Any], place: str) -> DeadLetterRecord:
+        """The record with all that. place: where the broker had the message."""
         secrets = secrets_of(delivery.message, self.marked) if self.marked else []
         return msgspec.structs.replace(
             record,
             service=self.service,
             version=self.version,
             handler=self.handler,
-            place=record.place or _place(delivery, told),
+            place=record.place or place,
             detail=_safe(record.detail, MAX_DETAIL, secrets) if secrets else record.detail,
             stack=redact(record.stack, secrets) if secrets and record.stack else record.stack,
         )
-
-
-def _place(delivery: Delivery[Any], told: Mapping[str, object]) -> str:
-    """The queue's address; or its name or the topic's, and the partition and offset there: `orders/3@17`."""
-    whole = (
-        told.get("aws.sqs.queue.url") or told.get("messaging.destination.name") or delivery.partition or delivery.topic
-    )
-    offset = told.get("messaging.kafka.offset")
-    if offset is not None:
-        return f"{whole}/{told.get('messaging.destination.partition.id')}@{offset}"
-    partition = told.get("messaging.destination.partition.id")
-    return str(whole) if partition is None else f"{whole}/{partition}"
 
 
 def fingerprint(error: str, frame: str, type: str) -> str:  # noqa: A002 - the message's

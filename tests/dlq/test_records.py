@@ -8,15 +8,22 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from waybill import App, DeadLetterRecord, Message, Reject, Retry, Settings, Topic, envelope
+from waybill.adapter import Attributes, Describes
+from waybill.clock import SystemClock
 from waybill.deadletters import MAX_DETAIL, MAX_STACK, fingerprint, record
+from waybill.loading import AdapterContext, open_adapter
 from waybill.message import Delivery
+from waybill.topology import Destination, Subscription, TopicSpec
 
 SECRET = "tr0ub4dor-and-3"
+CONTEXT = AdapterContext(application="shop", clock=SystemClock(), options={})
 ORDERS: Topic[dict[str, Any]] = Topic("orders", dict[str, Any])
 
 
@@ -99,6 +106,25 @@ def test_a_secret_is_not_cut_in_two() -> None:
         found = told(ValueError("x" * before + f" password={SECRET}" + "y" * 3000))
         assert SECRET[:6] not in found.detail
         assert len(found.detail.encode()) <= MAX_DETAIL
+
+
+class Telling(Describes):
+    def place_attributes(self, place: Destination | Subscription) -> Attributes:
+        return {"messaging.destination.name": f"queue of {place.name}"}
+
+
+@pytest.mark.parametrize(
+    ("adapter", "expected"),
+    [
+        (Telling(), "queue of orders/billing"),
+        (open_adapter("kafka://localhost:9092", CONTEXT), "orders/3@17"),
+    ],
+    ids=["by default", "Kafka"],
+)
+def test_where_a_message_was_is_told_as_its_broker_names_it(adapter: Any, expected: str) -> None:
+    place = Subscription(topic=TopicSpec("orders"), group="billing")
+    one = msgspec.structs.replace(delivery(), partition="orders/3", native=SimpleNamespace(offset=17))
+    assert adapter.location(place, one) == expected
 
 
 async def test_a_record_says_who_gave_the_message_up_and_where_it_was(

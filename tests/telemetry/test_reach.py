@@ -220,7 +220,7 @@ async def test_copies_for_a_group_that_passes_away_go_where_it_was_declared() ->
     assert "0123456789ab" not in repr(readings)
 
 
-class Named(Seen):
+class Named(Seen, Describes):
     """Tells a group's place by the group's name, and takes whatever is sent there."""
 
     @asynccontextmanager
@@ -236,11 +236,6 @@ class Named(Seen):
 
     def place_attributes(self, place: Any) -> Any:
         return {"messaging.destination.name": place.name, "messaging.consumer.group.name": place.group}
-
-    def message_attributes(self, *_: Any) -> Any:
-        return {}
-
-    delivery_attributes = position_attributes = message_attributes
 
 
 async def test_tools_tell_an_instrument_the_settings_before_all_else() -> None:

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from waybill import ConfigurationError, DecodeError, LeaseLost, Reject, Retry, RetryAfter
-from waybill.adapter import Revoking
+from waybill.adapter import Describes, Revoking
 from waybill.clock import TestClock
 from waybill.errors import LONGEST, BrokerUnavailable
 from waybill.handling import current_handling
@@ -1181,15 +1181,13 @@ async def test_what_an_adapter_breaks_on_is_told_without_what_the_message_holds(
 
 
 async def test_what_cannot_be_recorded_is_given_back_and_not_held_for_ever(caplog: pytest.LogCaptureFixture) -> None:
-    class Telling(Bench):
+    class Telling(Bench, Describes):
         def __init__(self) -> None:
             super().__init__()
             self.broken = True
 
         def place_attributes(self, *_: Any) -> dict[str, str | int]:
             return {}
-
-        message_attributes = position_attributes = place_attributes
 
         def delivery_attributes(self, delivery: Delivery[Any]) -> dict[str, str | int]:
             del delivery

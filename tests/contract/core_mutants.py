@@ -25,6 +25,13 @@ def starts_while_it_is_open(self: CircuitBreaker, now: float) -> bool:
     return True
 
 
+@instead_of(CircuitBreaker, "wanted", "F08")
+def fetches_while_it_is_open(self: CircuitBreaker, number: int, waiting: int) -> int:
+    """An open circuit keeps nothing from being fetched."""
+    del self, waiting
+    return number
+
+
 @instead_of(CircuitBreaker, "forgives", "F08")
 def charges_for_probes(self: CircuitBreaker, failure: Failure, began: float) -> bool:
     """What fails while the circuit is open costs an attempt."""

@@ -39,7 +39,9 @@ class RateLimit:
     by: for each key of its own, `"key"` or a function of the message; messages for which it says `None` are not limited.
     While one key waits the others pass; what is ordered keeps its order. Default: for the handler as a whole.
 
-    Nothing is fetched that could not start soon, so no lease runs out waiting. A batch counts once, and has no `by`.
+    Without `by` nothing is fetched that could not start soon. With it, what has to wait longer than a few seconds, or for which there
+    is no room here, waits at the broker, at no cost in attempts; what is ordered waits here, its lease renewed. A batch counts
+    once, and has no `by`.
     """
 
     number: float

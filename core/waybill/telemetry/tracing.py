@@ -10,6 +10,7 @@
 | `process orders` | CONSUMER | around a handler, linked to the message's context and, with `continues`, in the same trace |
 | `ack orders` | CLIENT | for each call that settles: `ack`, `retry`, `release`, `dead_letter`, or `settle` for several ways |
 | `redrive orders` | INTERNAL | for a redrive, with `receive`, `send` and `settle` in it |
+| `dead_letters orders` | INTERNAL | for a discard, with `receive` and `settle` in it |
 
 Names of destinations are those of the conventions for each broker. Receiving has no span where nobody asks for messages.
 """

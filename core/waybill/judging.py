@@ -169,9 +169,7 @@ def _failed(
     asked = max((part.delay for part in parts if isinstance(part, RetryAfter)), default=None)
     least = retry_after(error, now) or 0.0
     age = now - first.timestamp()
-    decision = options.retry.decide(
-        delivery.attempt, error, age=age, chance=chance, asked=asked, least=least, told=True
-    )
+    decision = options.retry.decide(delivery.attempt, error, age=age, chance=chance, asked=asked, least=least)
     if isinstance(decision, GiveUp):
         return _letter(delivery, decision.reason, now=now, error=error, kind=kind)
     return Defer(decision.delay, delivery.attempt, first, relaxed=options.relaxed)

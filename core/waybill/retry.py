@@ -156,16 +156,12 @@ class Retry:
         chance: float,
         asked: float | None = None,
         least: float = 0.0,
-        told: bool = False,
     ) -> Wait | GiveUp:
-        """What follows the failed `attempt` (1 for the first).
+        """What follows the failed `attempt` (1 for the first) with an error that may be tried again.
 
         `age`: seconds since the first failure; `chance`: uniform in [0, 1); `asked`: the seconds that the handler asked
-        for, instead of the policy's; `least`: the seconds that the error itself asks to wait; `told`: it is known that the
-        error may be tried again, whatever is in `never`.
+        for, instead of the policy's; `least`: the seconds that the error itself asks to wait.
         """
-        if not told and any(self.names(one) is False for one in (error, *parts_of(error))):
-            return GiveUp("non_retryable")
         policy = self._for(error)
         if attempt >= policy.attempts:
             return GiveUp("retries_exhausted")

@@ -110,10 +110,6 @@ class Standstill:
         self._name = name
         self._asking: Task[None] | None = None
 
-    @property
-    def lasts(self) -> bool:
-        return self._asking is not None
-
     def begin(self, lacking: Lacking, error: CodecUnavailable) -> None:
         if self._asking is None:
             self._on_trouble(f"it stands still: {error}")

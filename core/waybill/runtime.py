@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from contextvars import copy_context
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -50,11 +50,12 @@ from waybill.topology import Destination, Subscription, Topology
 if TYPE_CHECKING:
     from waybill.settings import Settings
 
-__all__ = ["Port", "Runtime"]
+__all__ = ["Port", "Runtime", "Stage"]
 
 log = logging.getLogger("waybill.runtime")
 
 M = TypeVar("M")
+Stage: TypeAlias = Literal["starting", "running", "stopping"]
 
 IN_CHAIN = 1000
 """Messages of one `publish_many` that are in the send-middleware at once."""
@@ -177,7 +178,7 @@ class Runtime:
         self._context = copy_context()
         self.process = os.getpid()
         self._watching: asyncio.Task[None] | None = None
-        self.stage: Literal["starting", "running", "stopping"] = "starting"
+        self.stage: Stage = "starting"
 
     def deadline(self, given: float | timedelta | None) -> float:
         return self.loop.time() + (self.settings.publish_deadline if given is None else seconds(given, "deadline"))

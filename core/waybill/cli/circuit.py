@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +14,7 @@ from waybill.cli.choosing import by_whom
 from waybill.cli.operators import StatusDir, Urls, Where, states_of
 from waybill.errors import BrokerUnavailable, ConfigurationError
 from waybill.ops.circuits import summed
-from waybill.ops.folder import Folder, Order
+from waybill.ops.folder import Folder, Order, Wanted
 from waybill.ops.state import Circuit, State
 
 __all__ = ["group"]
@@ -23,7 +23,6 @@ COLUMNS = ("circuit", "state", "processes", "groups", "why")
 PATIENCE = 5.0
 """Seconds in which the processes, which look every second, have followed."""
 
-Wish = Literal["open", "close", "auto"]
 Name = Annotated[str, typer.Argument(metavar="CIRCUIT", help="Its name.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for whoever finds it so.")]
 
@@ -135,7 +134,7 @@ def _order(order: Order, where: Where, *, as_json: bool) -> None:
         line(f"no process with a circuit runs there: {order.circuit} is ordered {order.to} for those that start")
 
 
-def _now(circuit: str, to: Wish, reason: str) -> Order:
+def _now(circuit: str, to: Wanted, reason: str) -> Order:
     return Order(circuit=circuit, to=to, reason=reason, by=by_whom(None), at=time.time())
 
 
@@ -164,6 +163,6 @@ def _left(order: Order, folder: Folder) -> Sequence[tuple[State, Circuit]]:
     return []
 
 
-def _follows(circuit: Circuit, to: Wish) -> bool:
+def _follows(circuit: Circuit, to: Wanted) -> bool:
     forced = {"open": "forced-open", "close": "forced-closed"}.get(to)
     return circuit.state == forced if forced else not circuit.state.startswith("forced")

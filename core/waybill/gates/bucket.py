@@ -32,9 +32,9 @@ class Bucket:
         """One of those that were seen last."""
         self._tokens -= 1.0
 
-    def wait(self, now: float, number: float = 1.0) -> float:
-        """Seconds until there are so many."""
-        return max(0.0, (number - self.tokens(now)) / self.rate)
+    def wait(self, now: float) -> float:
+        """Seconds until there is one."""
+        return max(0.0, (1.0 - self.tokens(now)) / self.rate)
 
     def promise(self, now: float) -> float:
         """Seconds to wait for a token; whoever asks next is told of a later one. Nothing is kept for those who ask."""

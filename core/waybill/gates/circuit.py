@@ -21,7 +21,7 @@ from typing import Literal, TypeAlias
 from waybill.errors import ConfigurationError
 from waybill.retry import seconds
 
-__all__ = ["STATES", "Circuit", "Recent", "Rules", "State"]
+__all__ = ["LETS_THROUGH", "STATES", "Circuit", "Recent", "Rules", "State"]
 
 State: TypeAlias = Literal["closed", "open", "half-open", "forced-open", "forced-closed"]
 Event: TypeAlias = Literal["tripped", "waited", "failed", "passed", "left"]

@@ -16,13 +16,13 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from waybill.app import App
 from waybill.errors import ConfigurationError
-from waybill.ops.folder import Order
+from waybill.ops.folder import Order, Wanted
 from waybill.ops.obeying import Obeying
 from waybill.ops.state import Process, State
 from waybill.telemetry.prometheus import exposition_of
@@ -105,7 +105,7 @@ def _ordering(process: Process, obeying: Obeying, *, local: bool) -> Callable[[R
             return _wrong(403, "circuits are no matter of web pages")
         if local and not _is_here(request):
             return _wrong(403, "circuits are ordered from the machine itself: run `waybill circuit` there")
-        if to not in {"open", "close", "auto"}:
+        if to not in get_args(Wanted):
             return _wrong(404, f"{to!r}: a circuit is ordered open, close or auto")
         if name not in process.app.breakers:
             return _wrong(404, f"there is no circuit {name!r} here. Known: {', '.join(process.app.breakers) or 'none'}")

@@ -12,27 +12,28 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 from waybill.ops.state import State
 
-__all__ = ["FORGOTTEN", "Folder", "Order"]
+__all__ = ["FORGOTTEN", "Folder", "Order", "Wanted"]
 
 FORGOTTEN = 60.0
 """Seconds after which what a process has left behind that was killed is removed by the next that starts."""
 
 
 S = TypeVar("S", bound=msgspec.Struct)
+Wanted: TypeAlias = Literal["open", "close", "auto"]
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What a circuit is to be. auto: whatever it is by itself. at: seconds since 1970."""
 
     circuit: str
-    to: Literal["open", "close", "auto"]
+    to: Wanted
     reason: str = ""
     by: str = ""
     at: float = 0.0

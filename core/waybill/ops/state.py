@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
 
 import msgspec
 
@@ -15,10 +14,9 @@ from waybill.app import App
 from waybill.gates import CircuitBreaker
 from waybill.health import Part, Status
 from waybill.redaction import redact
+from waybill.runtime import Stage
 
 __all__ = ["Circuit", "Process", "State"]
-
-Stage = Literal["starting", "running", "stopping"]
 
 
 class Circuit(msgspec.Struct, frozen=True, kw_only=True):

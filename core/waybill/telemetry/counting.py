@@ -44,10 +44,13 @@ class Tallies:
     def __init__(
         self,
         *,
-        count: Callable[[Metric], Series[Count]] = lambda metric: Series(metric, lambda _: Count()),
         spread: Callable[[Metric], Series[Spread]] = lambda metric: Series(metric, lambda _: Spread(metric.bounds)),
     ) -> None:
-        """`count`, `spread`: where the values are kept."""
+        """`spread`: where durations are kept."""
+
+        def count(metric: Metric) -> Series[Count]:
+            return Series(metric, lambda _: Count())
+
         self.sent = count(catalogue.SENT)
         self.consumed = count(catalogue.CONSUMED)
         self.operation = spread(catalogue.OPERATION)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from waybill.consumer import Consumer
 from waybill.gates import CircuitBreaker
-from waybill.gates.circuit import State
+from waybill.gates.circuit import LETS_THROUGH, STATES
 from waybill.health import Health, Status
 from waybill.telemetry import catalogue
 from waybill.telemetry.conventions import declared
@@ -46,11 +46,10 @@ def _parts(health: Health, consumers: Sequence[Consumer]) -> Iterator[Reading]:
 def _circuits(consumers: Sequence[Consumer]) -> Iterator[Reading]:
     """A circuit that several subscriptions share is open for each of them; it has changed once for all."""
     guarded = [(gate, each) for each in consumers for gate in each.gates if isinstance(gate, CircuitBreaker)]
-    closed = {"closed", "forced-closed"}
-    shut = [((gate.name, *_labels(each)), float(gate.state not in closed)) for gate, each in guarded]
+    shut = [((gate.name, *_labels(each)), float(gate.state not in LETS_THROUGH)) for gate, each in guarded]
     yield Reading(catalogue.CIRCUIT_OPEN, shut)
     reports = {gate.name: gate.describe() for gate, _ in guarded}
-    moves = [((name, to), float(r.transitions.get(to, 0))) for name, r in reports.items() for to in get_args(State)]
+    moves = [((name, to), float(r.transitions.get(to, 0))) for name, r in reports.items() for to in STATES]
     yield Reading(catalogue.CIRCUIT_TRANSITIONS, moves)
 
 

@@ -63,13 +63,13 @@ class Kind:
 class Spans:
     """Begins and ends them. What samplers, processors, exporters and propagators raise is logged once and decides nothing."""
 
-    def __init__(self, tracer: Tracer, propagator: TextMapPropagator, *, marked: Collection[str] = ()) -> None:
-        """marked: names of headers and fields that are secret, in lower case."""
+    def __init__(self, tracer: Tracer, propagator: TextMapPropagator) -> None:
         self._start = tracer.start_span
         self._told = False
         """Whether it was logged that tracing fails."""
         self.carried = Carried(propagator, self._failed)
-        self.marked = marked
+        self.marked: Collection[str] = ()
+        """Names of headers and fields that are secret, in lower case."""
 
     def begin(
         self, kind: Kind, own: Values, *, parent: Context, links: Sequence[Link] = (), since: int | None = None

@@ -14,6 +14,9 @@ __all__ = ["Entrance"]
 
 T = TypeVar("T")
 
+LEAVING = 1.0
+"""Seconds that an opening which is cancelled is waited for."""
+
 
 class Entrance(Generic[T]):
     """Opens once. Who comes while it is opened goes on in turn, and whoever comes later passes none of them.
@@ -47,10 +50,12 @@ class Entrance(Generic[T]):
                 if not self._line:
                     self._give_up()
 
-    def close(self, error: Exception) -> None:
-        """Open it no further: whoever waits is told `error`."""
+    async def close(self, error: Exception) -> None:
+        """Open it no further: whoever waits is told `error`. Ends when the opening has, or after a second."""
         self._turn_away(error)
-        self._give_up()
+        if (task := self._task) is not None:
+            self._give_up()
+            await asyncio.wait([task], timeout=LEAVING)
 
     def _give_up(self) -> None:
         if self._task is not None:

@@ -113,14 +113,15 @@ class Mover:
         writing = asyncio.ensure_future(self._journal.sent(sending, results)) if sending else None
         try:
             undone = {item.delivery.token for item in await self._letters.settle(settled) if item.settlement is ACK}
+            refusal = self._letters.refusal
             if done - undone:
                 await self._letters.keeping(self._journal.removed([d for d in going if d.token in done - undone]))
         finally:
             if writing is not None:
                 await self._letters.keeping(writing)
         self._counts["unremoved"] += len(undone)
-        if undone and self._letters.refusal:  # what is sent on would only be there twice
-            self.gave_up = f"what was sent cannot be removed: {self._letters.refusal}"
+        if undone and refusal:  # what is sent on would only be there twice
+            self.gave_up = f"what was sent cannot be removed: {refusal}"
             self._cause = self._cause or self.gave_up
 
     def _confirmed(self, sending: Sequence[Delivery[Any]], results: Sequence[SendResult]) -> set[Any]:

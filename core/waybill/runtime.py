@@ -57,6 +57,7 @@ log = logging.getLogger("waybill.runtime")
 M = TypeVar("M")
 Stage: TypeAlias = Literal["starting", "running", "stopping"]
 
+STOPPING = "the application is stopping, nothing more can be published"
 IN_CHAIN = 1000
 """Messages of one `publish_many` that are in the send-middleware at once."""
 
@@ -267,8 +268,7 @@ class Runtime:
                 ended = await asyncio.gather(*stops, return_exceptions=True)
             finally:  # not before: handlers that still run may publish
                 self._shut = True
-                for entrance in self._entrances.values():
-                    entrance.close(ClosedError("the application is stopping, nothing more can be published"))
+                await asyncio.gather(*(entrance.close(ClosedError(STOPPING)) for entrance in self._entrances.values()))
             left = max(1.0, end - self.loop.time())
             await asyncio.gather(*(producer.close(left) for producer in self._producers))
         for error in ended:
@@ -302,7 +302,7 @@ class Runtime:
     async def _enter(self, topic: Topic[Any]) -> Port:
         place = _place(topic)
         if self._shut:
-            raise ClosedError(f"{topic.name}: the application is stopping, nothing more can be published")
+            raise ClosedError(STOPPING)
         if (entrance := self._entrances.get(place)) is None:
             entrance = self._entrances[place] = Entrance(lambda: self._opened(topic), self._context)
         return await entrance.enter()

@@ -77,6 +77,8 @@ class Letters:
 
     async def settle(self, settled: Sequence[Settled]) -> list[Settled]:
         """Settle, and ask again where the broker did not answer. Gives those of which it is not known to be done."""
+        if not settled:
+            return []
         waiting: list[Settled] = list(settled)
         lost: list[Settled] = []
         self.refusal = ""

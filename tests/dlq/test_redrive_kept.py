@@ -20,6 +20,7 @@ from waybill.dlq.operation import Orders, Step
 from waybill.dlq.operations import Operations, Told
 from waybill.message import Message
 from waybill.outcomes import ACK, DONE, RELEASE, Failed, Settled, SettleResult
+from waybill.pace import BATCH
 from waybill.topology import Backlog, Count, Destination, Exactness, Subscription
 
 from .between import Between, Sends
@@ -271,3 +272,23 @@ def test_a_step_costs_no_more_where_many_wait_for_it(tmp_path: Path) -> None:
         return len(steps)
 
     assert cost(2000) < 2 * cost(100)
+
+
+async def test_a_second_letter_of_an_id_goes_though_it_is_written_late_that_the_first_was_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = Operations.mark
+
+    def late(self: Operations, operation: Any, idents: Sequence[str], step: Step, **more: Any) -> Any:
+        if step == "pending":
+            time.sleep(0.2)
+        return mark(self, operation, idents, step, **more)
+
+    monkeypatch.setattr(Operations, "mark", late)
+    async with desk(tmp_path) as it:
+        await it.bury(
+            *(letter(f"m{n:03}") for n in range(BATCH + 1)), letter(f"m{BATCH:03}")
+        )  # the last is there twice
+        outcome = await it.run(it.begin())
+        assert (await it.waiting(), len(await it.dead())) == (BATCH + 1, 0)
+        assert (outcome.progress.moved, outcome.progress.pending) == (BATCH + 1, BATCH + 1)

@@ -31,6 +31,8 @@ log = logging.getLogger("waybill.dlq.sending")
 
 SMALL = 8 << 20
 """Bytes of letters that are taken ahead of those that are being moved."""
+LEAVING = 1.0
+"""Seconds that taking ahead is given to end by itself, when nothing more is to be moved."""
 REST = 1.0
 """Seconds between two times that all letters are gone through for those that are claimed, while somebody else holds some, …"""
 SPARE = 5.0
@@ -65,8 +67,11 @@ class Written(Journal):
         self._writing: asyncio.Task[None] | None = None
 
     async def sending(self, letters: Sequence[Delivery[Any]]) -> Sequence[Then]:
-        """Those that were removed before are written down while these are sent."""
+        """Those that were removed before are written down while these are sent; before that if there is a second letter of one
+        of their ids, which needs no copy then."""
         await self._written()
+        if not set(_ids(letters)).isdisjoint(self._removed):
+            await self._write()
         then = await asyncio.to_thread(self._operations.stage, self._operation, _ids(letters), self._runner)
         self._writing = asyncio.create_task(self._write(), name="waybill-dlq-writing")
         return [then.get(delivery.message.id, "leave") for delivery in letters]
@@ -82,11 +87,13 @@ class Written(Journal):
                 refused[delivery.message.id] = why(result)
             else:
                 self._unsure[delivery.message.id] = why(result)
-        await self._written()
-        for ident, cause in refused.items():
-            await asyncio.to_thread(partial(self._operations.mark, cause=cause), self._operation, [ident], "left")
-        if self._confirmed:
-            await asyncio.to_thread(self._operations.mark, self._operation, list(self._confirmed), "sent")
+        try:
+            await self._written()
+        finally:  # whatever became of those before
+            for ident, cause in refused.items():
+                await asyncio.to_thread(partial(self._operations.mark, cause=cause), self._operation, [ident], "left")
+            if self._confirmed:
+                await asyncio.to_thread(self._operations.mark, self._operation, list(self._confirmed), "sent")
 
     async def removed(self, letters: Sequence[Delivery[Any]]) -> None:
         """It is written down while the next are sent, or when `catch_up` says so."""
@@ -147,6 +154,11 @@ class _Ahead:
         self._size = size
         self._taking: asyncio.Task[list[Delivery[Any]] | None] | None = None
 
+    @property
+    def waits(self) -> bool:
+        """Whether the next are not there yet."""
+        return self._taking is None or not self._taking.done()
+
     async def take(self) -> list[Delivery[Any]] | None:
         taking, self._taking = self._taking, None
         return await (taking or self._letters.take(self._size))
@@ -158,10 +170,15 @@ class _Ahead:
 
     async def end(self) -> None:
         """What was taken for nothing can be given back then."""
-        if self._taking is not None:
-            await asyncio.wait([self._taking])
-            if not self._taking.cancelled() and (error := self._taking.exception()) is not None:
-                log.info("what was to be moved next was not taken: %s", error)
+        if (taking := self._taking) is None:
+            return
+        try:
+            await asyncio.wait([taking], timeout=LEAVING)
+        finally:
+            taking.cancel()
+            found = await asyncio.gather(taking, return_exceptions=True)
+        if isinstance(found[0], Exception):
+            log.info("what was to be moved next was not taken: %s", found[0])
 
 
 @asynccontextmanager
@@ -199,8 +216,8 @@ class Sending:
         to: tuple[Adapter, Destination],
         ask: Callable[[Callable[[float], Awaitable[None]]], Awaitable[str]],
     ) -> None:
-        """runner: who carries it out, as `Operations.carrying_out` gave it. ask: called before each chunk, with what waits until then and keeps the leases of what is held; says why no more are
-        sent now."""
+        """runner: who carries it out, as `Operations.carrying_out` gave it. ask: called before each chunk, with what waits until
+        then and keeps the leases of what is held; says why no more are sent now."""
         self._adapter = adapter
         self._subscription = subscription
         self._operations = operations
@@ -267,6 +284,8 @@ class Sending:
                     left -= len(chunk)
                     if moves.gave_up:
                         return moves.gave_up
+                if ahead.waits:  # perhaps for long
+                    await self._written.catch_up()
             self._looked.whole = taken is None and self._were_all(count, dead)
         return ""
 

@@ -173,6 +173,10 @@ async def test_wrong_passwords_keep_nobody_waiting_for_long(
     assert sorted(await asyncio.gather(*wrong)) == [401] * 4 + [503] * 16
     assert set(await asyncio.gather(*same)) == {401}
     assert set(await asyncio.gather(*(asked(OWNER) for _ in range(20)))) == {200}
+    monkeypatch.setattr(users, "WAITING", 0)
+    assert await asked(basic("reader", "wrong")) == 503
+    health = await guarded.get("/health", headers=basic("reader", "wrong"))
+    assert health.status_code == 200, "it asks nobody who they are"
 
 
 async def test_who_says_nothing_has_the_rights_of_anonymous(tmp_path: Path) -> None:

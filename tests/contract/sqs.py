@@ -95,5 +95,6 @@ TOPIC_FIFO = Sqs(
     "sns",
     fifo=True,
     waived=THROUGH_SNS
-    | {"S08": NEVER_LATER, "T04": FIVE_MINUTES, "P13": NO_MEMORY, "O07": REORDERS, "fault-26": REORDERS},
+    | {"S08": NEVER_LATER, "T04": FIVE_MINUTES, "P13": NO_MEMORY}
+    | dict.fromkeys(("O07", "fault-21", "fault-26"), REORDERS),
 )

@@ -10,6 +10,10 @@ JOBS ?= 6
 ROUNDS ?= 100
 SECONDS ?= 60
 
+# Tests start Python many hundreds of times, which would compile all modules each time where PYTHONDONTWRITEBYTECODE is set, and
+# those that run at once on a fresh clone.
+COMPILE = $(BIN)/python -m compileall -q -j 0 core adapters schema_registry contracts examples tests
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-containers test-aws check conformance mutants flakes bench soak fuzz docs brokers brokers-down format lock clean
 
@@ -19,13 +23,12 @@ help: ## this list
 demo: $(VENV)/.ready ## the main job on real input: 27,004 flights, two workers, one of them killed
 	@$(BIN)/python -m examples.flights.demo $(if $(URL),--url "$(URL)")
 
-# Tests start Python many hundreds of times, which would compile all modules each time where PYTHONDONTWRITEBYTECODE is set, and
-# those that run at once on a fresh clone.
 test: $(VENV)/.ready ## all tests
-	@$(BIN)/python -m compileall -q -j 0 core adapters schema_registry contracts examples tests
+	@$(COMPILE)
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 test-containers: $(VENV)/.ready ## tests/brokers and the promises once more, on Docker (as root, its engine too)
+	@$(COMPILE)
 	@scripts/containers $(BIN)/python
 
 test-aws: $(VENV)/.ready ## the promises on AWS itself, with your credentials, which costs some cents: make test-aws REGION=eu-west-1
@@ -42,6 +45,7 @@ bench: $(BENCH)/.ready ## ours beside hand-written loops and peers, in one run
 	@$(BENCH)/bin/python -m benchmarks
 
 conformance: $(VENV)/.ready ## show every promise on every broker here, and write down what came of it
+	@$(COMPILE)
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal tests/contract tests/registry/stores/test_contract.py --conformance docs/conformance.json --conformance-write
 
 mutants: $(VENV)/.ready ## show that each wrong adapter is noticed by the promises that must

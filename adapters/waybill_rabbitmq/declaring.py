@@ -171,18 +171,16 @@ class Hand:
         )
 
     async def bind(self, binding: Binding) -> None:
-        doing = f"cannot bind {binding.destination} to {binding.source}"
-        if binding.to == "queue":
-            await self._with(doing, lambda c: c.queue_bind(binding.destination, binding.source, binding.key))
-        else:
-            await self._with(doing, lambda c: c.exchange_bind(binding.destination, binding.source, binding.key))
+        await self._with(
+            f"cannot bind {binding.destination} to {binding.source}",
+            lambda c: (c.queue_bind if binding.to == "queue" else c.exchange_bind)(*binding.ends),
+        )
 
     async def unbind(self, binding: Binding) -> None:
-        doing = f"cannot unbind {binding.destination} from {binding.source}"
-        if binding.to == "queue":
-            await self._with(doing, lambda c: c.queue_unbind(binding.destination, binding.source, binding.key))
-        else:
-            await self._with(doing, lambda c: c.exchange_unbind(binding.destination, binding.source, binding.key))
+        await self._with(
+            f"cannot unbind {binding.destination} from {binding.source}",
+            lambda c: (c.queue_unbind if binding.to == "queue" else c.exchange_unbind)(*binding.ends),
+        )
 
     async def remove_queue(self, name: str) -> None:
         """Delete a queue that nothing is bound to any more. Raises `BrokerError` where it is not empty."""

@@ -49,6 +49,11 @@ class Binding(msgspec.Struct, frozen=True):
     key: str
     to: Literal["queue", "exchange"]
 
+    @property
+    def ends(self) -> tuple[str, str, str]:
+        """As AMQP's methods take them."""
+        return self.destination, self.source, self.key
+
 
 Objects: TypeAlias = tuple[Exchange | Queue | Binding, ...]
 """What belongs together, in the order in which it is made: what shows that all of it is there comes last."""

@@ -169,9 +169,9 @@ def _review(
 
 def _from(to: State) -> frozenset[State]:
     """Those in a state that it may follow, but for what an operation is busy with; resolved by hand is only what is gone."""
-    from waybill.dlq.model import NEXT, OPEN, State  # noqa: PLC0415 - `waybill --help` need not load it
+    from waybill.dlq.model import NEXT, OPEN, OWNED, State  # noqa: PLC0415 - `waybill --help` need not load it
 
-    never = OPEN if to is State.RESOLVED else {State.REDRIVING, State.PENDING}
+    never = OPEN if to is State.RESOLVED else OWNED
     return frozenset(state for state in State if to in NEXT[state] and state not in never)
 
 
@@ -184,9 +184,11 @@ def _is_news(letter: Letter, to: State) -> bool:
 
 def _why(index: Index, id_: str) -> str:
     """What stands against it that somebody reviews the letters of that id."""
+    from waybill.dlq.model import OWNED  # noqa: PLC0415 - `waybill --help` need not load it
+
     told: list[str] = []
     for letter in index.find(id_):
-        held = f" by operation {letter.operation[:SHORT]}" if letter.state in {"redriving", "pending"} else ""
+        held = f" by operation {letter.operation[:SHORT]}" if letter.state in OWNED else ""
         gone = ", and the broker had it no more at the last look" if letter.gone and not held else ""
         told.append(f"it is {letter.state}{held}{gone}")
     return "; ".join(dict.fromkeys(told))

@@ -78,10 +78,8 @@ class Look:
             connection.executemany(
                 "UPDATE letters SET gone = ? WHERE number = ?", [(instant(now), row[0]) for row in rows]
             )
-            lost = [
-                row for row in rows if STATES[row[1]] in CLAIMABLE
-            ]  # by no operation: nobody knows what became of them
-            self._archive(connection, lost, now)
+            # No operation had these, so that nobody knows what became of them.
+            self._archive(connection, [row for row in rows if STATES[row[1]] in CLAIMABLE], now)
         return len(rows)
 
     def _missing(self, connection: sqlite3.Connection) -> list[tuple[int, int, str]]:

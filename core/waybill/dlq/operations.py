@@ -190,7 +190,7 @@ class Operations:
     def cancel(self, operation: Operation, *, by: str, why: str) -> Operation:
         """End it: what is not sent stays a dead letter, what is under way is ended by who runs it. Twice is as once."""
         operation = self.get(operation.id)
-        if operation.state in ENDED | {"pending"}:
+        if not operation.under_way:
             return operation
         words = f"cancelled by {by}" + (f": {redact(why)}" if why else "")
         with self._database.writing() as c:

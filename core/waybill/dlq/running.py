@@ -162,7 +162,7 @@ class _Run:
         waits = ""
         if self._operation.state != "pending":  # for which a cancel came too late
             waits = await self._cut_short("")  # by one who did not come to the end of it
-        while not waits and self._operation.state not in ENDED | {"pending"}:
+        while not waits and self._operation.under_way:
             if self._operation.state == "claiming":
                 await self._claim()
             elif self._operation.state == "canary":

@@ -6,7 +6,7 @@ import time
 
 import msgspec
 
-from waybill.dlq.operation import ENDED, Operation
+from waybill.dlq.operation import Operation
 from waybill.dlq.operations import Operations
 from waybill.errors import ConfigurationError
 
@@ -30,7 +30,7 @@ def settle(operations: Operations, operation: Operation, *, by: str, why: str) -
     if not why.strip():
         raise ConfigurationError("why: say why what was sent counts as handled")
     operation = operations.get(operation.id)
-    if operation.state not in ENDED | {"pending"}:
+    if operation.under_way:
         raise ConfigurationError(
             f"operation {operation.id} is {operation.state}: let it send the rest (`waybill dlq redrive --resume`), or cancel it"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from waybill.adapter import Source
 from waybill.errors import BrokerError, ConfigurationError
@@ -14,7 +14,7 @@ from waybill.outcomes import RELEASE, Done, Failed, Lost, Settled
 from waybill.settling import back_off
 from waybill.topology import Subscription
 
-__all__ = ["Letters"]
+__all__ = ["Ahead", "Letters"]
 
 log = logging.getLogger("waybill.taking")
 
@@ -22,6 +22,10 @@ T = TypeVar("T")
 
 TRIES = 5
 """Times a settlement is asked for before it counts as not done."""
+SMALL = 8 << 20
+"""Bytes of letters that are taken ahead of those that are being moved."""
+LEAVING = 1.0
+"""Seconds that taking ahead is given to end by itself, when nothing more is to be moved."""
 
 
 class Letters:
@@ -139,3 +143,41 @@ class Letters:
         for delivery, result in zip(held, results, strict=True):
             if isinstance(result, Lost):
                 del self._held[delivery.token]  # somebody else takes it: a copy of ours would be one too many
+
+
+class Ahead:
+    """Takes the next letters while the last are moved. An asynchronous context manager."""
+
+    def __init__(self, letters: Letters, size: int) -> None:
+        self._letters = letters
+        self._size = size
+        self._taking: asyncio.Task[list[Delivery[Any]] | None] | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether the next are not there yet."""
+        return self._taking is None or not self._taking.done()
+
+    async def take(self) -> list[Delivery[Any]] | None:
+        taking, self._taking = self._taking, None
+        return await (taking or self._letters.take(self._size))
+
+    def begin(self, taken: Sequence[Delivery[Any]]) -> None:
+        """Not where they are large, like those that were taken last: as many again are held."""
+        if sum(len(delivery.message.body or b"") for delivery in taken) <= SMALL:
+            self._taking = asyncio.create_task(self._letters.take(self._size), name="waybill-dlq-taking")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """What was taken for nothing can be given back then."""
+        if (taking := self._taking) is None:
+            return
+        try:
+            await asyncio.wait([taking], timeout=LEAVING)
+        finally:
+            taking.cancel()
+            found = await asyncio.gather(taking, return_exceptions=True)
+        if isinstance(found[0], Exception):
+            log.info("what was to be moved next was not taken: %s", found[0])

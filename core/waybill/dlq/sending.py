@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Protocol
 
 from waybill.adapter import Adapter, capabilities_of
 from waybill.deadletters import again
+from waybill.dlq.journal import Written, ids_of
 from waybill.dlq.operation import OPEN, Operation, Orders, Step
 from waybill.dlq.operations import Operations
 from waybill.dlq.watching import STEADY
 from waybill.letters import pages
 from waybill.message import Delivery, Message
-from waybill.moving import Journal, Mover, Then, finish, why
-from waybill.outcomes import ACK, RELEASE, Confirmed, Refused, SendResult, Settled
+from waybill.moving import Mover, finish
+from waybill.outcomes import ACK, RELEASE, Settled
 from waybill.pace import Pace
-from waybill.taking import Letters
+from waybill.taking import Ahead, Letters
 from waybill.topology import Count, Destination, Exactness, Subscription
 
 __all__ = ["Sending"]
 
-log = logging.getLogger("waybill.dlq.sending")
-
-SMALL = 8 << 20
-"""Bytes of letters that are taken ahead of those that are being moved."""
-LEAVING = 1.0
-"""Seconds that taking ahead is given to end by itself, when nothing more is to be moved."""
 REST = 1.0
 """Seconds between two times that all letters are gone through for those that are claimed, while somebody else holds some, …"""
 SPARE = 5.0
@@ -50,79 +43,6 @@ class Moves(Protocol):
     async def move(self, chunk: Sequence[Delivery[Any]]) -> None: ...
 
 
-class Written(Journal):
-    """Writes each step of an operation's letters down."""
-
-    def __init__(self, operations: Operations, operation: Operation, runner: str, unsure: dict[str, str]) -> None:
-        """unsure: gets those of which it is not known whether their copies are there, or which may be taken later, and why."""
-        self._operations = operations
-        self._operation = operation
-        self._runner = runner
-        self._unsure = unsure
-        self._confirmed: set[str] = set()
-        """Of those that are being removed."""
-        self._removed: list[str] = []
-        """Not written down yet: who finds the letters gone knows as much."""
-        self._turn = asyncio.Lock()
-        self._writing: asyncio.Task[None] | None = None
-
-    async def sending(self, letters: Sequence[Delivery[Any]]) -> Sequence[Then]:
-        """Those that were removed before are written down while these are sent; before that if there is a second letter of one
-        of their ids, which needs no copy then."""
-        await self._written()
-        if not set(_ids(letters)).isdisjoint(self._removed):
-            await self._write()
-        then = await asyncio.to_thread(self._operations.stage, self._operation, _ids(letters), self._runner)
-        self._writing = asyncio.create_task(self._write(), name="waybill-dlq-writing")
-        return [then.get(delivery.message.id, "leave") for delivery in letters]
-
-    async def sent(self, letters: Sequence[Delivery[Any]], results: Sequence[SendResult]) -> None:
-        """Not of those that are removed before it is their turn."""
-        self._confirmed = set()
-        refused: dict[str, str] = {}
-        for delivery, result in zip(letters, results, strict=True):
-            if isinstance(result, Confirmed):
-                self._confirmed.add(delivery.message.id)
-            elif isinstance(result, Refused) and not result.transient:
-                refused[delivery.message.id] = why(result)
-            else:
-                self._unsure[delivery.message.id] = why(result)
-        try:
-            await self._written()
-        finally:  # whatever became of those before
-            for ident, cause in refused.items():
-                await asyncio.to_thread(partial(self._operations.mark, cause=cause), self._operation, [ident], "left")
-            if self._confirmed:
-                await asyncio.to_thread(self._operations.mark, self._operation, list(self._confirmed), "sent")
-
-    async def removed(self, letters: Sequence[Delivery[Any]]) -> None:
-        """It is written down while the next are sent, or when `catch_up` says so."""
-        self._confirmed.difference_update(_ids(letters))
-        self._removed += _ids(letters)
-
-    async def catch_up(self) -> None:
-        """Whoever looks at the operation now, or ends it, is to find all that is removed."""
-        try:
-            await self._written()
-        finally:
-            await self._write()
-
-    async def _written(self) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            await writing
-
-    async def _write(self) -> None:
-        async with self._turn:
-            if ids := self._removed.copy():
-                await asyncio.to_thread(self._operations.mark, self._operation, ids, "pending")
-                del self._removed[: len(ids)]
-
-    async def held_back(self, letters: Sequence[Delivery[Any]]) -> None:
-        mark = partial(self._operations.mark, cause="it must not pass one of its key that was refused")
-        await asyncio.to_thread(mark, self._operation, _ids(letters), "left")
-
-
 class Discarding:
     """Removes letters for good."""
 
@@ -135,59 +55,15 @@ class Discarding:
 
     async def move(self, chunk: Sequence[Delivery[Any]]) -> None:
         then = await self._letters.keeping(
-            asyncio.to_thread(self._operations.stage, self._operation, _ids(chunk), self._runner)
+            asyncio.to_thread(self._operations.stage, self._operation, ids_of(chunk), self._runner)
         )
         held = [delivery for delivery in chunk if self._letters.holds(delivery)]
         settled = [Settled(d, ACK if then.get(d.message.id) == "remove" else RELEASE) for d in held]
         undone = {item.delivery.token for item in await self._letters.settle(settled)}
         if self._letters.refusal:
             self.gave_up = f"what is to go cannot be removed: {self._letters.refusal}"
-        done = _ids([s.delivery for s in settled if s.settlement is ACK and s.delivery.token not in undone])
+        done = ids_of([s.delivery for s in settled if s.settlement is ACK and s.delivery.token not in undone])
         await self._letters.keeping(asyncio.to_thread(self._operations.mark, self._operation, done, "discarded"))
-
-
-class _Ahead:
-    """Takes the next letters while the last are moved."""
-
-    def __init__(self, letters: Letters, size: int) -> None:
-        self._letters = letters
-        self._size = size
-        self._taking: asyncio.Task[list[Delivery[Any]] | None] | None = None
-
-    @property
-    def waits(self) -> bool:
-        """Whether the next are not there yet."""
-        return self._taking is None or not self._taking.done()
-
-    async def take(self) -> list[Delivery[Any]] | None:
-        taking, self._taking = self._taking, None
-        return await (taking or self._letters.take(self._size))
-
-    def begin(self, taken: Sequence[Delivery[Any]]) -> None:
-        """Not where they are large, like those that were taken last: as many again are held."""
-        if sum(len(delivery.message.body or b"") for delivery in taken) <= SMALL:
-            self._taking = asyncio.create_task(self._letters.take(self._size), name="waybill-dlq-taking")
-
-    async def end(self) -> None:
-        """What was taken for nothing can be given back then."""
-        if (taking := self._taking) is None:
-            return
-        try:
-            await asyncio.wait([taking], timeout=LEAVING)
-        finally:
-            taking.cancel()
-            found = await asyncio.gather(taking, return_exceptions=True)
-        if isinstance(found[0], Exception):
-            log.info("what was to be moved next was not taken: %s", found[0])
-
-
-@asynccontextmanager
-async def _ahead(letters: Letters, size: int) -> AsyncGenerator[_Ahead, None]:
-    ahead = _Ahead(letters, size)
-    try:
-        yield ahead
-    finally:
-        await ahead.end()
 
 
 @dataclass(slots=True)
@@ -271,7 +147,7 @@ class Sending:
         self._looked = _Looked(began=time.time())
         dead = (await self._adapter.admin.backlog(self._subscription)).dead
         count, taken = 0, None
-        async with self._opened() as (letters, moves), _ahead(letters, self._pace.batch) as ahead:
+        async with self._opened() as (letters, moves), Ahead(letters, self._pace.batch) as ahead:
             while left > 0 and (taken := await ahead.take()) is not None:
                 count += len(taken)
                 if left > len(taken):
@@ -345,7 +221,7 @@ class Sending:
 
         A second letter of one id comes in a chunk of its own, when it is written down what has become of the first.
         """
-        moves = await letters.keeping(asyncio.to_thread(self._operations.among, self._operation, _ids(taken)))
+        moves = await letters.keeping(asyncio.to_thread(self._operations.among, self._operation, ids_of(taken)))
         there = {(delivery.message.id, delivery.message.redrives) for delivery in taken}
         self._looked.numbers |= {move.number for move in moves.values() if (move.id, move.redrives) in there}
         first: dict[str, Delivery[Any]] = {}
@@ -408,7 +284,3 @@ class Sending:
 
 async def _sleep(until: float) -> None:
     await asyncio.sleep(until - asyncio.get_running_loop().time())
-
-
-def _ids(letters: Sequence[Delivery[Any]]) -> list[str]:
-    return [delivery.message.id for delivery in letters]

@@ -27,7 +27,7 @@ __all__ = ["Browser", "DeadSource"]
 MOST = 2000
 """Letters that one look shows."""
 LOOKING = 20
-"""Seconds that a look may take; then others see again what it had."""
+"""Seconds for which a look hides what it takes, at first; it is given back when the look is over."""
 
 
 async def taken(aws: Aws, url: str, limit: int, hidden_for: int) -> list[dict[str, Any]]:
@@ -86,10 +86,14 @@ class Browser:
         except DestinationMissing:
             return Look([], complete=True)
         found: dict[str, dict[str, Any]] = {}
-        hands = Hands(self._aws, url)
+        hands, begun = Hands(self._aws, url), time.monotonic()
         try:
             there, held = await counted(self._aws, url)
-            while there and len(found) < min(MOST, there) and (some := await taken(self._aws, url, BATCH, LOOKING)):
+            while there and len(found) < min(MOST, there):
+                # Where all were hidden for the same time, a longer look would find the first ones for ever.
+                span = min(LOOKING + 2 * int(time.monotonic() - begun), LONGEST_HIDE)
+                if not (some := await taken(self._aws, url, BATCH, span)):
+                    break
                 found |= {native["MessageId"]: native for native in some}
         except DestinationMissing:
             self._aws.forget(name)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -14,9 +15,11 @@ import pytest
 from tests.brokers.running import Running
 from tests.sqs.injecting import BadDays, injecting
 from waybill import App, DeadLetterRecord, Delivery, Message, Settings, Topic
+from waybill.adapter import Adapter
 from waybill.outcomes import Confirmed
 from waybill.redrive import Redriven, redrive
 from waybill.topology import Destination, Subscription
+from waybill_sqs import letters
 
 pytestmark = pytest.mark.broker("sqs")
 
@@ -128,10 +131,14 @@ async def test_a_thousand_in_hand_are_kept_by_a_hundred_calls_an_interval_and_no
     assert not [delivery for delivery in handled if delivery.redelivered]
 
 
-async def test_going_through_more_dead_letters_than_stay_hidden_comes_to_an_end(sqs: Running) -> None:
-    shared, days = topic(), BadDays()
-    async with injecting(sqs.url, days) as endpoint:
-        app = made(sqs, endpoint=endpoint)
+@asynccontextmanager
+async def a_hundred_dead(
+    server: Running, days: BadDays, *, fifo: bool
+) -> AsyncGenerator[tuple[Adapter, Subscription], None]:
+    """What uses them, and whose they are: they come ten a call, which takes what `days` say."""
+    shared = topic()
+    async with injecting(server.url, days) as endpoint:
+        app = made(server, endpoint=endpoint, fifo=fifo)
 
         @app.consume(shared)
         async def handle(number: int) -> None: ...
@@ -141,10 +148,31 @@ async def test_going_through_more_dead_letters_than_stay_hidden_comes_to_an_end(
             adapter = brokers.of(shared.spec)
             await adapter.admin.apply(await adapter.admin.plan(app.topology))
             async with adapter.sink(Destination("dead", group.topic, group.group)) as sink:
-                letters = [dead(number, group) for number in range(100)]
-                results = await sink.send(letters, deadline=time.monotonic() + 30)
+                results = await sink.send(
+                    [dead(number, group) for number in range(100)], deadline=time.monotonic() + 30
+                )
             assert all(isinstance(result, Confirmed) for result in results)
-            days.slow, days.slowness = 1.0, 0.25  # 80 are gone through in the 2 s that each is hidden
-            assert await redrive(adapter, group, lambda _: False) == Redriven(unwanted=100)
-            days.slow = 0.0
-            assert (await redrive(adapter, group, lambda _: True)).sent == 100, "they were given back"
+            yield adapter, group
+
+
+async def test_going_through_more_dead_letters_than_stay_hidden_comes_to_an_end(sqs: Running) -> None:
+    days = BadDays()
+    async with a_hundred_dead(sqs, days, fifo=False) as (adapter, group):
+        days.slow, days.slowness = 1.0, 0.25  # 80 are gone through in the 2 s that each is hidden
+        assert await redrive(adapter, group, lambda _: False) == Redriven(unwanted=100)
+        days.slow = 0.0
+        assert (await redrive(adapter, group, lambda _: True)).sent == 100, "they were given back"
+
+
+async def test_looking_at_more_dead_letters_than_stay_hidden_comes_to_an_end(
+    sqs: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(letters, "LOOKING", 1)
+    days = BadDays()
+    async with a_hundred_dead(sqs, days, fifo=True) as (adapter, group):  # which hands out the first ones first
+        days.slow, days.slowness = 1.0, 0.25  # 40 are found in the second for which the first are hidden
+        page = await adapter.admin.browse(group, limit=100)
+        assert {message.id for message in page.messages} == {f"letter-{number}" for number in range(100)}
+        assert page.complete
+        days.slow = 0.0
+        assert (await redrive(adapter, group, lambda _: True)).sent == 100, "they were given back"

@@ -28,7 +28,7 @@ from waybill.consumer import Consumer
 from waybill.instruments import Instrument
 from waybill.outcomes import DONE, Ack, DeadLetter, Defer, Release, Settled, SettleResult
 
-__all__ = ["MESSAGES", "SHORT", "faststream", "measure", "ours", "timed"]
+__all__ = ["JSON_HEADERS", "MESSAGES", "SHORT", "faststream", "measure", "ours", "records_of", "timed"]
 
 MESSAGES = 5_000
 """Prepared at once. Many more would be measured out of cold memory, which no broker's deliveries are."""
@@ -228,9 +228,28 @@ async def _hand_written(bodies: Sequence[bytes], meter: Meter) -> None:
 # --------------------------------------------------------------------------- peers
 
 
-async def faststream(bodies: Sequence[bytes], meter: Meter, *, empty: bool = True, further: Sequence[Any] = ()) -> None:
-    """`empty`: whether a middleware that does nothing is around it. `further`: others of its own."""
+JSON_HEADERS = (("content-type", b"application/json"),)
+
+
+def records_of(bodies: Sequence[bytes], headers: Sequence[tuple[str, bytes]] = JSON_HEADERS) -> list[Any]:
+    """Those that aiokafka hands out."""
     from aiokafka import ConsumerRecord
+
+    return [
+        ConsumerRecord(ORDERS.name, 0, number, 0, 0, None, data, None, 0, len(data), tuple(headers))
+        for number, data in enumerate(bodies)
+    ]
+
+
+async def faststream(
+    bodies: Sequence[bytes],
+    meter: Meter,
+    *,
+    empty: bool = True,
+    further: Sequence[Any] = (),
+    headers: Sequence[tuple[str, bytes]] = JSON_HEADERS,
+) -> None:
+    """`empty`: whether a middleware that does nothing is around it. `further`: others of its own. `headers`: that records bring."""
     from faststream import BaseMiddleware
     from faststream._internal.endpoint.subscriber import SubscriberUsecase
     from faststream.kafka import KafkaBroker
@@ -251,11 +270,7 @@ async def faststream(bodies: Sequence[bytes], meter: Meter, *, empty: bool = Tru
     broker._setup_logger()  # this and the next two lines: what `broker.start()` does, without connecting
     await SubscriberUsecase.start(subscriber)
     subscriber._post_start()
-    headers = (("content-type", b"application/json"),)
-    records = [
-        ConsumerRecord(ORDERS.name, 0, number, 0, 0, None, data, None, 0, len(data), headers)
-        for number, data in enumerate(bodies)
-    ]
+    records = records_of(bodies, headers)
     with meter:
         for record in records:
             await subscriber.consume(record)

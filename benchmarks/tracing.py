@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from statistics import median
@@ -28,9 +28,10 @@ from opentelemetry import propagate
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.trace import Link, SpanKind, get_current_span
 
+from benchmarks import pipeline
 from benchmarks.harness import Meter, Row, Run, added, alone, interleave
-from benchmarks.payload import ORDERS, Order, body, handle
-from benchmarks.pipeline import CONCURRENCY, GROUP, PATIENCE, SHORT, Prepared
+from benchmarks.payload import ORDERS, body, handle
+from benchmarks.pipeline import CONCURRENCY, GROUP, JSON_HEADERS, PATIENCE, SHORT, Prepared, records_of
 from waybill import App, Delivery, Handler, Message
 from waybill.clock import SystemClock
 from waybill.consumer import Consumer
@@ -43,6 +44,8 @@ CONTRIB = find_spec("opentelemetry.instrumentation") is not None
 ROUNDS = 10
 """So many times the usual number, of short ones."""
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-"
+SAMPLED = (*JSON_HEADERS, ("traceparent", (TRACE + "01").encode()))
+"""Of records that bring a trace that is kept."""
 SIX = {
     "messaging.system": "prepared",
     "messaging.operation.name": "process",
@@ -217,44 +220,18 @@ def deliveries(number: int, flags: str) -> list[Delivery[Any]]:
 async def contrib(number: int, meter: Meter) -> None:
     from opentelemetry.instrumentation.aiokafka.utils import _aiokafka_getter, _create_consumer_span
 
-    tracer, records = provider().get_tracer("bench"), records_of(number)
+    tracer, records = provider().get_tracer("bench"), records_of([body(each) for each in range(number)], SAMPLED)
     with meter:
         for record in records:
             parent = propagate.extract(record.headers, getter=_aiokafka_getter)
             await _create_consumer_span(tracer, None, record, parent, "localhost:9092", "bench", GROUP, (), {})
 
 
-def records_of(number: int) -> list[Any]:
-    """Those that aiokafka hands out."""
-    from aiokafka import ConsumerRecord
-
-    headers = (("content-type", b"application/json"), ("traceparent", (TRACE + "01").encode()))
-    return [
-        ConsumerRecord(ORDERS.name, 0, each, 0, 0, None, body(each), None, 0, 100, headers) for each in range(number)
-    ]
-
-
 async def faststream(number: int, meter: Meter, *, traced: bool) -> None:
-    from faststream._internal.endpoint.subscriber import SubscriberUsecase
-    from faststream.kafka import KafkaBroker
-    from faststream.kafka.opentelemetry import KafkaTelemetryMiddleware
+    further: list[Any] = []
+    if traced:
+        from faststream.kafka.opentelemetry import KafkaTelemetryMiddleware
 
-    handled = 0
-    middlewares: Sequence[Any] = [KafkaTelemetryMiddleware(tracer_provider=provider())] if traced else []
-    broker = KafkaBroker(logger=None, middlewares=middlewares)
-    subscriber = broker.subscriber(ORDERS.name)
-
-    @subscriber
-    async def consume(order: Order) -> None:
-        nonlocal handled
-        handled += 1
-
-    broker._setup_logger()  # this and the next two lines: what `broker.start()` does, without connecting
-    await SubscriberUsecase.start(subscriber)
-    subscriber._post_start()
-    records = records_of(number)
-    with meter:
-        for record in records:
-            await subscriber.consume(record)
-    if handled != number:
-        raise RuntimeError(f"FastStream handled {handled} of {number}")
+        further.append(KafkaTelemetryMiddleware(tracer_provider=provider()))
+    bodies = [body(each) for each in range(number)]
+    await pipeline.faststream(bodies, meter, empty=False, further=further, headers=SAMPLED)

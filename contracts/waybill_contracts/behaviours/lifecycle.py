@@ -130,7 +130,7 @@ async def ten_that_stop_at_once_do_not_hold_each_other_up_and_leave_the_rest_to_
 
     running = [asyncio.create_task(run(app)) for app in apps]
     await bench.until(lambda: len(ready) == 10, "ten run")
-    await bench.publish_many(ready[0], topic, [Task(n, str(n), "sleep=0.05") for n in range(400)])
+    await bench.publish_many(ready[0], topic, [Task(n, str(n), "sleep=0.1") for n in range(200)])
     await bench.until(lambda: len(journal.of("done")) >= 20, "they are at work")
     stop.set()
     ended, stuck = await asyncio.wait(running, timeout=bench.patience)
@@ -139,11 +139,11 @@ async def ten_that_stop_at_once_do_not_hold_each_other_up_and_leave_the_rest_to_
     assert not stuck, f"{len(stuck)} of 10 have not stopped"
     for task in ended:
         task.result()
-    left = 400 - len(set(journal.numbers()))
+    left = 200 - len(set(journal.numbers()))
     assert left, "they handled all before they stopped"
     app, _ = bench.consumer(topic, journal=journal, concurrency=50)
     async with app.running():
-        await bench.until(lambda: len(set(journal.numbers())) == 400, f"a new one handles the {left} that are left")
+        await bench.until(lambda: len(set(journal.numbers())) == 200, f"a new one handles the {left} that are left")
     bench.once(journal.numbers())
 
 

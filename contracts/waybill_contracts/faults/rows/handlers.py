@@ -172,7 +172,8 @@ async def a_process_killed_while_it_makes_dead_letters_makes_each_of_them(bench:
     await bench.declare(place.consumer())
     async with (
         bench.app("publisher").running(consume=False) as publisher,
-        place.load(publisher, do="reject", failing=0.0, busy=0.03, pause=0.6),
+        # Few, since ElasticMQ takes the longer to show a letter of a FIFO queue the more of them it hides.
+        place.load(publisher, do="reject", failing=0.0, busy=0.1, pause=2.0),
     ):
         # Where its keys are held for as long as its lease, a new one has nothing to be killed at.
         worker = await place.worker(lease=2.0)

@@ -48,7 +48,7 @@ async def told_to_end_busy_workers_finish_what_they_do_and_repeat_nothing(bench:
     """SIGTERM: all that run finish and are acknowledged, D = 0, exit within the grace."""
     place = Range(bench, ordered=False)  # so that all have something to do
     await bench.declare(place.consumer())
-    publisher = await place.publisher(busy=0.3, failing=0.0, pause=0.6)
+    publisher = await place.publisher(busy=0.6, failing=0.0, pause=1.5)  # fewer than moto gives, which is 30 a second
     stays = await place.worker()
     for _ in range(min(ROUNDS, 10)):
         leaver = await place.worker(grace=10.0)

@@ -98,7 +98,7 @@ def believes_itself_for_ever(self: member.Member) -> float:
     return float("inf")
 
 
-@instead_of(Part, "give_back", "fault-19")
+@instead_of(Part, "give_back", f"{OWNERSHIP}::test_what_is_released_comes_back_alone")
 def forgets_what_is_given_back(self: Part, record: Any) -> None:
     """What is released is not handed out again by who had it."""
 

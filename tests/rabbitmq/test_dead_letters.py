@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from tests.rabbitmq.looking import eventually
 from waybill import App, DeadLetterRecord, Message, Settings, Topic
-from waybill.adapter import Admin, Page
+from waybill.adapter import Adapter, Admin, Page
 from waybill.dlq.index import Index
 from waybill.dlq.model import Query
 from waybill.dlq.operation import Orders
@@ -40,18 +42,26 @@ async def counted(admin: Admin, count: Count) -> bool:
     return (await admin.backlog(GROUP)).dead == count
 
 
-async def test_letters_that_somebody_holds_are_not_taken_for_gone(url: str) -> None:
+@asynccontextmanager
+async def buried(url: str, letters: Sequence[Message]) -> AsyncGenerator[tuple[Adapter, Adapter], None]:
+    """Two connections to the broker, where these are the dead letters of the group."""
     app, other = App("group", settings=Settings(url=url)), App("other", settings=Settings(url=url))
 
     @app.consume(ORDERS)
     async def handle(number: int) -> None: ...
 
-    async with app.connected() as brokers, other.admin() as admin:
+    async with app.connected() as brokers, other.connected() as others:
         adapter = brokers.of(ORDERS.spec)
         await adapter.admin.apply(await adapter.admin.plan(app.topology))
         async with adapter.sink(Destination("dead", GROUP.topic, GROUP.group)) as sink:
-            results = await sink.send([letter(number) for number in range(8)], deadline=time.monotonic() + 30)
+            results = await sink.send(letters, deadline=time.monotonic() + 30)
         assert all(isinstance(result, Confirmed) for result in results)
+        yield adapter, others.of(ORDERS.spec)
+
+
+async def test_letters_that_somebody_holds_are_not_taken_for_gone(url: str) -> None:
+    async with buried(url, [letter(number) for number in range(8)]) as (adapter, other):
+        admin = other.admin
 
         async def look() -> Page:
             return await admin.browse(GROUP)
@@ -86,21 +96,13 @@ async def test_an_operation_takes_for_gone_only_what_nobody_holds(
 ) -> None:
     monkeypatch.setattr("waybill_rabbitmq.browsing.MOST", 2)  # as of more letters than one look shows
     monkeypatch.setattr("waybill.dlq.sending.SPARE", -28.0)  # of a lease of 30 seconds
-    app, other = App("group", settings=Settings(url=url)), App("other", settings=Settings(url=url))
-
-    @app.consume(ORDERS)
-    async def handle(number: int) -> None: ...
-
-    async with app.connected() as brokers, other.connected() as others:
-        adapter = brokers.of(ORDERS.spec)
-        await adapter.admin.apply(await adapter.admin.plan(app.topology))
-        async with adapter.sink(Destination("dead", GROUP.topic, GROUP.group)) as sink:
-            await sink.send([letter(number) for number in range(4)], deadline=time.monotonic() + 30)
+    letters = [letter(number) for number in range(4)]
+    async with buried(url, letters) as (adapter, other):
         with Index.open(tmp_path / "dlq.db") as index:
-            index.record("orders", "group", [letter(number) for number in range(4)], now=datetime.now(UTC))
+            index.record("orders", "group", letters, now=datetime.now(UTC))
             operations = Operations(index)
             operation = operations.begin("discard", GROUP, Query(), Orders(), by="ada", why="test")
-            async with others.of(ORDERS.spec).dead_letters(GROUP) as source:
+            async with other.dead_letters(GROUP) as source:
                 held = await source.receive(2)
                 outcome = await run(adapter, GROUP, operations, operation)
                 assert (outcome.progress.discarded, outcome.progress.claimed) == (2, 2)

@@ -67,12 +67,13 @@ class Dying(Operations):
 
     def mark(
         self, operation: Operation, ids: Sequence[str], step: Step, *, cause: str = "", alike: bool = False
-    ) -> None:
+    ) -> Sequence[str]:
         if step != "sending":
             self._at(f"before {step}")
-        super().mark(operation, ids, step, cause=cause, alike=alike)
+        moved = super().mark(operation, ids, step, cause=cause, alike=alike)
         if step != "sending":
             self._at(f"after {step}")
+        return moved
 
     def advance(self, operation: Operation, state: State, note: str = "") -> Operation:
         if state == "pending":

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Self, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Generic, Self, TypeVar
 
 from waybill.adapter import Source
 from waybill.errors import BrokerError, ConfigurationError
@@ -145,27 +145,27 @@ class Letters:
                 del self._held[delivery.token]  # somebody else takes it: a copy of ours would be one too many
 
 
-class Ahead:
+class Ahead(Generic[T]):
     """Takes the next letters while the last are moved. An asynchronous context manager."""
 
-    def __init__(self, letters: Letters, size: int) -> None:
-        self._letters = letters
-        self._size = size
-        self._taking: asyncio.Task[list[Delivery[Any]] | None] | None = None
+    def __init__(self, take: Callable[[], Coroutine[Any, Any, T | None]]) -> None:
+        """take: the next, and what is to be known of them; `None` when there are no more."""
+        self._take = take
+        self._taking: asyncio.Task[T | None] | None = None
 
     @property
     def waits(self) -> bool:
         """Whether the next are not there yet."""
         return self._taking is None or not self._taking.done()
 
-    async def take(self) -> list[Delivery[Any]] | None:
+    async def take(self) -> T | None:
         taking, self._taking = self._taking, None
-        return await (taking or self._letters.take(self._size))
+        return await (taking or self._take())
 
     def begin(self, taken: Sequence[Delivery[Any]]) -> None:
         """Not where they are large, like those that were taken last: as many again are held."""
         if sum(len(delivery.message.body or b"") for delivery in taken) <= SMALL:
-            self._taking = asyncio.create_task(self._letters.take(self._size), name="waybill-dlq-taking")
+            self._taking = asyncio.create_task(self._take(), name="waybill-dlq-taking")
 
     async def __aenter__(self) -> Self:
         return self

@@ -125,11 +125,11 @@ async def test_the_loop_goes_on_while_many_letters_are_given_back(tmp_path: Path
     class Seen(Operations):
         def mark(
             self, operation: Operation, ids: Sequence[str], step: Step, *, cause: str = "", alike: bool = False
-        ) -> None:
+        ) -> Sequence[str]:
             if step == "freed":
                 with suppress(RuntimeError):
                     looped.append(asyncio.get_running_loop().is_running())
-            super().mark(operation, ids, step, cause=cause, alike=alike)
+            return super().mark(operation, ids, step, cause=cause, alike=alike)
 
     async with desk(tmp_path, tells=True) as it:
         await it.bury(*(letter(f"m{n}") for n in range(6)))

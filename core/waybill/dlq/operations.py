@@ -295,19 +295,21 @@ class Operations:
         more."""
         with self._database.writing() as c:
             carrying.check(c, operation.id, runner)
-            allowed = DISCARDING if operation.verb == "discard" else SENDING
-            then: dict[str, Then] = {
-                ident: allowed.get(move.step, "leave") for ident, move in self.among(operation, ids).items()
-            }
-            self.mark(operation, [ident for ident, what in then.items() if what == "send"], "sending")
-        return then
+            if operation.verb == "discard":
+                return self._then(operation, ids, DISCARDING)
+            then: dict[str, Then] = dict.fromkeys(self.mark(operation, ids, "sending"), "send")
+            rest = [ident for ident in ids if ident not in then]
+            return {**then, **self._then(operation, rest, SENDING)} if rest else then
+
+    def _then(self, operation: Operation, ids: Sequence[str], allowed: Mapping[Step, Then]) -> dict[str, Then]:
+        return {ident: allowed.get(move.step, "leave") for ident, move in self.among(operation, ids).items()}
 
     def mark(
         self, operation: Operation, ids: Sequence[str], step: Step, *, cause: str = "", alike: bool = False
-    ) -> None:
-        """Move these letters on to that step, where they are at one that it may follow."""
+    ) -> Sequence[str]:
+        """Move these letters on to that step, where they are at one that it may follow. Says which."""
         if not ids:
-            return
+            return ()
         before = [one for one, then in STEPS.items() if step in then]
         with self._database.writing() as c:
             # +step: each is found by its id. By the index of steps all that are claimed are gone through for every chunk.
@@ -323,6 +325,7 @@ class Operations:
                     Key(operation.topic, operation.group, ident) for ident, copy in moved if elsewhere or copy != ident
                 ]
                 self.index.advance(keys, operation.id, review, _action(operation, cause), now=_now())
+        return [ident for ident, _ in moved]
 
     def returned(self, operation: Operation, place: tuple[str, str], *, since: float) -> Sequence[tuple[str, bool]]:
         """Some of those that have been pending since then and whose copies are dead letters of that topic and group, as the

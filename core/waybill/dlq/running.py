@@ -26,7 +26,7 @@ Brake: TypeAlias = Callable[[], Awaitable[str | None]]
 """Why nothing should be sent just now, e.g. since the group's circuit is open; `None`: go on."""
 OnProgress: TypeAlias = Callable[[Progress, str], None]
 
-LOT = 2000
+LOT = 5000
 """Letters claimed at once."""
 EVERY = 0.5
 """Seconds between two looks at what has become of what was sent, …"""
@@ -35,7 +35,9 @@ UNKNOWN = (
     "settings name this index (dlq)?"
 )
 SELDOM = 5.0
-"""… and at what lies before the group."""
+"""… and at what lies before the group, at least, …"""
+SHARE = 20
+"""… and so many times as long as such a look takes."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,7 +156,8 @@ class _Run:
         )
         self._own = self._place == Destination("group", subscription.topic, subscription.group)
         self._looked = 0.0
-        self._asked = 0.0
+        self._due = 0.0
+        """When what lies before the group is looked at again."""
         self._fewest = float("inf")
         """The fewest dead letters that were seen, with those that were sent of them: how many there were at first."""
 
@@ -246,7 +249,6 @@ class _Run:
         """Why no more are sent. Waits while something says that none should be now."""
         if self._orders.ahead is None and time.monotonic() - self._looked < EVERY:
             return ""
-        await self._sending.catch_up()
         while True:
             if stop := await asyncio.to_thread(self._operations.stopped, self._operation, self._runner):
                 return stop
@@ -257,6 +259,7 @@ class _Run:
             self._on_progress(progress, held or self._operation.state)
             if not held:
                 return ""
+            await self._sending.catch_up()
             await pause(asyncio.get_running_loop().time() + EVERY)
 
     async def _glance(self) -> tuple[Progress, str]:
@@ -265,11 +268,14 @@ class _Run:
         for brake in self._brakes:
             if why := await brake():
                 return progress, why
-        if self._place.group is None or (orders.ahead is None and time.monotonic() - self._asked < SELDOM):
+        begun = time.monotonic()
+        if self._place.group is None or (orders.ahead is None and begun < self._due):
             return progress, ""
-        self._asked = time.monotonic()
+        await self._sending.catch_up()  # so that all that is no dead letter any more is counted
+        progress = await self._watch.heed()
         group = Subscription(topic=self._place.topic, group=self._place.group)
         backlog = await self._admin.backlog(group)
+        self._due = begun + max(SELDOM, SHARE * (time.monotonic() - begun))
         if self._has_grown(backlog, progress):
             progress = await self._watch.look()
         waiting = sum(figure.value or 0 for figure in (backlog.ready, backlog.in_flight, backlog.delayed))
@@ -289,6 +295,7 @@ class _Run:
     async def _too_many_came_back(self, progress: Progress) -> bool:
         if progress.came_back <= progress.moved * self._orders.abort_above:
             return False
+        await self._sending.catch_up()  # what is removed by now is not taken for left
         alike = f", {progress.alike} of them having failed as before" if progress.alike else ""
         await self._become("aborted", f"{progress.came_back} of {progress.moved} came back{alike}")
         return True

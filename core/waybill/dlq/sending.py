@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from waybill.adapter import Adapter, capabilities_of
 from waybill.deadletters import again
 from waybill.dlq.journal import Written, ids_of
 from waybill.dlq.operation import OPEN, Operation, Orders, Step
-from waybill.dlq.operations import Operations
+from waybill.dlq.operations import Move, Operations
 from waybill.dlq.watching import STEADY
 from waybill.letters import pages
 from waybill.message import Delivery, Message
@@ -75,6 +75,13 @@ class _Looked:
     numbers: set[int] = field(default_factory=set[int])
     whole: bool = False
     """As many letters were seen as there were."""
+
+
+class _Taken(NamedTuple):
+    """Letters that are held, and the moves of those that are the operation's, by id, as they were when they were taken."""
+
+    letters: Sequence[Delivery[Any]]
+    moves: Mapping[str, Move]
 
 
 class Sending:
@@ -147,11 +154,11 @@ class Sending:
         self._looked = _Looked(began=time.time())
         dead = (await self._adapter.admin.backlog(self._subscription)).dead
         count, taken = 0, None
-        async with self._opened() as (letters, moves), Ahead(letters, self._pace.batch) as ahead:
+        async with self._opened() as (letters, moves), Ahead(lambda: self._take(letters)) as ahead:
             while left > 0 and (taken := await ahead.take()) is not None:
-                count += len(taken)
-                if left > len(taken):
-                    ahead.begin(taken)
+                count += len(taken.letters)
+                if left > len(taken.letters):
+                    ahead.begin(taken.letters)
                 for chunk in await self._mine(letters, taken, left):
                     if waits := await self._ask(letters.pause):
                         return waits
@@ -214,22 +221,25 @@ class Sending:
         late = datetime.now(UTC) if self._operation.orders.expired else None
         return self._copies.get(message.id) or again(message, self._operation.id, late=late)
 
-    async def _mine(
-        self, letters: Letters, taken: Sequence[Delivery[Any]], most: float
-    ) -> Sequence[Sequence[Delivery[Any]]]:
+    async def _take(self, letters: Letters) -> _Taken | None:
+        taken = await letters.take(self._pace.batch)
+        if taken is None:
+            return None
+        return _Taken(taken, await asyncio.to_thread(self._operations.among, self._operation, ids_of(taken)))
+
+    async def _mine(self, letters: Letters, taken: _Taken, most: float) -> Sequence[Sequence[Delivery[Any]]]:
         """Those that are the operation's, in chunks, and at most so many; the others go back.
 
         A second letter of one id comes in a chunk of its own, when it is written down what has become of the first.
         """
-        moves = await letters.keeping(asyncio.to_thread(self._operations.among, self._operation, ids_of(taken)))
-        there = {(delivery.message.id, delivery.message.redrives) for delivery in taken}
-        self._looked.numbers |= {move.number for move in moves.values() if (move.id, move.redrives) in there}
+        there = {(delivery.message.id, delivery.message.redrives) for delivery in taken.letters}
+        self._looked.numbers |= {move.number for move in taken.moves.values() if (move.id, move.redrives) in there}
         first: dict[str, Delivery[Any]] = {}
         twins: list[Delivery[Any]] = []
         others: list[Delivery[Any]] = []
-        for delivery in taken:
+        for delivery in taken.letters:
             message = delivery.message
-            move = moves.get(message.id)
+            move = taken.moves.get(message.id)
             if move is None or message.redrives != move.redrives or move.step in CLOSED or message.id in self._unsure:
                 others.append(delivery)
             elif message.id in first:

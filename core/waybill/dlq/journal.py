@@ -15,6 +15,9 @@ from waybill.outcomes import Confirmed, Refused, SendResult
 
 __all__ = ["Written", "ids_of"]
 
+SOON = 0.5
+"""Seconds between two times that what was removed is written down, while more is sent: many at once take less."""
+
 
 class Written(Journal):
     """Writes each step of an operation's letters down."""
@@ -29,17 +32,20 @@ class Written(Journal):
         """Of those that are being removed."""
         self._removed: list[str] = []
         """Not written down yet: who finds the letters gone knows as much."""
+        self._due = 0.0
         self._turn = asyncio.Lock()
         self._writing: asyncio.Task[None] | None = None
 
     async def sending(self, letters: Sequence[Delivery[Any]]) -> Sequence[Then]:
-        """Those that were removed before are written down while these are sent; before that if there is a second letter of one
-        of their ids, which needs no copy then."""
+        """Those that were removed before are written down while these are sent, if it is time; before that if there is a second
+        letter of one of their ids, which needs no copy then."""
         await self._written()
         if not set(ids_of(letters)).isdisjoint(self._removed):
             await self._write()
         then = await asyncio.to_thread(self._operations.stage, self._operation, ids_of(letters), self._runner)
-        self._writing = asyncio.create_task(self._write(), name="waybill-dlq-writing")
+        if (now := asyncio.get_running_loop().time()) >= self._due:
+            self._due = now + SOON
+            self._writing = asyncio.create_task(self._write(), name="waybill-dlq-writing")
         return [then.get(delivery.message.id, "leave") for delivery in letters]
 
     async def sent(self, letters: Sequence[Delivery[Any]], results: Sequence[SendResult]) -> None:
@@ -62,7 +68,7 @@ class Written(Journal):
                 await asyncio.to_thread(self._operations.mark, self._operation, list(self._confirmed), "sent")
 
     async def removed(self, letters: Sequence[Delivery[Any]]) -> None:
-        """It is written down while the next are sent, or when `catch_up` says so."""
+        """It is written down while others are sent, or when `catch_up` says so."""
         self._confirmed.difference_update(ids_of(letters))
         self._removed += ids_of(letters)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import Iterable
@@ -78,10 +79,19 @@ class Users:
     async def rule(self, user: str, *rules: Rule) -> None:
         answer = await self._admin._send_request(_CreateRules([rule.told(user) for rule in rules]))
         _raise(answer.creation_responses)
+        await self._heard(user, rules, there=True)
 
     async def unrule(self, user: str, *rules: Rule) -> None:
         answer = await self._admin._send_request(_DeleteRules([rule.told(user) for rule in rules]))
         _raise((each[0], each[1]) for each in answer.filter_responses)
+        await self._heard(user, rules, there=False)
+
+    async def _heard(self, user: str, rules: Iterable[Rule], *, there: bool) -> None:
+        """Wait until the broker goes by them: its controller answers before the broker has heard of it."""
+        async with asyncio.timeout(20):
+            for rule in rules:
+                while bool((await self._admin._send_request(_DescribeRule(*rule.told(user)))).resources) is not there:
+                    await asyncio.sleep(0.02)
 
 
 def _raise(answers: Iterable[tuple[int, str | None]]) -> None:
@@ -151,6 +161,18 @@ class _CreateRules(Request[acls.CreateAclsRequest_v1]):
 
     def build(self, request_struct_class: type[acls.CreateAclsRequest_v1]) -> acls.CreateAclsRequest_v1:
         return request_struct_class(self._rules)
+
+
+class _DescribeRule(Request[acls.DescribeAclsRequest_v1]):
+    """A broker answers with what it goes by itself."""
+
+    API_KEY = 29
+
+    def __init__(self, *told: Any) -> None:
+        self._told = told
+
+    def build(self, request_struct_class: type[acls.DescribeAclsRequest_v1]) -> acls.DescribeAclsRequest_v1:
+        return request_struct_class(*self._told)
 
 
 class _DeleteRules(Request[acls.DeleteAclsRequest_v1]):

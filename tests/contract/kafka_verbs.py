@@ -50,8 +50,8 @@ class Verbs(Outages):
         await asyncio.gather(self._known(self.prefix), self._known(self.poor))
         return self
 
-    async def _known(self, user: str) -> None:
-        """Wait until the broker has heard of the user from its controller."""
+    async def _known(self, user: str, password: str = "") -> None:
+        """Wait until the broker has heard of the user and its password from its controller."""
         async with asyncio.timeout(20):
             while True:
                 admin = AIOKafkaAdminClient(
@@ -59,7 +59,7 @@ class Verbs(Outages):
                     security_protocol="SASL_PLAINTEXT",
                     sasl_mechanism="SCRAM-SHA-512",
                     sasl_plain_username=user,
-                    sasl_plain_password=self._password,
+                    sasl_plain_password=password or self._password,
                 )
                 try:
                     await admin.start()
@@ -165,10 +165,12 @@ class Verbs(Outages):
         async with self._users() as users:
             await users.password(self.prefix, "another")
         try:
+            await self._known(self.prefix, "another")
             yield
         finally:
             async with self._users() as users:
                 await users.password(self.prefix, self._password)
+            await self._known(self.prefix)
 
     @asynccontextmanager
     async def _without(self, user: str, *rules: Rule) -> AsyncGenerator[None, None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +42,12 @@ jobs = Topic("jobs", Job)
 
 
 class Deaf:
-    """The embedded broker, whose first source never hands anything out."""
+    """The embedded broker, whose first source never hands anything out. opening: called before each further one is opened."""
 
     def __init__(self, clock: SystemClock) -> None:
         self.inner: Any = open_adapter("memory://", AdapterContext(application="t", clock=clock, options={}))
         self.opened = 0
+        self.opening: Callable[[], object] = lambda: None
         self.parting = 0.0
         self.breaks = 0
         self.away: set[int] = set()
@@ -73,6 +74,8 @@ class Deaf:
     @asynccontextmanager
     async def source(self, subscription: Subscription, *, window: int, notify: Notify) -> AsyncGenerator[Source, None]:
         self.opened += 1
+        if self.opened > 1:
+            self.opening()
         if self.opened in self.away:
             raise BrokerUnavailable("away")
         self.notify = notify
@@ -136,15 +139,15 @@ async def test_a_source_that_goes_silent_with_a_backlog_is_degraded_and_connecte
     clock = SystemClock()
     app, handled, seen = App("a"), list[int](), list[Status]()
     deaf = Deaf(clock)
+    deaf.opening = lambda: seen.append(app.health().status)
 
     @app.consume(jobs)
     async def work(job: Job) -> None:
-        seen.append(app.health().status)
         handled.append(job.number)
 
-    settings = Settings(url="memory://", stall_after=0.2)
+    settings = Settings(url="memory://", stall_after=1.0)
     async with app._open(Brokers({None: deaf}), settings, clock, consume=True):  # type: ignore[dict-item]
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.5)
         assert deaf.opened == 1  # nothing lies ready: silence is as it should be
         assert app.health().status is Status.UP
         await app.publish(jobs, Job(1))
@@ -212,7 +215,7 @@ async def test_a_broker_that_is_away_when_it_is_connected_anew_is_asked_again() 
     async def work(job: Job) -> None:
         handled.append(job.number)
 
-    settings = Settings(url="memory://", stall_after=0.2)
+    settings = Settings(url="memory://", stall_after=1.0)
     async with app._open(Brokers({None: deaf}), settings, clock, consume=True):  # type: ignore[dict-item]
         await app.publish(jobs, Job(1))
         await until(lambda: handled == [1])

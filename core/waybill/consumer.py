@@ -396,6 +396,7 @@ class Consumer:
 
     def _admit(self, deliveries: Sequence[Delivery[Any]]) -> None:
         self.delivered = now = time.monotonic()
+        self._leases.give_back_overdue()
         self._admission.admit(deliveries, now)
         self._dispatch()
 

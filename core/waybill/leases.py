@@ -73,9 +73,14 @@ class Leases:
                 if held.lost:  # not settled meanwhile
                     self._overdue.append(held)
         if not self._failing:
-            overdue, self._overdue = self._overdue, []
-            for held in overdue:
-                self._give_back(held)
+            self.give_back_overdue()
+
+    def give_back_overdue(self) -> None:
+        """Give back what was lost while the source could not be asked. Not later than anything is taken in: what the source hands
+        out meanwhile may come after that."""
+        overdue, self._overdue = self._overdue, []
+        for held in overdue:
+            self._give_back(held)
 
     async def _extend(self, leased: Sequence[Held]) -> Sequence[ExtendResult]:
         """A result each; none at all where the source cannot be asked."""

@@ -581,6 +581,20 @@ async def test_what_a_broker_keeps_leased_after_we_gave_it_up_comes_again() -> N
     assert handler.seen == [("a", 1), ("a", 1)]
 
 
+async def test_what_comes_before_a_message_that_was_given_up_could_be_given_back_is_not_handled_before_it() -> None:
+    bench, handler = Bench(lease=0.15), Recorder(a=asyncio.Event())
+    async with consuming(bench, handler, ordered=True) as consumer:
+        bench.push(message("a", key="k"))
+        await until(lambda: handler.running)
+        bench.extend_error = BrokerUnavailable("away")
+        await until(lambda: handler.cancelled == ["a"] and consumer.held == 0)
+        handler.acts.clear()
+        bench.push(message("b", key="k"))
+        await until(lambda: bench.ids(Ack) == ["a", "b"])
+        bench.extend_error = None
+    assert handler.ids == ["a", "a", "b"]
+
+
 async def test_what_is_fetched_while_a_message_that_was_given_up_goes_back_is_not_handled_before_it() -> None:
     taken = asyncio.Event()
 

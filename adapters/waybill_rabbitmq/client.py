@@ -18,14 +18,21 @@ import aiormq.connection
 from aiormq.abc import ChannelFrame
 from aiormq.channel import exception_by_code
 from aiormq.connection import exception_by_code as why_closed
-from aiormq.exceptions import AMQPConnectionError, ChannelInvalidStateError, InvalidFrameError
+from aiormq.exceptions import (
+    AMQPChannelError,
+    AMQPConnectionError,
+    AMQPError,
+    ChannelInvalidStateError,
+    ChannelNotFoundEntity,
+    InvalidFrameError,
+)
 from pamqp import commands as spec
 from pamqp import frame as frames
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
-__all__ = ["Channel", "Connection", "Delivered", "RawHeader", "unused"]
+__all__ = ["Channel", "Connection", "Delivered", "Inaccessible", "RawHeader", "refusal", "unused"]
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 CONTENT = frozenset({HEADER, BODY})
@@ -33,6 +40,19 @@ DELIVER = b"\x00\x3c\x00\x3c"
 HEAD = struct.Struct(">BHI")
 CHUNK = 1 << 18
 """Bytes that are handed to the socket before it is asked whether it takes more."""
+
+
+class Inaccessible(AMQPChannelError):
+    """The queue is there, and cannot be reached: its server is down, or the queue is being made by somebody else. The broker's
+    number for it (404) is that of a queue that is not there."""
+
+
+def refusal(frame: spec.Channel.Close) -> AMQPError:
+    """Why the broker closed the channel."""
+    error = exception_by_code(frame)
+    if isinstance(error, ChannelNotFoundEntity) and "is down or inaccessible" in (frame.reply_text or ""):
+        return Inaccessible(frame.reply_text)
+    return error
 
 
 class RawHeader(ContentHeader):
@@ -193,7 +213,7 @@ class Channel(aiormq.channel.Channel):
         frames: Any = ChannelFrame
         async with self._turn:
             await self._writing.put(frames.marshall(self.number, [spec.Channel.CloseOk()]))
-        library._close_exception = error = exception_by_code(frame)
+        library._close_exception = error = refusal(frame)
         library._Channel__close_event.set()
         raise error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -10,9 +11,9 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from aiormq.exceptions import ChannelLockedResource, ChannelNotFoundEntity, ChannelPreconditionFailed
 
-from waybill.errors import BrokerError, DestinationMissing
+from waybill.errors import BrokerError, BrokerUnavailable, DestinationMissing
 from waybill.foreign import NotPermitted, said
-from waybill_rabbitmq.client import Channel, unused
+from waybill_rabbitmq.client import Channel, Inaccessible, unused
 from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.mapping import mapped
 from waybill_rabbitmq.objects import Binding, Exchange, Objects, Queue
@@ -22,6 +23,9 @@ __all__ = ["Found", "Hand"]
 
 T = TypeVar("T")
 
+PATIENCE = 2.0
+"""Seconds that a queue may be inaccessible: RabbitMQ 4.0 says that for a moment of one that somebody else is just making."""
+PAUSE = 0.05
 INEQUIVALENT = re.compile(r"inequivalent arg '([^']+)' for .*?: received (.*) but current is (.*)$")
 VALUE = re.compile(r"^(?:the value )?'(.*?)'(?: of type '\w+')?$")
 """How the broker writes an argument, or a type."""
@@ -56,10 +60,18 @@ class Hand:
         return Hand(self._line)
 
     async def _with(self, doing: str, work: Callable[[Channel], Awaitable[T]]) -> T:
-        if self._channel is None or self._channel.is_closed:
-            self._channel = await self._line.channel()
-        with mapped(doing):
-            return await work(self._channel)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + PATIENCE
+        while True:
+            if self._channel is None or self._channel.is_closed:
+                self._channel = await self._line.channel()
+            try:
+                with mapped(doing):
+                    return await work(self._channel)
+            except BrokerUnavailable as error:
+                if not isinstance(error.__cause__, Inaccessible) or loop.time() >= end:
+                    raise
+            await asyncio.sleep(PAUSE)
 
     # ---------------------------------------------------------------- looking
 

@@ -531,7 +531,7 @@ def test_a_handler_that_ends_its_process_is_blamed_alone(place: Place, act: str,
 def test_a_handler_that_always_blocks_the_loop_ends_among_the_dead_letters(place: Place) -> None:
     """For longer than its lease and than the watchdog waits."""
     place.publish(Job(1), Job(13, "block"), Job(2), Job(3))
-    supervisor = place.start("-c", PROGRAM, "run", "service:app", "--watchdog", "1")
+    supervisor = place.start("-c", PROGRAM, "run", "service:app", "--watchdog", "2")
     until(lambda: bool(place.dead()) and set(place.journal("end")) == {1, 2, 3}, 30, "the blocking one to be given up")
     supervisor.terminate()
     assert supervisor.wait(20) == 0

@@ -59,7 +59,7 @@ def test_a_worker_with_a_stuck_thread_is_replaced(tmp_path: Path) -> None:
     program = "import sys; from waybill.cli import main; sys.exit(main())"
     with (tmp_path / "said").open("wb") as said:
         worker = subprocess.Popen(
-            [sys.executable, "-c", program, "run", "service:app", "--watchdog", "1"],
+            [sys.executable, "-c", program, "run", "service:app", "--watchdog", "3"],
             cwd=tmp_path,
             env=environment,
             stderr=said,

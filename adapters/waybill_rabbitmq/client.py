@@ -43,14 +43,14 @@ CHUNK = 1 << 18
 
 
 class Inaccessible(AMQPChannelError):
-    """The queue is there, and cannot be reached: its server is down, or the queue is being made by somebody else. The broker's
-    number for it (404) is that of a queue that is not there."""
+    """The queue is there, and cannot be used: its server is down, it has crashed, or somebody else is just making it. The
+    broker's number for it (404) is that of a queue that is not there; of such a one it says that there is "no" such."""
 
 
 def refusal(frame: spec.Channel.Close) -> AMQPError:
     """Why the broker closed the channel."""
     error = exception_by_code(frame)
-    if isinstance(error, ChannelNotFoundEntity) and "is down or inaccessible" in (frame.reply_text or ""):
+    if isinstance(error, ChannelNotFoundEntity) and not (frame.reply_text or "").startswith("NOT_FOUND - no "):
         return Inaccessible(frame.reply_text)
     return error
 

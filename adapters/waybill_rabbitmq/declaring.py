@@ -182,6 +182,14 @@ class Hand:
             ),
         )
 
+    async def make_members(self, name: str) -> None:
+        """A queue that goes with its last consumer, and counts them."""
+        kind: dict[str, Any] = {"x-queue-type": "classic"}
+        await self._with(
+            f"cannot declare queue {name}",
+            lambda c: c.queue_declare(name, durable=True, auto_delete=True, arguments=kind),
+        )
+
     async def bind(self, binding: Binding) -> None:
         await self._with(
             f"cannot bind {binding.destination} to {binding.source}",

@@ -95,6 +95,7 @@ class RabbitSource:
         """Why a queue has no feed; nothing where it was given away."""
         self._news = asyncio.Event()
         self._closings: set[asyncio.Task[None]] = set()
+        self._spread: Spread | None = None
         self._spreading: asyncio.Task[None] | None = None
         self._quiet = False
         self._waits = False
@@ -104,6 +105,17 @@ class RabbitSource:
 
     async def open(self) -> None:
         """Raises `DestinationMissing`."""
+        try:
+            await self._open()
+        except (
+            BaseException
+        ):  # what is consumed by now would be fed, and keep others from it, for as long as the connection lives
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PARTING):
+                    await self.close()
+            raise
+
+    async def _open(self) -> None:
         subscription = self._subscription
         if subscription.ephemeral:
             self._shape = Shape.of(subscription)
@@ -114,16 +126,15 @@ class RabbitSource:
             if shape is None or (subscription.ordered and not shape.partitions):
                 raise DestinationMissing(missing(subscription.name))
             self._shape = shape
-        spread = None
         if self._shape.partitions and not subscription.ephemeral:
-            spread = Spread(self._line, names.members(subscription), self._give_away)
-            await spread.join()
+            self._spread = Spread(self._line, names.members(subscription), self._give_away)
+            await self._spread.join()
         try:
             await self._consume()
         except Busy as busy:
             self._cause = str(busy)
-        if spread is not None:
-            watching = spread.watch(self._shape.queues(subscription), self._feeds)
+        if self._spread is not None:
+            watching = self._spread.watch(self._shape.queues(subscription), self._feeds)
             self._spreading = asyncio.get_running_loop().create_task(watching)
 
     async def _consume(self) -> None:
@@ -192,6 +203,8 @@ class RabbitSource:
         feeds = list(self._feeds.values())
         self._feeds.clear()
         await asyncio.gather(*(feed.close() for feed in feeds))
+        if self._spread is not None:
+            await self._spread.leave()
         if self._earlier.ours:
             await self._earlier.leave()
         if self._closings:

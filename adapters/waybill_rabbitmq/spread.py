@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import TypeVar
 
 from waybill.errors import BrokerError
 from waybill_rabbitmq.client import Channel
+from waybill_rabbitmq.declaring import Hand
 from waybill_rabbitmq.feed import Feed
 from waybill_rabbitmq.line import Line
 from waybill_rabbitmq.mapping import mapped
@@ -40,11 +42,17 @@ class Spread:
 
     async def join(self) -> None:
         """Be counted. Raises `BrokerError`."""
+        async with Hand(self._line) as hand:
+            await hand.make_members(self._members)
         channel = self._channel = await self._line.channel()
         with mapped(f"cannot join {self._members}"):
-            kind: Any = {"x-queue-type": "classic"}
-            await channel.queue_declare(self._members, durable=True, auto_delete=True, arguments=kind)
             await channel.consume(self._members, lambda _frame, _header, _body: None, tag="member")
+
+    async def leave(self) -> None:
+        """Be counted no more."""
+        if self._channel is not None and not self._channel.is_closed:
+            with suppress(BrokerError), mapped("cannot close a channel"):
+                await self._channel.close()
 
     async def watch(self, queues: Sequence[str], feeds: Mapping[str, Feed]) -> None:
         """Give away, again and again, what is more than this member's share. Never returns."""

@@ -213,7 +213,7 @@ class SqsSource:
         if token.settled is not None:
             return DONE if token.settled is type(item.settlement) else LOST
         if token.lease_until < now:  # whatever SQS says of it: somebody else may have it
-            self._out.pop(token.ident, None)
+            self._forget(token)
             token.settled = Release
             return LOST
         return None
@@ -230,11 +230,15 @@ class SqsSource:
             return result
         token: Token = item.delivery.token
         token.settled = type(item.settlement)
-        if self._out.get(token.ident) is token:
-            del self._out[token.ident]
+        self._forget(token)
         if not self._out and self._arrivals.closed:
             self._news.set()
         return result
+
+    def _forget(self, token: Token) -> None:
+        """It is out no more; the same message may be, handed out once more."""
+        if self._out.get(token.ident) is token:
+            del self._out[token.ident]
 
     async def extend(self, deliveries: Sequence[Delivery[Any]]) -> Sequence[ExtendResult]:
         now, hidden_for = time.monotonic(), seconds(self._lease)
@@ -249,7 +253,7 @@ class SqsSource:
             if isinstance(result, Failed):
                 results[place] = result
             elif result is LOST:
-                self._out.pop(token.ident, None)
+                self._forget(token)
                 results[place] = LOST
             else:
                 token.lease_until = begun + counted(self._lease)
@@ -261,7 +265,7 @@ class SqsSource:
         if token.settled is not None:
             return LOST
         if token.lease_until < now:
-            self._out.pop(token.ident, None)
+            self._forget(token)
             token.settled = Release
             return LOST
         fresh = token.lease_until - now > counted(self._lease) - self._lease * 0.3

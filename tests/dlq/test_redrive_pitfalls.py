@@ -16,6 +16,7 @@ import pytest
 from waybill import BrokerError, ConfigurationError, Topic
 from waybill.adapter import Adapter
 from waybill.dlq.editing import edit
+from waybill.dlq.journal import Written
 from waybill.dlq.model import Query, State
 from waybill.dlq.operation import Operation
 from waybill.dlq.operations import Operations
@@ -23,7 +24,7 @@ from waybill.dlq.planning import checking
 from waybill.dlq.running import run
 from waybill.history import Stretch
 from waybill.message import Delivery, Message
-from waybill.outcomes import ACK, Settled, SettleResult, Unknown
+from waybill.outcomes import ACK, Confirmed, Settled, SettleResult, Unknown
 from waybill.topology import Destination, Subscription
 
 from .between import Between
@@ -244,6 +245,26 @@ async def test_a_letter_that_is_done_is_not_moved_back_by_a_step_that_comes_too_
         it.operations.mark(operation, ["m1"], "left", cause="it must not pass one of its key")
         assert it.operations.progress(operation).pending == 1
         assert it.states() == {"m1": State.PENDING}
+
+
+async def test_a_second_letter_of_an_id_that_is_held_back_says_nothing_of_the_first(tmp_path: Path) -> None:
+    async with desk(tmp_path) as it:
+        await it.bury(letter("m1"))
+        operation = it.begin()
+        found = it.operations.index.get(it.key("m1"))
+        assert found is not None
+        it.operations.claim(operation, [found])
+        held = [Delivery(message=letter("m1"), topic="things", group="g", token=1)]
+        with it.operations.carrying_out(operation) as runner:
+            journal = Written(it.operations, operation, runner, {})
+            await journal.sending([])  # so that it is not soon time to write down what is removed
+            assert await journal.sending(held) == ["send"]
+            await journal.sent(held, [Confirmed("m1")])
+            await journal.removed(held)
+            await journal.held_back(held)
+            await journal.catch_up()
+        progress = it.operations.progress(operation)
+        assert (progress.pending, progress.left) == (1, 0)
 
 
 async def test_who_comes_when_another_has_just_ended_it_claims_nothing_more(tmp_path: Path) -> None:

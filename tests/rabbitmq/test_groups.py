@@ -141,3 +141,26 @@ async def test_nobody_who_publishes_notices_that_an_ephemeral_group_goes(url: st
                     group.create_task(publish(turn))
                     await until(lambda: len(seen) > 10)
                 going = True
+
+
+async def test_a_member_that_connects_anew_is_counted_once(url: str) -> None:
+    """Counted more often, it would give away what nobody else takes, again and again."""
+    topic = Topic("orders", int, key=str, groups=["group"])
+    app, handled = App("group", settings=Settings(url=url)), list[int]()
+
+    @app.consume(topic, ordered=True)
+    async def handle(number: int) -> None:
+        handled.append(number)
+
+    async with app.running():
+        for _ in range(3):
+            await app.consumer(topic).reconnect()
+        await app.publish(topic, 1)
+        await until(lambda: handled == [1])
+        connection = await aiormq.connect(url)
+        try:
+            channel = await connection.channel()
+            counted = await channel.queue_declare("orders/group/members", passive=True)
+        finally:
+            await connection.close()
+    assert counted.consumer_count == 1

@@ -91,6 +91,9 @@ class Written(Journal):
                 del self._removed[: len(ids)]
 
     async def held_back(self, letters: Sequence[Delivery[Any]]) -> None:
+        await self._written()
+        if not set(ids_of(letters)).isdisjoint(self._removed):  # the copy of a first letter of that id has gone
+            await self._write()
         mark = partial(self._operations.mark, cause="it must not pass one of its key that was refused")
         await asyncio.to_thread(mark, self._operation, ids_of(letters), "left")
 

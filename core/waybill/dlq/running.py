@@ -295,7 +295,10 @@ class _Run:
     async def _too_many_came_back(self, progress: Progress) -> bool:
         if progress.came_back <= progress.moved * self._orders.abort_above:
             return False
-        await self._sending.catch_up()  # what is removed by now is not taken for left
+        await self._sending.catch_up()  # what is removed by now has moved, and is not taken for left
+        progress = await self._watch.heed()
+        if progress.came_back <= progress.moved * self._orders.abort_above:
+            return False
         alike = f", {progress.alike} of them having failed as before" if progress.alike else ""
         await self._become("aborted", f"{progress.came_back} of {progress.moved} came back{alike}")
         return True

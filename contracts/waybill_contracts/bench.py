@@ -166,11 +166,11 @@ class Bench:
 
     async def taken_over(self, topic: Topic[Task], task: Task) -> tuple[Worker, Worker]:
         """Two processes: one has begun the task and stands still, the other has begun it since the lease ran out."""
-        first = await self.worker(topic, lease=1.0)
+        first = await self.worker(topic, lease=2.0)
         await self.publish(topic, task)
         await self.until(lambda: first.journal().of("started"), "the first has it")
         first.pause()
-        second = await self.worker(topic, lease=1.0)
+        second = await self.worker(topic, lease=2.0)
         await self.until(lambda: second.journal().of("started"), "the second takes it over")
         return first, second
 

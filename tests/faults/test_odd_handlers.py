@@ -341,7 +341,7 @@ async def test_a_loop_that_was_blocked_for_longer_than_the_lease_goes_on(tmp_pat
     async with app.running():
         for number in (1, 2, 3):
             await app.publish(JOBS, Job(number))
-        await stand_ins.until(lambda: story(tmp_path)["waiting"] == 0, within=8)
+        await stand_ins.until(lambda: story(tmp_path)["waiting"] == 0, within=30)
         assert app.consumer(JOBS).trouble is None
     assert sorted(seen) == [1, 2, 3]
     assert story(tmp_path)["dead"] == 0
@@ -354,7 +354,7 @@ import asyncio, os, resource, signal, sys, threading, time
 from dataclasses import dataclass
 from waybill import App, Retry, Topic, serving
 
-serving.MARGIN = 0.5
+serving.MARGIN = 3.0
 
 @dataclass
 class Job:
@@ -531,8 +531,8 @@ def test_a_handler_that_ends_its_process_is_blamed_alone(place: Place, act: str,
 def test_a_handler_that_always_blocks_the_loop_ends_among_the_dead_letters(place: Place) -> None:
     """For longer than its lease and than the watchdog waits."""
     place.publish(Job(1), Job(13, "block"), Job(2), Job(3))
-    supervisor = place.start("-c", PROGRAM, "run", "service:app", "--watchdog", "2")
-    until(lambda: bool(place.dead()) and set(place.journal("end")) == {1, 2, 3}, 30, "the blocking one to be given up")
+    supervisor = place.start("-c", PROGRAM, "run", "service:app", "--watchdog", "4")
+    until(lambda: bool(place.dead()) and set(place.journal("end")) == {1, 2, 3}, 60, "the blocking one to be given up")
     supervisor.terminate()
     assert supervisor.wait(20) == 0
     assert place.dead() == [("crashed", 13)]
@@ -551,9 +551,9 @@ def test_a_process_ends_when_told_to_whatever_a_handler_has_left_running(
     until(
         lambda: 2 in place.journal("end") and 1 in place.journal("end" if not waiting else "start"), 20, "it to start"
     )
-    until(lambda: story(place.folder)["waiting"] == waiting, 5, "the others to be acknowledged")
+    until(lambda: story(place.folder)["waiting"] == waiting, 20, "the others to be acknowledged")
     process.terminate()
-    assert process.wait(8) == code
+    assert process.wait(30) == code
     assert ("leaving" in place.said()) == bool(code)
     assert story(place.folder) == {"waiting": waiting, "attempts": 0, "dead": 0}
 
@@ -565,7 +565,7 @@ def test_a_handler_that_takes_all_memory_fails_and_the_process_lives(place: Plac
     place.publish(Job(3))
     until(lambda: set(place.journal("end")) == {1, 2, 3}, 20, "the others to be handled")
     process.terminate()
-    assert process.wait(8) == 0
+    assert process.wait(30) == 0
     assert place.dead() == [("retries_exhausted", 13)]
     assert len({line.split()[2] for line in (place.folder / "journal").read_text().splitlines()}) == 1
 
@@ -597,8 +597,8 @@ def test_ctrl_c_ends_a_program_whose_handler_computes_and_costs_no_attempt(place
     process = place.start("program.py")
     until(lambda: place.journal("busy") == [1], 20, "the handler to be busy")
     process.send_signal(signal.SIGINT)
-    time.sleep(0.2)  # two signals at once would be one
+    time.sleep(2)  # two signals at once would be one
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    process.wait(10)
+    process.wait(30)
     assert story(place.folder) == {"waiting": 1, "attempts": 0, "dead": 0}

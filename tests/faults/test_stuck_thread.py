@@ -39,7 +39,7 @@ class Job:
 jobs = Topic("jobs", Job, groups=["worker"])
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_a_worker_with_a_stuck_thread_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text(SERVICE)
     url = f"sqlite:///{tmp_path}/bus.db"
@@ -65,7 +65,7 @@ def test_a_worker_with_a_stuck_thread_is_replaced(tmp_path: Path) -> None:
             stderr=said,
         )
     try:
-        until((tmp_path / "ended").exists, 30, "the replacement to handle the message")
+        until((tmp_path / "ended").exists, 60, "the replacement to handle the message")
     finally:
         worker.terminate()
         assert worker.wait(20) == 0

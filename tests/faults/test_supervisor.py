@@ -158,6 +158,7 @@ def test_sigterm_drains_busy_handlers(site: Site, workers: str) -> None:
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_second_sigterm_is_fast_and_loses_nothing(site: Site, workers: str) -> None:
+    site.environment["WAYBILL_SHUTDOWN_GRACE"] = "40"
     site.publish({"name": "long", "act": "sleep", "seconds": 60})
     program = site.run("--workers", workers, ready=int(workers))
     until(lambda: site.journal("start") == ["long"], PATIENCE, "the handler to start")
@@ -168,7 +169,7 @@ def test_a_second_sigterm_is_fast_and_loses_nothing(site: Site, workers: str) ->
     at = time.monotonic()
     program.terminate()
     assert program.wait(PATIENCE) == 128 + signal.SIGTERM
-    assert time.monotonic() - at < 2
+    assert time.monotonic() - at < 20
     assert not any(map(lives, site.started()))
     assert site.left() == 1
 
@@ -178,7 +179,7 @@ def test_a_second_signal_ends_a_process_whose_loop_is_blocked(site: Site) -> Non
     program = site.run("--workers", "0", ready=0)
     until(lambda: site.journal("start") == ["stuck"], PATIENCE, "the handler to block")
     program.terminate()
-    time.sleep(0.3)  # two signals at once would be one
+    time.sleep(2)  # two signals at once would be one
     program.terminate()
     assert program.wait(PATIENCE) == 128 + signal.SIGTERM
     assert site.left() == 1
@@ -250,18 +251,18 @@ def test_a_handler_that_kills_its_worker_is_tried_again_elsewhere(site: Site) ->
 
 def test_the_watchdog_ends_a_worker_whose_loop_is_blocked(site: Site) -> None:
     site.publish({"name": "stuck", "act": "block", "seconds": 60})
-    site.run("--watchdog", "2")
+    site.run("--watchdog", "4")
     until(lambda: site.journal("end") == ["stuck"], PATIENCE, "the replacement to handle the message")
     first, second = site.started()
     told = re.search(rf"worker 1 \(pid {first}\) gave no sign of life for (\d\.\d) s", site.said())
     assert told is not None
-    assert 2.0 <= float(told[1]) < 6.0
+    assert 4.0 <= float(told[1]) < 10.0
     assert not lives(first)
     assert lives(second)
 
 
 def test_the_watchdog_ends_a_stopped_worker(site: Site) -> None:
-    site.run("--watchdog", "2")
+    site.run("--watchdog", "4")
     (stopped,) = site.started()
     os.kill(stopped, signal.SIGSTOP)
     until(lambda: len(site.started()) == 2, PATIENCE, "the worker to be replaced")
@@ -282,12 +283,12 @@ def test_without_a_watchdog_a_stopped_worker_is_left_alone(site: Site) -> None:
 
 def test_a_stopped_supervisor_blames_nobody(site: Site) -> None:
     """Nor does one that was suspended together with its workers: what it did not see, it does not count."""
-    program = site.run("--watchdog", "2", "--workers", "2", ready=2)
+    program = site.run("--watchdog", "4", "--workers", "2", ready=2)
     before = site.started()
     processes = [program.pid, *before]
     for pid in processes:
         os.kill(pid, signal.SIGSTOP)
-    time.sleep(2.5)
+    time.sleep(4.5)
     for pid in processes:
         os.kill(pid, signal.SIGCONT)
     time.sleep(1.5)

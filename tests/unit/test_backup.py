@@ -57,7 +57,7 @@ async def handled(path: Path, count: int) -> list[int]:
         seen.append(number)
 
     async with app.running():
-        await until(lambda: len(seen) >= count, within=10)
+        await until(lambda: len(seen) >= count, within=60)
     return seen
 
 

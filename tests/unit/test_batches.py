@@ -196,7 +196,7 @@ async def test_a_body_that_does_not_fit_fails_alone_and_the_handler_gets_the_res
     app, got = App("store"), list[list[int]]()
     raw = Topic("readings", bytes)
 
-    @app.consume(readings, batch=Batch(3, wait=0.05))
+    @app.consume(readings, batch=Batch(3, wait=60))
     async def store(batch: list[Reading]) -> None:
         got.append([reading.value for reading in batch])
 

@@ -540,7 +540,8 @@ async def test_a_message_lost_in_the_moment_its_handler_is_started_leaves_its_pl
 
 
 async def test_leases_are_renewed_while_a_handler_runs_longer_than_they_last() -> None:
-    bench, handler = Bench(lease=0.15), Recorder(a=lambda _: asyncio.sleep(0.6))
+    bench = Bench(lease=0.15)
+    handler = Recorder(a=lambda _: until(lambda: bench.extensions >= 12))  # four leases
     async with consuming(bench, handler):
         bench.push(message("a"))
         await until(lambda: bench.ids(Ack) == ["a"])
@@ -914,6 +915,7 @@ async def test_an_adapters_bug_in_extend_does_not_end_the_renewing_of_leases_unn
     bench, handler = Bench(lease=0.3), Recorder(a=gate)
     bench.extend_error = KeyError("bug")
     async with consuming(bench, handler) as consumer:
+        bench.lease = 30.0  # it is renewed every 0.1 s all the same
         bench.push(message("a"))
         await until(lambda: "bug" in (consumer.trouble or ""))
         bench.extend_error = None

@@ -145,9 +145,9 @@ async def test_a_source_that_goes_silent_with_a_backlog_is_degraded_and_connecte
     async def work(job: Job) -> None:
         handled.append(job.number)
 
-    settings = Settings(url="memory://", stall_after=1.0)
+    settings = Settings(url="memory://", stall_after=3.0)
     async with app._open(Brokers({None: deaf}), settings, clock, consume=True):  # type: ignore[dict-item]
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(4.0)
         assert deaf.opened == 1  # nothing lies ready: silence is as it should be
         assert app.health().status is Status.UP
         await app.publish(jobs, Job(1))
@@ -215,7 +215,7 @@ async def test_a_broker_that_is_away_when_it_is_connected_anew_is_asked_again() 
     async def work(job: Job) -> None:
         handled.append(job.number)
 
-    settings = Settings(url="memory://", stall_after=1.0)
+    settings = Settings(url="memory://", stall_after=3.0)
     async with app._open(Brokers({None: deaf}), settings, clock, consume=True):  # type: ignore[dict-item]
         await app.publish(jobs, Job(1))
         await until(lambda: handled == [1])

@@ -229,10 +229,10 @@ async def test_drain_says_which_messages_are_left_and_which_handler_runs_them() 
     async with app.test() as bus:
         await bus.publish(ORDERS, Order("1"))
         with pytest.raises(BusError) as caught:
-            await bus.drain(timeout=0.1)
+            await bus.drain(timeout=1.0)
         text = str(caught.value)
-        assert text.startswith("not done after 0.1 s of real time:\n    orders/a has 0 ready and 1 in flight\n")
-        assert "#1 for orders/a: hang has been running for 0." in text
+        assert text.startswith("not done after 1 s of real time:\n    orders/a has 0 ready and 1 in flight\n")
+        assert re.search(r"#1 for orders/a: hang has been running for \d", text)
         assert '#1 orders {"order_id":"1"' in text
 
 

@@ -200,14 +200,14 @@ async def _spread(bench: Bench, name: str, first: float, cap: float) -> str:
     return ""
 
 
-@behaviour("R11", seconds=6)
+@behaviour("R11", seconds=9)
 async def waiting_and_handling_longer_than_a_lease_is_no_second_handling(bench: Bench) -> None:
     topic = bench.topic(groups=["group"])
-    retry = Retry.fixed(3, delay=1.5)
-    app, journal = bench.consumer(topic, lease=1.0, retry=retry)
-    other, others = bench.consumer(topic, lease=1.0, retry=retry)
+    retry = Retry.fixed(3, delay=2.5)
+    app, journal = bench.consumer(topic, lease=2.0, retry=retry)
+    other, others = bench.consumer(topic, lease=2.0, retry=retry)
     async with bench.running(app, other):
-        await bench.publish(topic, *(Task(n, str(n), "sleep=1.5 fail=1") for n in range(3)), app=app)
+        await bench.publish(topic, *(Task(n, str(n), "sleep=2.5 fail=1") for n in range(3)), app=app)
         await bench.until(lambda: len(journal.of("done") + others.of("done")) == 3, "all are handled")
         await bench.settled(topic)
     for n in range(3):

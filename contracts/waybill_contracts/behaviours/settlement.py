@@ -43,15 +43,15 @@ async def what_was_acknowledged_does_not_come_again_after_a_restart(bench: Bench
 @behaviour("A03", seconds=3)
 async def what_one_member_handles_is_handed_to_no_other(bench: Bench) -> None:
     topic = bench.topic(groups=["group"])
-    first, journal = bench.consumer(topic, lease=2.0)
+    first, journal = bench.consumer(topic, lease=4.0)
     async with first.running():
         await bench.publish(topic, *(Task(n, str(n), "wait") for n in range(5)), app=first)
         await bench.until(lambda: journal.running == 5, "the first has all of them")
-        second, others = bench.consumer(topic, lease=2.0)
+        second, others = bench.consumer(topic, lease=4.0)
         async with second.running():
             await bench.publish(topic, Task(9, "other"), app=first)
             await bench.until(lambda: 9 in journal.numbers() + others.numbers())
-            await asyncio.sleep(1.5)  # the other member could have taken them
+            await asyncio.sleep(2.5)  # the other member could have taken them
             bench.open_gate()
             await bench.until(lambda: set(journal.numbers() + others.numbers()) == {0, 1, 2, 3, 4, 9})
     bench.once(journal.numbers("started") + others.numbers("started"))
@@ -252,7 +252,7 @@ async def an_exception_costs_an_attempt_and_being_cancelled_at_shutdown_does_not
 @behaviour("A15", verbs=("away",), seconds=10)
 async def what_was_handled_is_not_handled_again_though_its_acknowledgement_was_lost(bench: Bench) -> None:
     topic = bench.topic()
-    app, journal = bench.consumer(topic, lease=2.0)
+    app, journal = bench.consumer(topic, lease=4.0)
     assert bench.broker.away is not None
     async with app.running():
         await bench.publish(topic, *(Task(n, str(n), f"sleep={0.5 + n / 5}") for n in range(3)), app=app)

@@ -60,7 +60,7 @@ class Service:
         self.app = app(url, mode=mode)
         self.handled: list[int] = []
         self.mended = False
-        retry = Retry(attempts=2, first=0.2)
+        retry = Retry.fixed(2, delay=0.6)
         self.app.consume(ORDERS, ordered=group.ordered, ephemeral=group.ephemeral, retry=retry)(self._handle)
 
     async def _handle(self, number: int) -> None:
@@ -94,7 +94,7 @@ async def work(urls: dict[str, str], group: Subscription) -> None:
         service = Service(urls["consumer"], group)
         async with service.app.running():
             for number in (1, 2, 3):
-                await publisher.publish(ORDERS, number, delay=0.1 if number == 1 else None)
+                await publisher.publish(ORDERS, number, delay=0.6 if number == 1 else None)
             await service.until(lambda: sorted(service.handled) == [*earlier, 1, 2, 2, 3, 3])
             if not group.ephemeral:
                 await operate(app(urls["operator"]), service)

@@ -55,7 +55,7 @@ class Administration:
         end = time.monotonic() + 10
         while True:
             try:
-                with urllib.request.urlopen(request, timeout=10) as answer:
+                with urllib.request.urlopen(request, timeout=60) as answer:
                     return json.loads(answer.read() or b"null")
             except urllib.error.HTTPError as problem:  # the API may fail for a second after the broker is ready
                 if problem.code < 500 or time.monotonic() > end:

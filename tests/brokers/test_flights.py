@@ -16,6 +16,7 @@ from tests.brokers.running import Running
 
 ROOT = Path(__file__).parents[2]
 DEMO = "examples.flights.demo"
+pytestmark = pytest.mark.timeout(300)
 EMULATED = {"AWS_ACCESS_KEY_ID": "emulated", "AWS_SECRET_ACCESS_KEY": "emulated"}
 
 
@@ -35,13 +36,13 @@ def start(folder: Path, url: str, *arguments: str) -> subprocess.Popen[str]:
 def test_the_demo_holds_every_check_when_a_worker_is_killed(rabbitmq: Running, codec: str, tmp_path: Path) -> None:
     with Administration(rabbitmq).vhost() as url:
         demo = start(tmp_path, url, "--limit", "2000", "--codec", codec)
-        output, _ = demo.communicate(timeout=100)
+        output, _ = demo.communicate(timeout=250)
     assert demo.returncode == 0, output
 
 
 def test_the_demo_holds_every_check_on_kafka(kafka: Running, tmp_path: Path) -> None:
     demo = start(tmp_path, kafka.url, "--limit", "2000", "--codec", "avro")
-    output, _ = demo.communicate(timeout=110)
+    output, _ = demo.communicate(timeout=250)
     assert demo.returncode == 0, output
 
 
@@ -58,7 +59,7 @@ def test_the_demo_holds_every_check_on_the_emulators_of_aws(
     prefix = f"w{secrets.token_hex(5)}-"
     url = f"sqs://us-east-1?endpoint={running(name).url}&fifo=true&direct={direct}&wait=1&prefix={prefix}"
     demo = start(tmp_path, url, "--limit", str(limit), "--codec", "avro")
-    output, _ = demo.communicate(timeout=110)
+    output, _ = demo.communicate(timeout=250)
     assert demo.returncode == 0, output
 
 
@@ -75,7 +76,7 @@ def test_the_demo_holds_every_check_when_the_broker_is_restarted_as_well(rabbitm
                 break
         rabbitmq.restart()
         try:
-            output, _ = demo.communicate(timeout=150)
+            output, _ = demo.communicate(timeout=250)
         finally:
             boss.settle()
     assert demo.returncode == 0, "".join(before) + output

@@ -201,8 +201,8 @@ async def test_an_attempt_on_fifo_brings_again_what_it_has_brought_until_that_is
         for number in range(4):
             sent = {"MessageBody": str(number), "MessageGroupId": "k", "MessageDeduplicationId": str(number)}
             await sqs.send_message(QueueUrl=url, **sent)
-        came, attempt = [], {"ReceiveRequestAttemptId": "first", "VisibilityTimeout": 8}
-        for held in (0, 5.0, 5.0):  # the second time is past the first one's end: it was hidden anew
+        came, attempt = [], {"ReceiveRequestAttemptId": "first", "VisibilityTimeout": 12}
+        for held in (0, 6.5, 6.5):  # the second time is past the first one's end: it was hidden anew
             await asyncio.sleep(held)
             came.append(await receive(sqs, url, **attempt))
         assert came[0] == came[1] == came[2], "it brings something else"

@@ -100,6 +100,7 @@ def show(folder: Path, which: str, *options: str) -> subprocess.CompletedProcess
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=110, check=False)
 
 
+@pytest.mark.timeout(300)
 def test_rows_of_all_processes_are_written_and_held_against_what_is_written(tmp_path: Path) -> None:
     written = show(tmp_path, "T01 or X05", "--conformance-write")
     assert written.returncode == 0, written.stdout

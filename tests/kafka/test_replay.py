@@ -67,6 +67,7 @@ class Shell:
         await self.run("publish", self.topic, "--from", "-", given=lines)
 
 
+@pytest.mark.timeout(300)
 async def test_a_dry_run_then_a_shadow_then_the_groups_own_handler(verbs: Verbs, tmp_path: Path) -> None:
     shell = Shell(verbs, tmp_path)
     await shell.publish(6)
@@ -88,6 +89,7 @@ async def test_a_dry_run_then_a_shadow_then_the_groups_own_handler(verbs: Verbs,
     )
 
 
+@pytest.mark.timeout(300)
 async def test_seeking_from_the_command_line(verbs: Verbs, tmp_path: Path) -> None:
     shell = Shell(verbs, tmp_path)
     await shell.publish(6)

@@ -14,6 +14,7 @@ from waybill import App, Settings, Topic
 TIMES = 150
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.broker("rabbitmq43")
 async def test_an_application_that_is_told_to_end_while_it_starts_ends(rabbitmq43: Running) -> None:
     tasks = Topic(f"w{uuid.uuid4().hex[:10]}.tasks", str, key=lambda body: body, groups=["group"])

@@ -66,7 +66,10 @@ async def test_letters_that_somebody_holds_are_not_taken_for_gone(url: str) -> N
         async def look() -> Page:
             return await admin.browse(GROUP)
 
-        assert (await look()).complete
+        async def complete() -> bool:
+            return (await look()).complete
+
+        assert await eventually(complete)
         assert await eventually(lambda: counted(admin, Count(8)))  # the last look is not over at once
         async with adapter.dead_letters(GROUP) as source:
             first = await source.receive(4)

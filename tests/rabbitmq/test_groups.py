@@ -16,6 +16,12 @@ from waybill_rabbitmq import RabbitMQ
 TURNS = 5
 
 
+def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a slow broker answer who leaves it."""
+    monkeypatch.setattr("waybill.fetching.LAST_CALL", 15.0)
+    monkeypatch.setattr("waybill_rabbitmq.source.PARTING", 15.0)
+
+
 async def test_what_lay_there_comes_first_and_in_order_and_members_may_start_at_once(url: str) -> None:
     topic = Topic("orders", int, key=lambda number: str(number % 3), groups=["group"])
     handled: list[int] = []
@@ -115,7 +121,10 @@ async def test_what_others_publish_under_keys_of_their_own_reaches_every_group(u
         await until(lambda: handled == {(group, number) for group in ("one", "two") for number in range(len(keys))})
 
 
-async def test_nobody_who_publishes_notices_that_an_ephemeral_group_goes(url: str) -> None:
+async def test_nobody_who_publishes_notices_that_an_ephemeral_group_goes(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slowly(monkeypatch)
     topic = Topic("orders", int, groups=["lasting"])
     publisher, passing = App("publisher", settings=Settings(url=url)), App("passing", settings=Settings(url=url))
     seen: set[int] = set()
@@ -143,8 +152,9 @@ async def test_nobody_who_publishes_notices_that_an_ephemeral_group_goes(url: st
                 going = True
 
 
-async def test_a_member_that_connects_anew_is_counted_once(url: str) -> None:
+async def test_a_member_that_connects_anew_is_counted_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted more often, it would give away what nobody else takes, again and again."""
+    slowly(monkeypatch)
     topic = Topic("orders", int, key=str, groups=["group"])
     app, handled = App("group", settings=Settings(url=url)), list[int]()
 

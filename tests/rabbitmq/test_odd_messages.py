@@ -113,7 +113,7 @@ async def test_what_the_broker_itself_gives_up_is_a_dead_letter_in_the_same_form
     assert (letter.id, letter.headers["customer"], letter.dead.reason) == (sent.id, "c", "delivery_limit")
     assert letter.dead.place.endswith("orders/group"), "it says where the broker had it"
     assert abs(letter.dead.at - sent_at) < timedelta(minutes=1), "and when that was"
-    (later,) = await dead(app, topic)
+    (later,) = await eventually(lambda: dead(app, topic))
     assert later.dead == letter.dead, "it is the same at every look"
 
 

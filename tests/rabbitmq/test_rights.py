@@ -60,7 +60,7 @@ class Service:
         self.app = app(url, mode=mode)
         self.handled: list[int] = []
         self.mended = False
-        retry = Retry.fixed(2, delay=0.6)
+        retry = Retry.fixed(2, delay=2.0)
         self.app.consume(ORDERS, ordered=group.ordered, ephemeral=group.ephemeral, retry=retry)(self._handle)
 
     async def _handle(self, number: int) -> None:
@@ -93,8 +93,8 @@ async def work(urls: dict[str, str], group: Subscription) -> None:
             pass
         service = Service(urls["consumer"], group)
         async with service.app.running():
-            for number in (1, 2, 3):
-                await publisher.publish(ORDERS, number, delay=0.6 if number == 1 else None)
+            for number in (2, 3, 1):  # by the last, the way is open
+                await publisher.publish(ORDERS, number, delay=2.0 if number == 1 else None)
             await service.until(lambda: sorted(service.handled) == [*earlier, 1, 2, 2, 3, 3])
             if not group.ephemeral:
                 await operate(app(urls["operator"]), service)

@@ -28,7 +28,7 @@ async def test_a_consumer_that_is_silent_with_a_backlog_is_connected_anew(boss: 
         await app.publish(topic, 1)
         await until(lambda: handled == [1])
         forgotten = await asyncio.to_thread(boss.ctl, "eval", FORGET % vhost_of(url))
-        assert int(forgotten) == 1
+        assert int(forgotten) >= 1
         await app.publish(topic, 2)
         told = await until(
             lambda: [part for part in app.health().parts if "none was delivered" in str(part.reasons)], 30

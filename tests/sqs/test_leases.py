@@ -60,11 +60,11 @@ async def test_what_is_past_its_lease_is_left_to_whoever_has_it_now(sqs: Running
 
 async def test_what_is_renewed_is_handed_out_to_nobody_else(sqs: Running) -> None:
     async with (
-        held(sqs, lease=1.5) as (adapter, subscription, (source, (delivery,))),
+        held(sqs, lease=5.0) as (adapter, subscription, (source, (delivery,))),
         adapter.source(subscription, window=1, notify=lambda _: None) as other,
     ):
-        asked, end = asyncio.ensure_future(other.receive(1)), time.monotonic() + 5.0
-        async with asyncio.timeout(20):
+        asked, end = asyncio.ensure_future(other.receive(1)), time.monotonic() + 12.0
+        async with asyncio.timeout(40):
             while time.monotonic() < end:
                 (kept,) = await source.extend([delivery])
                 assert isinstance(kept, Extended)

@@ -105,7 +105,7 @@ async def test_who_stops_strands_nothing(sqs: Running, fifo: bool) -> None:
 
 
 async def test_a_thousand_in_hand_are_kept_by_a_hundred_calls_an_interval_and_none_is_late(sqs: Running) -> None:
-    shared, lease = topic(), 12.0
+    shared, lease = topic(), 20.0
     app = made(sqs, lease=lease)
     handled: list[Delivery[int]] = []
     begun: list[int] = []
@@ -144,7 +144,7 @@ async def a_hundred_dead(
         async def handle(number: int) -> None: ...
 
         group = Subscription(topic=shared.spec, group="group", lease=2.0)
-        async with app.connected() as brokers, asyncio.timeout(30):
+        async with app.connected() as brokers, asyncio.timeout(90):
             adapter = brokers.of(shared.spec)
             await adapter.admin.apply(await adapter.admin.plan(app.topology))
             async with adapter.sink(Destination("dead", group.topic, group.group)) as sink:

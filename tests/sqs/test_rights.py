@@ -91,7 +91,11 @@ async def test_each_role_does_its_work_and_no_more(
             await shop.until_done(2)
             async with operator.connected() as brokers:
                 adapter = brokers.of(shop.topic.spec)
-                (letter,) = (await adapter.admin.browse(shop.subscription)).messages
+                end = time.monotonic() + 30
+                while not (found := (await adapter.admin.browse(shop.subscription)).messages):
+                    assert time.monotonic() < end
+                    await asyncio.sleep(0.1)
+                (letter,) = found
                 assert (await adapter.admin.backlog(shop.subscription)).dead.value == 1
                 assert (await redrive(adapter, shop.subscription, lambda _: True)).sent == 1
             await shop.until_done(3)

@@ -52,8 +52,13 @@ class Worker:
         if not ready:
             return
         async with asyncio.timeout(READY):
-            while "ready" not in {step.what for step in self.journal().steps if step.process == self.pid}:
-                if self._process.poll() is not None:
+            while True:
+                ended = (
+                    self._process.poll() is not None
+                )  # before the journal is read: it may end just after it was ready
+                if "ready" in {step.what for step in self.journal().steps if step.process == self.pid}:
+                    return
+                if ended:
                     raise _ended(self.errors)
                 await asyncio.sleep(0.02)
 

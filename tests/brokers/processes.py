@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import re
 import secrets
 import shutil
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.brokers.running import Unavailable
 
 RECORD = "processes"
+GIVEN: list[Any] = []
+"""Locked files, of the ports that this process was given."""
 
 
 def started(pid: int) -> str:
@@ -95,12 +100,19 @@ async def run(*command: str, remedy: str, stdin: bytes = b"") -> str:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nothing listens on just now.
+    """A port of the loopback interface that nothing listens on just now, and that nobody else is given while this process lives.
 
     Below those that the kernel gives to connections: while a broker is down, none of them may take its port, and no
     client that tries to connect there may meet itself.
     """
+    folder = Path(tempfile.gettempdir(), f"waybill-ports-{os.getuid()}")
+    folder.mkdir(exist_ok=True)
     while True:
         port = 12000 + secrets.randbelow(20000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
+        mine = (folder / str(port)).open("w")
+        with contextlib.suppress(OSError):
+            fcntl.flock(mine, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.create_server(("127.0.0.1", port)):
+                GIVEN.append(mine)
+                return port
+        mine.close()

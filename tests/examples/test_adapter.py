@@ -83,7 +83,7 @@ async def test_a_service_finds_it_and_hears_of_each_message_at_once(postgres: Ru
                 await app.publish(orders, number)
                 assert await asyncio.wait_for(handled.get(), SOON) == number
             taken = time.monotonic() - begin
-    assert taken < 0.2 * NUMBER, f"{taken:.1f} s for {NUMBER} messages, one after another: does nobody tell of them?"
+    assert taken < 0.6 * NUMBER, f"{taken:.1f} s for {NUMBER} messages, one after another: does nobody tell of them?"
 
 
 async def test_who_leaves_gives_back_what_was_not_settled(postgres: Running) -> None:

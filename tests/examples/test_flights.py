@@ -52,7 +52,7 @@ def processes_with(text: str) -> list[str]:
 @pytest.mark.parametrize("codec", ["json", "avro"])
 def test_the_demo_holds_every_check_when_a_worker_is_killed(tmp_path: Path, codec: str) -> None:
     demo = start(tmp_path, "--limit", "2000", "--codec", codec)
-    output, _ = demo.communicate(timeout=60)
+    output, _ = demo.communicate(timeout=110)
     assert demo.returncode == 0, output
     assert "✗" not in output
     assert "was killed (SIGKILL)" in output
@@ -78,7 +78,7 @@ def test_the_demo_holds_every_check_when_a_worker_is_killed(tmp_path: Path, code
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_demo_takes_its_processes_with_it_when_it_is_ended(tmp_path: Path, number: signal.Signals) -> None:
     demo = start(tmp_path)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(list(tmp_path.glob("*/journal/*.jsonl"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     demo.send_signal(number)

@@ -210,7 +210,7 @@ async def test_who_only_holds_connections_keeps_nobody_out(monkeypatch: pytest.M
 async def test_a_connection_that_asks_for_nothing_is_closed_and_one_that_asks_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("waybill.ops.listening.PATIENCE", 0.4)
+    monkeypatch.setattr("waybill.ops.listening.PATIENCE", 4.0)
     async with hello() as url, connected(url) as silent, connected(url) as slow, connected(url) as asking:
         async with asyncio.timeout(20):
             while not (_is_over(silent[0]) and _is_over(slow[0])):

@@ -153,8 +153,8 @@ async def test_figures_are_told_until_they_are_too_old_and_what_should_be_there_
 
 
 async def test_a_look_may_take_long_where_there_are_many_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("waybill.telemetry.exporting.PATIENCE", 0.5)
-    admin, now = Slow(0.05), [0.0]
+    monkeypatch.setattr("waybill.telemetry.exporting.PATIENCE", 3.0)
+    admin, now = Slow(0.3), [0.0]
     exporter = Exporter(keep=45.0, objective=60.0, clock=lambda: now[0])
     looking = asyncio.ensure_future(exporter.look(cast("Any", admin), [GROUP] * 12))
     await asyncio.sleep(0)

@@ -291,7 +291,7 @@ async def _delays(bench: Bench) -> bool:
     app, given = bench.receiver(topic)
     async with app.running():
         try:
-            await bench.publish(topic, Task(1), app=app, delay=1.0)
+            await bench.publish(topic, Task(1), app=app, delay=3.0)
         except PublishRefused:
             return False
         await bench.publish(topic, Task(2, "other"), app=app)

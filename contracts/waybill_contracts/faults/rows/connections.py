@@ -216,7 +216,8 @@ async def a_narrow_network_holds_publishers_up_and_costs_no_memory(bench: Bench)
     async with app.running(consume=False), consumer.running():
         async with place.load(app, pad=300, failing=0.0, pause=0.0, busy=0.0, deadline=60.0):
             await place.busy(100)
-            memory, free = resident(os.getpid()), await _a_second(place)
+            free = max([await _a_second(place) for _ in range(3)])  # a busy machine may take one of them
+            memory = resident(os.getpid())
             async with bench.broker.throttle():
                 narrow = await _a_second(place)
                 await asyncio.sleep(lasting(30.0, 2.0))  # as long as it lasts
